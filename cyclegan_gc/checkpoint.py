@@ -1,0 +1,83 @@
+"""State to disk and back: plain types and tensors only, read without running any code from the file."""
+
+import pickle
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from cyclegan_gc.atomic import atomic_write
+from cyclegan_gc.config import Direction, NetworkConfig, PreprocessConfig
+from cyclegan_gc.errors import UserError
+from cyclegan_gc.model.cyclegan import build_generator
+
+FORMAT = 1
+
+State = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """What conversion and evaluation need of a checkpoint."""
+
+    generator: nn.Module
+    """Moving average of one generator, in evaluation mode."""
+    direction: Direction
+    preprocess: PreprocessConfig
+    crop: tuple[int, int]
+    """Size of the training slices (h, w); smaller slices are padded to it."""
+    fingerprint: State
+    """Statistics of the training sets: spacing, quantiles and histograms of both modalities."""
+    step: int
+
+
+def save_checkpoint(path: Path, state: State) -> None:
+    """Write ``state`` under ``path``, whole or not at all.
+
+    Raises:
+        OSError: if the disk is full or read-only; an earlier file of that name stays as it was.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_write(path) as file:
+        torch.save({"format": FORMAT, **state}, file)
+
+
+def load_checkpoint(path: Path) -> State:
+    """Read a checkpoint's state with its tensors on the CPU.
+
+    Raises:
+        UserError: if the file is missing, damaged, foreign or of another format; one line.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: no such checkpoint; give the last.pt or best.pt of a training run")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError) as error:
+        raise UserError(f"{path}: not a readable checkpoint; give the last.pt or best.pt of a training run") from error
+    if not isinstance(state, dict) or state.get("format") != FORMAT:
+        raise UserError(f"{path}: not a checkpoint of cyclegan-gc (format {FORMAT}); give last.pt or best.pt of a run")
+    return state
+
+
+def load_model(path: Path, direction: Direction = "mr_to_ct", device: torch.device | None = None) -> TrainedModel:
+    """One generator of a checkpoint, by its moving average, with everything needed to use it.
+
+    Raises:
+        UserError: as :func:`load_checkpoint`.
+    """
+    state = load_checkpoint(path)
+    network = NetworkConfig(**state["config"]["network"])
+    generator = build_generator(network.width, network.blocks, network.stem, network.upsampling)
+    averaged = {key.removeprefix("module."): value for key, value in state["ema"][direction].items()}
+    del averaged["n_averaged"]
+    generator.load_state_dict(averaged)
+    return TrainedModel(
+        generator=generator.to(device or torch.device("cpu")).eval(),
+        direction=direction,
+        preprocess=PreprocessConfig(**state["config"]["preprocess"]),
+        crop=tuple(state["config"]["data"]["crop"]),
+        fingerprint=state["fingerprint"],
+        step=state["step"],
+    )

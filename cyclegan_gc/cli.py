@@ -1,0 +1,185 @@
+"""The command line: words in, exit code out. Heavy imports wait until a command runs."""
+
+import difflib
+import re
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from jsonargparse import ActionConfigFile, ArgumentError, ArgumentParser, set_parsing_settings
+
+from cyclegan_gc import __version__
+from cyclegan_gc.config import ConvertConfig, DemoConfig, EvaluateConfig, PhantomConfig, TrainConfig
+from cyclegan_gc.errors import TrainingStopped, UserError
+
+DISCLAIMER = "Research use only; not a medical device."
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Returns:
+        0 all well, 1 internal error, 2 usage or configuration error, 3 some cases failed, 4 training stopped.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in words
+    try:
+        command, config = _parse([word for word in words if word != "--debug"])
+        return command.run(config)
+    except SystemExit as leaving:
+        return int(leaving.code or 0)
+    except KeyboardInterrupt:
+        return 130
+    except Exception as error:
+        if debug:
+            traceback.print_exc()
+        return _explain(error)
+
+
+def run_train(config: TrainConfig) -> int:
+    """Train and name the checkpoint."""
+    from cyclegan_gc.train.loop import train
+
+    print(f"checkpoint: {train(config)}")
+    return 0
+
+
+def run_convert(config: ConvertConfig) -> int:
+    """Convert and list the cases that failed."""
+    from cyclegan_gc.convert.batch import convert
+
+    outcomes = convert(config)
+    for outcome in outcomes:
+        for warning in outcome.warnings:
+            print(f"warning: {outcome.source}: {warning}", file=sys.stderr)
+    failed = [outcome for outcome in outcomes if outcome.failure]
+    for outcome in failed:
+        print(f"failed: {outcome.failure}", file=sys.stderr)
+    print(f"{len(outcomes) - len(failed)} of {len(outcomes)} converted to {config.output}")
+    return 3 if failed else 0
+
+
+def run_evaluate(config: EvaluateConfig) -> int:
+    """Evaluate, print the table and name the report."""
+    from cyclegan_gc.evaluate.baselines import load_histogram_model
+    from cyclegan_gc.evaluate.cases import evaluate
+    from cyclegan_gc.evaluate.summary import summary_table
+
+    evaluation = evaluate(
+        config.predicted,
+        config.reference,
+        config.output,
+        mr=config.mr,
+        mask=config.mask,
+        model=load_histogram_model(config.checkpoint) if config.checkpoint else None,
+    )
+    print(summary_table(evaluation))
+    for failure in evaluation.failures:
+        print(f"failed: {failure}", file=sys.stderr)
+    print(f"report: {config.output / 'report.html'}")
+    return 3 if evaluation.failures else 0
+
+
+def run_phantom(config: PhantomConfig) -> int:
+    """Generate phantoms."""
+    from cyclegan_gc.data.phantom import write_phantoms
+
+    write_phantoms(
+        config.output,
+        subjects=config.subjects,
+        test_subjects=config.test_subjects,
+        seed=config.seed,
+        kind=config.kind,
+    )
+    print(f"phantoms: {config.output}")
+    return 0
+
+
+def run_demo(config: DemoConfig) -> int:
+    """Show the whole road on phantoms."""
+    from cyclegan_gc.demo import demo
+
+    print(f"report: {demo(config)}")
+    return 0
+
+
+class Command(NamedTuple):
+    """One word of the command line."""
+
+    config: type
+    positional: tuple[str, ...]
+    run: Callable[[Any], int]
+
+
+COMMANDS = {
+    "train": Command(TrainConfig, (), run_train),
+    "convert": Command(ConvertConfig, ("input", "output"), run_convert),
+    "evaluate": Command(EvaluateConfig, (), run_evaluate),
+    "phantom": Command(PhantomConfig, ("output",), run_phantom),
+    "demo": Command(DemoConfig, (), run_demo),
+}
+
+
+def _parse(words: Sequence[str]) -> tuple[Command, Any]:
+    set_parsing_settings(docstring_parse_attribute_docstrings=True)
+    parser = ArgumentParser(
+        prog="cyclegan-gc",
+        description=f"Synthetic CT from MR without paired data. {DISCLAIMER}",
+        version=__version__,
+        exit_on_error=False,
+    )
+    commands = parser.add_subcommands(dest="command", required=True, title="commands")
+    parsers = {name: _command_parser(command) for name, command in COMMANDS.items()}
+    for name, each in parsers.items():
+        commands.add_subcommand(name, each, help=_summary(COMMANDS[name].config))
+    try:
+        parsed = parser.parse_args(list(words))
+    except ArgumentError as error:
+        chosen = parsers.get(words[0]) if words else None
+        raise UserError(_usage_message(error, chosen)) from error
+    command = COMMANDS[parsed.command]
+    values = parser.instantiate(parsed)[parsed.command]
+    return command, command.config(**{name: values[name] for name in command.config.__dataclass_fields__})
+
+
+def _command_parser(command: Command) -> ArgumentParser:
+    parser = ArgumentParser(description=f"{_summary(command.config)} {DISCLAIMER}", exit_on_error=False)
+    parser.add_argument("--config", action=ActionConfigFile, help="YAML file of settings; flags after it override it.")
+    documented = command.config.__dataclass_fields__
+    for name in command.positional:
+        parser.add_argument(name, type=documented[name].type)
+    parser.add_class_arguments(command.config, skip=set(command.positional))
+    return parser
+
+
+def _summary(config: type) -> str:
+    return (config.__doc__ or "").splitlines()[0]
+
+
+def _usage_message(error: Exception, parser: ArgumentParser | None) -> str:
+    """One line with the key, the cause and, where one is close, the key that was meant."""
+    text = " ".join(str(error).split())
+    unknown = re.search(r"(?:does not accept option '|unrecognized arguments: --)([\w.]+)", text)
+    if unknown and parser:
+        known = [action.dest for action in parser._actions]
+        close = difflib.get_close_matches(unknown[1], known, n=1)
+        text = f"unknown setting {unknown[1]}" + (f"; did you mean {close[0]}?" if close else "; see --help")
+    return text
+
+
+def _explain(error: Exception) -> int:
+    """Print an error in one line and return its exit code."""
+    line = " ".join(str(error).split())
+    if isinstance(error, UserError):
+        print(f"cyclegan-gc: {line}", file=sys.stderr)
+        return 2
+    if isinstance(error, TrainingStopped):
+        print(f"cyclegan-gc: {line}", file=sys.stderr)
+        return 4
+    print(f"cyclegan-gc: internal error: {type(error).__name__}: {line} (--debug shows where)", file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,248 @@
+"""What each command can be told: frozen dataclasses whose field names are the YAML keys, the flags and the W&B config.
+
+Ranges live in the types, relations between fields in ``__post_init__``. This module imports nothing of the package
+but its errors, and nothing heavy: ``--help`` answers at once.
+"""
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from jsonargparse.typing import (
+    ClosedUnitInterval,
+    NonNegativeFloat,
+    NonNegativeInt,
+    OpenUnitInterval,
+    PositiveFloat,
+    PositiveInt,
+)
+
+from cyclegan_gc.errors import UserError
+
+SliceAxis = Literal["axial", "coronal", "sagittal"]
+Direction = Literal["mr_to_ct", "ct_to_mr"]
+
+
+@dataclass(frozen=True)
+class PreprocessConfig:
+    """How a volume becomes slices in [-1, 1]; kept in the checkpoint, so conversion cannot disagree with training."""
+
+    slice_axis: SliceAxis = "axial"
+    """Plane of the slices; the hip is sliced coronally after Hiasa et al. 2018."""
+    spacing_mm: PositiveFloat | None = None
+    """In-plane pixel size of the network's slices; null keeps each volume's own."""
+    ct_window_hu: tuple[float, float] = (-1000.0, 1500.0)
+    """HU mapped to -1 and 1; beyond is clipped."""
+    mr_percentiles: tuple[float, float] = (0.5, 99.5)
+    """Percentiles of the MR inside the body mapped to -1 and 1; beyond is clipped."""
+
+    def __post_init__(self) -> None:
+        _check_rising("preprocess.ct_window_hu", self.ct_window_hu)
+        _check_rising("preprocess.mr_percentiles", self.mr_percentiles)
+        if self.mr_percentiles[0] < 0 or self.mr_percentiles[1] > 100:
+            raise UserError(f"preprocess.mr_percentiles must lie in [0, 100], got {self.mr_percentiles}")
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Where the unpaired volumes are and how slices are drawn from them."""
+
+    mr: str
+    """MR volumes: a folder (searched recursively), a glob or a text list of files."""
+    ct: str
+    """CT volumes in HU: a folder (searched recursively), a glob or a text list of files."""
+    crop: tuple[PositiveInt, PositiveInt] = (256, 256)
+    """Height and width of a training slice in pixels, cut at random; smaller slices are padded with air."""
+    match_position: bool = False
+    """Draw MR and CT slices of similar relative height in the body."""
+    flip: bool = True
+    """Mirror left and right at random (never along sagittal slices, where it would swap front and back)."""
+    rotate_degrees: NonNegativeFloat = 5.0
+    """Largest random rotation in the plane."""
+    scale: ClosedUnitInterval = 0.05
+    """Largest random change of size, as a fraction."""
+    validation_fraction: ClosedUnitInterval = 0.1
+    """Share of the subjects held out for validation; 0 validates on the training volumes."""
+    cache: Path | None = None
+    """Folder of the prepared slices, which runs can share; null is OUTPUT/cache."""
+    workers: NonNegativeInt = 0
+    """Loader processes; 0 loads in the training process."""
+
+    def __post_init__(self) -> None:
+        if any(side % 4 or side < 16 for side in self.crop):
+            raise UserError(f"data.crop must be multiples of 4 and at least 16, got {self.crop}")
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """Architecture of the generators and discriminators; kept in the checkpoint."""
+
+    width: PositiveInt = 64
+    """Channels of the generators' first layer; the residual blocks carry four times as many."""
+    blocks: PositiveInt = 9
+    """Residual blocks of a generator."""
+    stem: Literal["conv", "unshuffle"] = "conv"
+    """First layers of a generator: 7x7 convolution, or each 4x4 patch moved into channels (several times faster)."""
+    upsampling: Literal["resize", "transpose"] = "resize"
+    """Last layers: resize and convolve (no checkerboard), or the original's transposed convolution."""
+    discriminator_width: PositiveInt = 64
+    """Channels of the discriminators' first layer."""
+    discriminator_layers: PositiveInt = 3
+    """Depth of the discriminators; 3 sees patches of 70x70 pixels."""
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """Weights of the generators' loss; the adversarial terms have weight 1. Defaults after Hiasa et al. 2018."""
+
+    cycle: NonNegativeFloat = 3.0
+    """Weight of the L1 cycle loss of both directions."""
+    gradient: NonNegativeFloat = 0.3
+    """Weight of the gradient consistency loss between each input and its translation."""
+    gradient_mode: Literal["absolute", "signed"] = "absolute"
+    """Correlate gradient magnitudes, or signed gradients as the equation is printed (harms MR to CT)."""
+    gradient_operator: Literal["forward", "central", "sobel"] = "central"
+    """Difference operator of the gradients."""
+    identity: NonNegativeFloat = 0.0
+    """Weight of the L1 identity loss; 0 leaves it out."""
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """Adam, the learning rate's course and what smooths the training. Defaults after Hiasa et al. 2018."""
+
+    batch_size: PositiveInt = 1
+    """Slices of each modality per step."""
+    learning_rate: PositiveFloat = 2e-4
+    """Constant for the first half of the steps, then linear to 0."""
+    betas: tuple[OpenUnitInterval, OpenUnitInterval] = (0.5, 0.999)
+    """Adam's decay rates."""
+    pool_size: NonNegativeInt = 50
+    """Fakes of each modality remembered for the discriminators; 0 shows them only the newest."""
+    ema_decay: OpenUnitInterval = 0.999
+    """Decay per step of the generators' moving average, which validation and conversion use."""
+
+
+@dataclass(frozen=True)
+class WandbConfig:
+    """Weights & Biases; the local metrics.jsonl is written in any case."""
+
+    mode: Literal["auto", "online", "offline", "disabled"] = "auto"
+    """auto follows WANDB_MODE and is offline without it; online without an API key falls back to offline."""
+    project: str = "cyclegan-gc"
+    """Project of the run."""
+    group: str | None = None
+    """Group of the run, for comparing seeds or settings."""
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Train MR to CT and CT to MR without paired data."""
+
+    output: Path
+    """Run folder: checkpoints, metrics.jsonl, config, W&B files and the slice cache."""
+    data: DataConfig
+    steps: PositiveInt = 200_000
+    """Optimiser steps of the whole schedule."""
+    stop_at: PositiveInt | None = None
+    """Stop early after this step; the schedule of --steps stays, so a resumed run continues it."""
+    resume: str | None = None
+    """auto continues from OUTPUT/last.pt where it exists; a path continues from that checkpoint."""
+    seed: NonNegativeInt = 0
+    """Seed of weights, sampling, augmentation and pools."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:N or mps."""
+    log_every: PositiveInt = 50
+    """Steps between log lines."""
+    validate_every: PositiveInt = 1000
+    """Steps between validations with panels and checkpoints."""
+    preprocess: PreprocessConfig = field(default_factory=PreprocessConfig)
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    wandb: WandbConfig = field(default_factory=WandbConfig)
+
+    def __post_init__(self) -> None:
+        if self.stop_at is not None and self.stop_at > self.steps:
+            raise UserError(f"stop_at must not exceed steps={self.steps}, got {self.stop_at}")
+
+
+@dataclass(frozen=True)
+class ConvertConfig:
+    """Convert MR volumes to synthetic CT in HU on the source's exact grid (or CT to synthetic MR)."""
+
+    checkpoint: Path
+    """Checkpoint of a training run, for instance RUN/best.pt."""
+    input: str
+    """A volume, a folder (searched recursively), a glob or a text list of files."""
+    output: Path
+    """Folder of the results, NAME_sct.nii.gz (or NAME_smr.nii.gz)."""
+    direction: Direction = "mr_to_ct"
+    """Which generator to use."""
+    batch_size: PositiveInt = 8
+    """Slices per pass through the network."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:N or mps."""
+
+
+@dataclass(frozen=True)
+class EvaluateConfig:
+    """Compare synthetic CT with true CT inside the body, beside trivial baselines."""
+
+    predicted: str
+    """Synthetic CT: a file, folder, glob or list; matched to the reference by the name without _sct."""
+    reference: str
+    """True CT in HU: a file, folder, glob or list."""
+    output: Path
+    """Folder of cases.csv, evaluation.json and report.html."""
+    mr: str | None = None
+    """Source MR: adds the gradient correlation with the MR, and pictures."""
+    mask: str | None = None
+    """Body masks; without them the body is found from the reference CT."""
+    checkpoint: Path | None = None
+    """Adds the baseline that matches the training sets' histograms (needs --mr)."""
+
+
+@dataclass(frozen=True)
+class PhantomConfig:
+    """Generate procedural MR and CT subjects with exact truth."""
+
+    output: Path
+    """Folder of mr/, ct/ (unpaired) and test/mr/, test/ct/, test/labels/ (pairs)."""
+    subjects: PositiveInt = 8
+    """Training subjects per modality."""
+    test_subjects: PositiveInt = 4
+    """Held-out subjects, with pairs."""
+    seed: NonNegativeInt = 0
+    """Other seeds, other subjects."""
+    kind: Literal["head", "pelvis"] = "head"
+    """Anatomy."""
+
+
+@dataclass(frozen=True)
+class DemoConfig:
+    """Phantoms, training, conversion of held-out subjects, evaluation and a report, in a few minutes."""
+
+    output: Path = Path("demo")
+    """Folder of everything the demo makes; open OUTPUT/report.html at the end."""
+    seed: NonNegativeInt = 0
+    """Seed of the phantoms and the training."""
+    steps: PositiveInt | None = None
+    """Training steps; null takes the recipe's."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:N or mps."""
+
+
+def public_settings(config: TrainConfig) -> dict[str, Any]:
+    """Plain nested dict of the settings without any path: what a checkpoint and W&B may hold."""
+    settings = asdict(config)
+    for name in ("output", "resume"):
+        del settings[name]
+    for name in ("mr", "ct", "cache"):
+        del settings["data"][name]
+    return settings
+
+
+def _check_rising(name: str, pair: tuple[float, float]) -> None:
+    if not pair[0] < pair[1]:
+        raise UserError(f"{name} must be two rising numbers, got {pair}")

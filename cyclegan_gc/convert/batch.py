@@ -1,0 +1,110 @@
+"""Convert one volume or many: read, translate, write on the source's grid; one bad case does not stop the others."""
+
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.progress import track
+
+from cyclegan_gc.checkpoint import TrainedModel, load_model
+from cyclegan_gc.config import ConvertConfig, Direction
+from cyclegan_gc.data.volumes import case_id, find_volumes, read_volume, write_volume
+from cyclegan_gc.device import choose_device
+from cyclegan_gc.errors import UserError, VolumeError
+from cyclegan_gc.inference import translate_volume
+
+ENDINGS: dict[Direction, str] = {"mr_to_ct": "_sct", "ct_to_mr": "_smr"}
+"""What is added to a source's name."""
+CT_MINIMUM = -200.0
+"""An MR has no values below this; a CT has (air is -1000 HU)."""
+
+
+@dataclass(frozen=True)
+class Converted:
+    """What became of one case: a file, or the reason why there is none."""
+
+    source: Path
+    result: Path
+    failure: str | None = None
+    warnings: tuple[str, ...] = ()
+
+
+def convert_volume(
+    checkpoint: Path, source: Path, result: Path, *, direction: Direction = "mr_to_ct", device: str = "auto"
+) -> Path:
+    """Convert one file: MR to synthetic CT in HU (or CT to synthetic MR), on the source's exact grid.
+
+    Args:
+        checkpoint: of a training run.
+        source: .nii or .nii.gz.
+        result: file to write, .nii or .nii.gz; int16, rounded.
+        direction: which generator to use.
+        device: auto, cpu, cuda, cuda:N or mps.
+
+    Returns:
+        ``result``.
+
+    Raises:
+        UserError: if the checkpoint or the volume cannot be used; one line.
+    """
+    model = load_model(checkpoint, direction, choose_device(device))
+    for warning in _convert_file(model, source, result, batch_size=8):
+        warnings.warn(f"{source}: {warning}", stacklevel=2)
+    return result
+
+
+def convert(config: ConvertConfig) -> list[Converted]:
+    """Convert every volume of ``config.input``; the outcome of each case, in order.
+
+    Raises:
+        UserError: if nothing can start: input, output, checkpoint or device cannot be used, or two results collide.
+    """
+    sources = find_volumes(config.input)
+    results = _results(sources, config)
+    try:
+        config.output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{config.output}: cannot be made ({error.strerror}); choose another folder") from error
+    model = load_model(config.checkpoint, config.direction, choose_device(config.device))
+    return [
+        _convert_case(model, source, result, config.batch_size)
+        for source, result in track(list(zip(sources, results, strict=True)), "converting", transient=True)
+    ]
+
+
+def _convert_case(model: TrainedModel, source: Path, result: Path, batch_size: int) -> Converted:
+    try:
+        result.parent.mkdir(parents=True, exist_ok=True)
+        return Converted(source, result, warnings=_convert_file(model, source, result, batch_size))
+    except VolumeError as error:
+        return Converted(source, result, failure=str(error))
+
+
+def _convert_file(model: TrainedModel, source: Path, result: Path, batch_size: int) -> tuple[str, ...]:
+    volume = read_volume(source)
+    if model.direction == "mr_to_ct" and volume.array.min() < CT_MINIMUM:
+        raise VolumeError(f"{source}: values down to {volume.array.min():.0f} look like CT; give MR volumes")
+    try:
+        write_volume(result, translate_volume(model, volume, batch_size=batch_size), volume)
+    except VolumeError as error:
+        raise VolumeError(str(error) if str(error).startswith(str(result)) else f"{source}: {error}") from None
+    return volume.warnings
+
+
+def _results(sources: list[Path], config: ConvertConfig) -> list[Path]:
+    """Where each result goes: the folders below the input are kept."""
+    root = Path(config.input)
+    ending = ENDINGS[config.direction] + ".nii.gz"
+    below = [source.parent.relative_to(root) if root.is_dir() else Path() for source in sources]
+    results = [
+        config.output / folder / (case_id(source) + ending) for folder, source in zip(below, sources, strict=True)
+    ]
+    origin: dict[Path, Path] = {}
+    for source, result in zip(sources, results, strict=True):
+        if result in origin:
+            raise UserError(f"{origin[result]} and {source} would both be written to {result}; rename one")
+        origin[result] = source
+    overwritten = {path.resolve() for path in sources} & {path.resolve() for path in results}
+    if overwritten:
+        raise UserError(f"{min(overwritten)}: would be overwritten by its own result; choose another output folder")
+    return results

@@ -1,0 +1,98 @@
+"""Between a volume's own grid and the network's: cut to the body, slices resampled in the plane, padded with air.
+
+Through the slices nothing is ever resampled: a slice of the result is a slice of the source.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from cyclegan_gc.data.preprocess import AIR, Prepared
+
+MULTIPLE = 4
+"""The generators need heights and widths of this multiple."""
+SPACING_TOLERANCE = 0.1
+"""Pixels within this fraction of the wanted size are left alone: resampling would only blur."""
+
+
+@dataclass(frozen=True)
+class NetworkGrid:
+    """The body's box in a volume (H, W, D) and the size of its slices in the network."""
+
+    shape: tuple[int, int, int]
+    """(H, W, D) of the whole volume."""
+    box: tuple[slice, slice, slice]
+    """Where the body lies."""
+    size: tuple[int, int]
+    """(h, w) of the box's slices at the network's pixel size."""
+    padded: tuple[int, int]
+    """(h, w) after padding, multiples of 4."""
+
+    @property
+    def resampled(self) -> bool:
+        """Whether the network sees other pixels than the volume's own."""
+        rows, columns, _ = self.box
+        return self.size != (rows.stop - rows.start, columns.stop - columns.start)
+
+
+def network_grid(case: Prepared, spacing_mm: float | None, minimum: tuple[int, int] = (16, 16)) -> NetworkGrid:
+    """The grid on which the network sees a case.
+
+    Args:
+        case: with at least one body voxel.
+        spacing_mm: pixel size the network was trained on; None keeps the case's own.
+        minimum: smallest padded (h, w). Instance norm weighs air and body, so a slice is padded to what training saw.
+    """
+    mask = case.mask[0]
+    box = tuple(_extent(mask.any(dim=a).any(dim=b)) for a, b in ((2, 1), (2, 0), (1, 0)))
+    lengths = [side.stop - side.start for side in box[:2]]
+    size = [_resized(n, own, spacing_mm) for n, own in zip(lengths, case.spacing_mm[:2], strict=True)]
+    padded = [-(-max(n, least) // MULTIPLE) * MULTIPLE for n, least in zip(size, minimum, strict=True)]
+    return NetworkGrid(tuple(mask.shape), box, tuple(size), tuple(padded))  # pyright: ignore[reportArgumentType]
+
+
+def to_network(image: Tensor, grid: NetworkGrid) -> Tensor:
+    """Float image (1, H, W, D) in [-1, 1] to slices (D', 1, h, w), padded with air."""
+    slices = image[0][grid.box].permute(2, 0, 1)[:, None].contiguous()
+    return functional.pad(_resize(slices, grid.size), _padding(grid), value=AIR)
+
+
+def mask_to_network(mask: Tensor, grid: NetworkGrid) -> Tensor:
+    """Bool mask (1, H, W, D) to (D', 1, h, w): a pixel is body where at least half of it is."""
+    return to_network(mask.float() * 2 - 1, grid) >= 0
+
+
+def to_source(slices: Tensor, grid: NetworkGrid) -> Tensor:
+    """Slices (D', 1, h, w) back to a volume (1, H, W, D), air outside the box."""
+    left, right, top, bottom = _padding(grid)
+    height, width = slices.shape[-2:]
+    rows, columns, _ = grid.box
+    inner = slices[..., top : height - bottom, left : width - right]
+    full = torch.full((1, *grid.shape), AIR, dtype=slices.dtype)
+    own_size = (rows.stop - rows.start, columns.stop - columns.start)
+    full[0][grid.box] = _resize(inner, own_size)[:, 0].permute(1, 2, 0)
+    return full
+
+
+def _extent(occupied: Tensor) -> slice:
+    where = occupied.nonzero()
+    return slice(int(where[0]), int(where[-1]) + 1)
+
+
+def _resized(length: int, own_mm: float, wanted_mm: float | None) -> int:
+    if wanted_mm is None or abs(own_mm / wanted_mm - 1) <= SPACING_TOLERANCE:
+        return length
+    return max(1, round(length * own_mm / wanted_mm))
+
+
+def _resize(slices: Tensor, size: tuple[int, int]) -> Tensor:
+    if tuple(slices.shape[-2:]) == size:
+        return slices
+    return functional.interpolate(slices, size, mode="bilinear", antialias=True)
+
+
+def _padding(grid: NetworkGrid) -> tuple[int, int, int, int]:
+    height, width = (padded - size for padded, size in zip(grid.padded, grid.size, strict=True))
+    return width // 2, width - width // 2, height // 2, height - height // 2

@@ -1,0 +1,171 @@
+"""From a volume in its own units to [-1, 1] in a canonical frame: the one crossing point of training and conversion.
+
+The MONAI pipelines turn a file into ``image`` and ``mask`` of shape (1, H, W, D): H and W span a slice that stands
+upright (patient's right at the left), D runs across slices. Turning is exact; nothing is resampled here.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+import torch
+from monai.config.type_definitions import PathLike
+from monai.data.image_reader import ImageReader
+from monai.data.meta_tensor import MetaTensor
+from monai.transforms.compose import Compose
+from monai.transforms.io.dictionary import LoadImaged
+from monai.transforms.spatial.dictionary import Orientationd
+from monai.transforms.transform import MapTransform
+from torch import Tensor
+
+from cyclegan_gc.config import PreprocessConfig
+from cyclegan_gc.data.body import ct_body_mask, mr_body_mask
+from cyclegan_gc.data.volumes import Volume, read_volume
+from cyclegan_gc.errors import VolumeError
+
+Modality = Literal["mr", "ct"]
+TensorLike = TypeVar("TensorLike", bound=Tensor)
+
+SLICE_FRAMES = {"axial": "PLS", "coronal": "ILA", "sagittal": "IPL"}
+"""Directions in which row, column and slice index grow, for each slice axis."""
+# One transform for each frame: MONAI undoes a turn only by the very object that made it.
+TURNS = {axis: Orientationd("image", axcodes=frame, labels=None) for axis, frame in SLICE_FRAMES.items()}
+AIR = -1.0
+"""Normalised value outside the body, in both modalities."""
+
+
+class CheckedNiftiReader(ImageReader):
+    """Lets MONAI's LoadImage read NIfTI through :func:`read_volume`, which checks at the door."""
+
+    def verify_suffix(self, filename: Sequence[PathLike] | PathLike) -> bool:
+        """Whether the name is a NIfTI file's."""
+        return str(filename).lower().endswith((".nii", ".nii.gz"))
+
+    def read(self, data: Sequence[PathLike] | PathLike, **kwargs: Any) -> Volume:
+        """Read one file; raises VolumeError in one line."""
+        if not isinstance(data, (str, Path)):
+            raise VolumeError(f"{data}: give one file for each volume")
+        return read_volume(Path(data), **kwargs)
+
+    def get_data(self, img: Volume) -> tuple[np.ndarray, dict[str, Any]]:
+        """Array (X, Y, Z) and its geometry as MONAI names it."""
+        geometry = {"affine": img.affine, "original_affine": img.affine.copy(), "space": "RAS"}
+        shape = {"spatial_shape": np.array(img.array.shape), "original_channel_dim": "no_channel"}
+        return img.array, {**geometry, **shape}
+
+
+class BodyMaskd(MapTransform):
+    """Adds ``mask``, the body of ``image`` (1, H, W, D)."""
+
+    def __init__(self, modality: Modality) -> None:
+        super().__init__(["image"])
+        self.find_body = mr_body_mask if modality == "mr" else ct_body_mask
+
+    def __call__(self, data: dict[str, Any]) -> dict[str, Any]:
+        """Find the body on the volume's own values."""
+        image: MetaTensor = data["image"]
+        mask = self.find_body(image.numpy()[0], _spacing(image))
+        return {**data, "mask": torch.from_numpy(mask)[None]}
+
+
+class NormaliseMRd(MapTransform):
+    """Maps two percentiles of the MR inside ``mask`` to -1 and 1, clips, and sets air outside."""
+
+    def __init__(self, percentiles: tuple[float, float]) -> None:
+        super().__init__(["image"])
+        self.percentiles = percentiles
+
+    def __call__(self, data: dict[str, Any]) -> dict[str, Any]:
+        """``image`` to [-1, 1]; an empty mask or one value inside it gives air everywhere."""
+        image: MetaTensor = data["image"]
+        limits = _percentiles(image.numpy(), data["mask"].numpy(), self.percentiles)
+        return {**data, "image": _to_unit_range(image, data["mask"], *limits)}
+
+
+class NormaliseCTd(MapTransform):
+    """Maps a window in HU to [-1, 1], clips, and sets air outside ``mask`` (which removes couch and head holder)."""
+
+    def __init__(self, window_hu: tuple[float, float]) -> None:
+        super().__init__(["image"])
+        self.window_hu = window_hu
+
+    def __call__(self, data: dict[str, Any]) -> dict[str, Any]:
+        """``image`` from HU to [-1, 1]."""
+        return {**data, "image": _to_unit_range(data["image"], data["mask"], *self.window_hu)}
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A volume in the canonical frame, on its own grid."""
+
+    image: MetaTensor
+    """(1, H, W, D) float32 in [-1, 1]; -1 outside the body."""
+    mask: Tensor
+    """(1, H, W, D) bool, true in the body."""
+
+    @property
+    def spacing_mm(self) -> tuple[float, float, float]:
+        """Voxel size along H, W and D."""
+        return _spacing(self.image)
+
+
+def volume_transforms(modality: Modality, settings: PreprocessConfig) -> Compose:
+    """MONAI pipeline from ``{"image": path}`` to ``image`` in [-1, 1] and ``mask``, both (1, H, W, D)."""
+    load = LoadImaged("image", reader=CheckedNiftiReader(), ensure_channel_first=True)
+    return Compose([load, *_after_loading(modality, settings)])
+
+
+def prepare(volume: Volume, modality: Modality, settings: PreprocessConfig) -> Prepared:
+    """The pipeline on a volume that is already in memory.
+
+    Raises:
+        VolumeError: if no body is found (without a name; the caller knows the file).
+    """
+    loaded = {"image": MetaTensor(torch.from_numpy(volume.array)[None], affine=torch.from_numpy(volume.affine))}
+    data = Compose(_after_loading(modality, settings))(loaded)
+    if not data["mask"].any():
+        raise VolumeError(f"no body found; check that this is a {modality.upper()} volume with a visible subject")
+    return Prepared(data["image"], data["mask"])
+
+
+def turn_back(image: Tensor, like: Prepared, settings: PreprocessConfig) -> np.ndarray:
+    """Turn ``image`` (1, H, W, D) from the canonical frame to the source's own axes, exactly; (X, Y, Z)."""
+    turned = MetaTensor(image, meta=like.image.meta, applied_operations=like.image.applied_operations)
+    return TURNS[settings.slice_axis].inverse({"image": turned})["image"].numpy()[0]
+
+
+def normalise_mr(array: np.ndarray, spacing_mm: tuple[float, float, float], settings: PreprocessConfig) -> np.ndarray:
+    """MR (X, Y, Z) in its own unit to [-1, 1] as the network sees it, without turning it."""
+    mask = mr_body_mask(array, spacing_mm)
+    limits = _percentiles(array, mask, settings.mr_percentiles)
+    return _to_unit_range(torch.from_numpy(array), torch.from_numpy(mask), *limits).numpy()
+
+
+def to_hu(image: Tensor, settings: PreprocessConfig) -> Tensor:
+    """[-1, 1] to HU."""
+    low, high = settings.ct_window_hu
+    return (image + 1) / 2 * (high - low) + low
+
+
+def _after_loading(modality: Modality, settings: PreprocessConfig) -> list[MapTransform]:
+    normalise = NormaliseMRd(settings.mr_percentiles) if modality == "mr" else NormaliseCTd(settings.ct_window_hu)
+    return [TURNS[settings.slice_axis], BodyMaskd(modality), normalise]
+
+
+def _percentiles(array: np.ndarray, mask: np.ndarray, percentiles: tuple[float, float]) -> tuple[float, float]:
+    if not mask.any():
+        return 0.0, 0.0
+    low, high = np.percentile(array[mask], percentiles)
+    return float(low), float(high)
+
+
+def _to_unit_range(image: TensorLike, mask: Tensor, low: float, high: float) -> TensorLike:
+    unit = ((image - low) / max(high - low, 1e-6)).clamp(0, 1) * 2 - 1
+    return torch.where(mask, unit, AIR)  # pyright: ignore[reportReturnType]
+
+
+def _spacing(image: MetaTensor) -> tuple[float, float, float]:
+    height, width, depth = np.linalg.norm(image.affine[:3, :3].numpy(), axis=0)
+    return float(height), float(width), float(depth)

@@ -1,0 +1,120 @@
+"""Unpaired slices: which ones, how changed, as a pure function of the seed and the global sample index."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from monai.transforms.compose import Compose
+from monai.transforms.croppad.dictionary import RandSpatialCropd, SpatialPadd
+from monai.transforms.spatial.dictionary import RandAffined, RandFlipd
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from cyclegan_gc.config import DataConfig, SliceAxis
+from cyclegan_gc.data.cache import SliceStack, decode
+
+HEIGHT_SPREAD = 0.05
+"""Standard deviation of the relative height between matched MR and CT slices."""
+
+Sample = dict[str, Tensor]
+
+
+class UnpairedSlices(Dataset[Sample]):
+    """Sample ``index`` of an endless stream: one MR and one CT slice of unrelated subjects.
+
+    Every volume is drawn equally often, whatever its number of slices. The same seed and index give the same sample
+    in any process, so runs on 1 or 2 ranks, and resumed runs, see the same data.
+
+    Args:
+        mr: prepared MR cases.
+        ct: prepared CT cases.
+        config: crop, augmentation and matching.
+        slice_axis: the mirror is anatomical (left to right) in axial and coronal slices only.
+        seed: of the stream.
+        length: number of samples, from index 0.
+    """
+
+    def __init__(
+        self,
+        mr: Sequence[SliceStack],
+        ct: Sequence[SliceStack],
+        config: DataConfig,
+        slice_axis: SliceAxis,
+        seed: int,
+        length: int,
+    ) -> None:
+        self.mr, self.ct, self.seed, self.length = mr, ct, seed, length
+        self.match_position = config.match_position
+        self.augment = augmentation(config, slice_axis)
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: int) -> Sample:
+        """``mr`` and ``ct`` (1, h, w) float32 in [-1, 1], ``mr_mask`` and ``ct_mask`` (1, h, w) bool."""
+        random = np.random.default_rng([self.seed, index])
+        mr = _draw(self.mr, random)
+        mr_slice = int(random.integers(len(mr.heights)))
+        ct = _draw(self.ct, random)
+        ct_slice = int(random.integers(len(ct.heights)))
+        if self.match_position:
+            ct_slice = _nearest(ct.heights, mr.heights[mr_slice] + random.normal(0, HEIGHT_SPREAD))
+        mr_image, mr_mask = self._augmented(mr, mr_slice, random)
+        ct_image, ct_mask = self._augmented(ct, ct_slice, random)
+        return {"mr": mr_image, "ct": ct_image, "mr_mask": mr_mask, "ct_mask": ct_mask}
+
+    def _augmented(self, stack: SliceStack, index: int, random: np.random.Generator) -> tuple[Tensor, Tensor]:
+        image, mask = load_slice(stack, index)
+        self.augment.set_random_state(seed=int(random.integers(2**31)))
+        # MONAI fills with 0 what comes in from beyond the border, so air is made 0 and afterwards -1 again.
+        changed = self.augment({"image": image + 1, "mask": mask.float()})
+        mask = changed["mask"].as_tensor() > 0.5
+        return torch.where(mask, changed["image"].as_tensor() - 1, -1.0), mask
+
+
+def load_slice(stack: SliceStack, index: int) -> tuple[Tensor, Tensor]:
+    """One prepared slice: image (1, h, w) in [-1, 1] and mask (1, h, w), without augmentation."""
+    return decode(np.asarray(_open(stack.path)[index]))
+
+
+def augmentation(config: DataConfig, slice_axis: SliceAxis) -> Compose:
+    """Pad, mirror, turn, scale and crop ``image`` (air is 0) and ``mask`` alike to ``config.crop``."""
+    keys = ["image", "mask"]
+    turn = np.deg2rad(config.rotate_degrees)
+    mirror = 0.5 if config.flip and slice_axis != "sagittal" else 0.0
+    return Compose(
+        [
+            SpatialPadd(keys, config.crop),
+            RandFlipd(keys, prob=mirror, spatial_axis=1),
+            RandAffined(
+                keys,
+                prob=1.0 if turn or config.scale else 0.0,
+                rotate_range=turn,
+                scale_range=config.scale,
+                mode=("bilinear", "nearest"),
+                padding_mode="zeros",
+            ),
+            RandSpatialCropd(keys, config.crop, random_size=False),
+        ]
+    )
+
+
+def unpaired_loader(slices: UnpairedSlices, *, batch_size: int, first_step: int, workers: int) -> DataLoader[Sample]:
+    """Batches of plain tensors from step ``first_step`` on; step s holds the samples s * batch_size and following."""
+    order = range(first_step * batch_size, len(slices))
+    return DataLoader(slices, batch_size=batch_size, sampler=order, num_workers=workers, drop_last=True)
+
+
+def _draw(stacks: Sequence[SliceStack], random: np.random.Generator) -> SliceStack:
+    return stacks[int(random.integers(len(stacks)))]
+
+
+def _nearest(heights: Sequence[float], height: float) -> int:
+    return int(np.abs(np.asarray(heights) - height).argmin())
+
+
+@lru_cache(maxsize=4096)
+def _open(path: Path) -> np.ndarray:
+    return np.load(path, mmap_mode="r")

@@ -1,0 +1,166 @@
+"""The unpaired objective: two generators, two discriminators, cycle and gradient consistency (Hiasa et al. 2018).
+
+    L = L_LSGAN(mr_to_ct) + L_LSGAN(ct_to_mr) + cycle * (L1_mr + L1_ct) + gradient * (GC_mr + GC_ct) / 2
+        + identity * (L1_mr + L1_ct)
+
+Images are ``(N, 1, H, W)`` in [-1, 1], masks ``(N, 1, H, W)`` bool, true inside the body.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from cyclegan_gc.model.image_pool import ImagePool
+from cyclegan_gc.model.losses import (
+    Mode,
+    Operator,
+    gradient_consistency_loss,
+    lsgan_discriminator_loss,
+    lsgan_generator_loss,
+)
+from cyclegan_gc.model.networks import ResnetGenerator, Stem, Upsampling, initialise, patch_discriminator, patch_scores
+
+AIR = -1.0
+"""Normalised value of air in both modalities."""
+
+
+@dataclass(frozen=True)
+class Networks:
+    """The four networks of the objective."""
+
+    mr_to_ct: nn.Module
+    ct_to_mr: nn.Module
+    ct_discriminator: nn.Module
+    mr_discriminator: nn.Module
+
+    def generator_parameters(self) -> Iterator[nn.Parameter]:
+        """Parameters of both generators."""
+        yield from self.mr_to_ct.parameters()
+        yield from self.ct_to_mr.parameters()
+
+    def discriminator_parameters(self) -> Iterator[nn.Parameter]:
+        """Parameters of both discriminators."""
+        yield from self.ct_discriminator.parameters()
+        yield from self.mr_discriminator.parameters()
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Unpaired real slices and their body masks."""
+
+    real_mr: Tensor
+    real_ct: Tensor
+    mr_mask: Tensor
+    ct_mask: Tensor
+
+
+@dataclass(frozen=True)
+class Translations:
+    """What the generators make of a batch; the identity images are absent where that term is off."""
+
+    fake_ct: Tensor
+    fake_mr: Tensor
+    rec_mr: Tensor
+    rec_ct: Tensor
+    idt_ct: Tensor | None = None
+    idt_mr: Tensor | None = None
+
+
+def build_generator(width: int, blocks: int, stem: Stem, upsampling: Upsampling, seed: int = 0) -> ResnetGenerator:
+    """A generator with seeded weights."""
+    network = ResnetGenerator(width, blocks, stem, upsampling)
+    initialise(network, torch.Generator().manual_seed(seed))
+    return network
+
+
+def build_discriminator(width: int, layers: int, seed: int = 0) -> nn.Module:
+    """A PatchGAN with seeded weights."""
+    network = patch_discriminator(width, layers)
+    initialise(network, torch.Generator().manual_seed(seed))
+    return network
+
+
+def air_outside(image: Tensor, mask: Tensor) -> Tensor:
+    """Set an image to air outside the body mask; training and conversion share this rule.
+
+    A translation that may draw outside the body spends its first minutes with inverted contrast (a dark head before a
+    bright background); with the outline given, it does not.
+    """
+    return torch.where(mask, image, AIR)
+
+
+def translate(networks: Networks, batch: Batch, *, identity: bool) -> Translations:
+    """Each input to the other modality and back, inside the input's body."""
+    fake_ct = air_outside(networks.mr_to_ct(batch.real_mr), batch.mr_mask)
+    fake_mr = air_outside(networks.ct_to_mr(batch.real_ct), batch.ct_mask)
+    return Translations(
+        fake_ct=fake_ct,
+        fake_mr=fake_mr,
+        rec_mr=air_outside(networks.ct_to_mr(fake_ct), batch.mr_mask),
+        rec_ct=air_outside(networks.mr_to_ct(fake_mr), batch.ct_mask),
+        idt_ct=air_outside(networks.mr_to_ct(batch.real_ct), batch.ct_mask) if identity else None,
+        idt_mr=air_outside(networks.ct_to_mr(batch.real_mr), batch.mr_mask) if identity else None,
+    )
+
+
+def generator_losses(
+    networks: Networks,
+    batch: Batch,
+    images: Translations,
+    *,
+    gradient_mode: Mode = "absolute",
+    gradient_operator: Operator = "central",
+) -> dict[str, Tensor]:
+    """Every term of the generators' loss, unweighted, under its own name."""
+    losses = {
+        "adversarial_ct": lsgan_generator_loss(patch_scores(networks.ct_discriminator, images.fake_ct)),
+        "adversarial_mr": lsgan_generator_loss(patch_scores(networks.mr_discriminator, images.fake_mr)),
+        **consistency_losses(batch, images, gradient_mode=gradient_mode, gradient_operator=gradient_operator),
+    }
+    if images.idt_ct is not None and images.idt_mr is not None:
+        losses["identity_ct"] = nn.functional.l1_loss(images.idt_ct, batch.real_ct)
+        losses["identity_mr"] = nn.functional.l1_loss(images.idt_mr, batch.real_mr)
+    return losses
+
+
+def consistency_losses(
+    batch: Batch, images: Translations, *, gradient_mode: Mode = "absolute", gradient_operator: Operator = "central"
+) -> dict[str, Tensor]:
+    """Cycle and gradient consistency, which need no discriminator; gradients count inside the body only."""
+    return {
+        "cycle_mr": nn.functional.l1_loss(images.rec_mr, batch.real_mr),
+        "cycle_ct": nn.functional.l1_loss(images.rec_ct, batch.real_ct),
+        "gradient_mr": gradient_consistency_loss(
+            batch.real_mr, images.fake_ct, mode=gradient_mode, operator=gradient_operator, mask=batch.mr_mask
+        ),
+        "gradient_ct": gradient_consistency_loss(
+            batch.real_ct, images.fake_mr, mode=gradient_mode, operator=gradient_operator, mask=batch.ct_mask
+        ),
+    }
+
+
+def weighted_sum(losses: dict[str, Tensor], *, cycle: float, gradient: float, identity: float) -> Tensor:
+    """The generators' whole loss from its unweighted terms; gradient consistency is the mean of both directions."""
+    total = losses["adversarial_ct"] + losses["adversarial_mr"]
+    total = total + cycle * (losses["cycle_mr"] + losses["cycle_ct"])
+    total = total + gradient * (losses["gradient_mr"] + losses["gradient_ct"]) / 2
+    if "identity_ct" in losses:
+        total = total + identity * (losses["identity_mr"] + losses["identity_ct"])
+    return total
+
+
+def discriminator_losses(
+    networks: Networks, batch: Batch, images: Translations, ct_pool: ImagePool, mr_pool: ImagePool
+) -> dict[str, Tensor]:
+    """Least-squares loss of each discriminator on real slices and on fakes from its pool."""
+    fake_ct, fake_mr = ct_pool.exchange(images.fake_ct), mr_pool.exchange(images.fake_mr)
+    return {
+        "discriminator_ct": lsgan_discriminator_loss(
+            patch_scores(networks.ct_discriminator, batch.real_ct), patch_scores(networks.ct_discriminator, fake_ct)
+        ),
+        "discriminator_mr": lsgan_discriminator_loss(
+            patch_scores(networks.mr_discriminator, batch.real_mr), patch_scores(networks.mr_discriminator, fake_mr)
+        ),
+    }

@@ -1,0 +1,129 @@
+"""The two kinds of network: a ResNet generator (Johnson et al. 2016, as in Zhu et al. 2017) and a PatchGAN."""
+
+from typing import Literal
+
+import torch
+from monai.networks.nets.patchgan_discriminator import PatchDiscriminator
+from torch import Tensor, nn
+
+Stem = Literal["conv", "unshuffle"]
+Upsampling = Literal["resize", "transpose"]
+
+REDUCTION = 4
+"""The generator works at a quarter of the slice's resolution, so height and width must be multiples of this."""
+
+
+class ResnetGenerator(nn.Module):
+    """Image to image at a quarter of the resolution: stem, residual blocks, up-sampling, tanh.
+
+    ``(N, in, H, W)`` in [-1, 1] to ``(N, out, H, W)`` in [-1, 1]; H and W are multiples of 4 and at least 16.
+    The blocks carry ``4 * width`` channels. No convolution before an instance norm has a bias: the norm would
+    cancel it, and Adam would turn its rounding noise into steps.
+
+    Args:
+        width: channels of the first layer at full resolution (64 in Zhu et al. 2017).
+        blocks: residual blocks (9 in Zhu et al. 2017 and Hiasa et al. 2018).
+        stem: ``conv`` is the 7x7 convolution with two strided ones; ``unshuffle`` moves each 4x4 patch into
+            channels first and never convolves at full resolution: several times fewer operations.
+        upsampling: ``resize`` (nearest neighbour, then convolution) leaves no checkerboard; ``transpose`` is the
+            original's transposed convolution.
+        in_channels: of the input.
+        out_channels: of the output.
+    """
+
+    def __init__(
+        self,
+        width: int = 64,
+        blocks: int = 9,
+        stem: Stem = "conv",
+        upsampling: Upsampling = "resize",
+        in_channels: int = 1,
+        out_channels: int = 1,
+    ) -> None:
+        super().__init__()
+        self.stem = _conv_stem(in_channels, width) if stem == "conv" else _unshuffle_stem(in_channels, width)
+        self.blocks = nn.Sequential(*(ResidualBlock(4 * width) for _ in range(blocks)))
+        self.tail = nn.Sequential(
+            _upsample(4 * width, 2 * width, upsampling),
+            _upsample(2 * width, width, upsampling),
+            *_output(width, out_channels, kernel=7 if stem == "conv" else 3),
+        )
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Translate ``(N, in, H, W)`` to ``(N, out, H, W)``."""
+        if image.shape[-2] % REDUCTION or image.shape[-1] % REDUCTION:
+            raise ValueError(f"height and width must be multiples of {REDUCTION}, got {tuple(image.shape[-2:])}")
+        return self.tail(self.blocks(self.stem(image)))
+
+
+class ResidualBlock(nn.Module):
+    """``x + f(x)`` with two 3x3 convolutions, reflected borders and instance norm."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(channels, channels, 3, padding=1, padding_mode="reflect", bias=False),
+            nn.InstanceNorm2d(channels),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(channels, channels, 3, padding=1, padding_mode="reflect", bias=False),
+            nn.InstanceNorm2d(channels),
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        """``(N, C, H, W)`` to the same shape."""
+        return features + self.body(features)
+
+
+def patch_discriminator(width: int = 64, layers: int = 3, in_channels: int = 1) -> nn.Module:
+    """The 70x70 PatchGAN of Isola et al. 2017 at ``layers=3``; it returns a list whose last entry is the score."""
+    return PatchDiscriminator(
+        spatial_dims=2, channels=width, in_channels=in_channels, out_channels=1, num_layers_d=layers, norm="INSTANCE"
+    )
+
+
+def patch_scores(discriminator: nn.Module, image: Tensor) -> Tensor:
+    """Score map ``(N, 1, h, w)`` of an image ``(N, C, H, W)``; 1 is the target for real, 0 for fake."""
+    return discriminator(image)[-1]
+
+
+def initialise(network: nn.Module, generator: torch.Generator) -> None:
+    """Draw every convolution's weights from N(0, 0.02), as Zhu et al. 2017, and set the biases to 0."""
+    for module in network.modules():
+        if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
+            nn.init.normal_(module.weight, 0.0, 0.02, generator=generator)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+
+
+def _conv_stem(in_channels: int, width: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(in_channels, width, 7, padding=3, padding_mode="reflect", bias=False),
+        nn.InstanceNorm2d(width),
+        nn.ReLU(inplace=True),
+        *_norm_relu(nn.Conv2d(width, 2 * width, 3, stride=2, padding=1, bias=False)),
+        *_norm_relu(nn.Conv2d(2 * width, 4 * width, 3, stride=2, padding=1, bias=False)),
+    )
+
+
+def _unshuffle_stem(in_channels: int, width: int) -> nn.Sequential:
+    patch = in_channels * REDUCTION**2
+    return nn.Sequential(
+        nn.PixelUnshuffle(REDUCTION),
+        *_norm_relu(nn.Conv2d(patch, 4 * width, 3, padding=1, padding_mode="reflect", bias=False)),
+    )
+
+
+def _upsample(channels: int, out_channels: int, upsampling: Upsampling) -> nn.Sequential:
+    if upsampling == "transpose":
+        convolution = nn.ConvTranspose2d(channels, out_channels, 3, 2, padding=1, output_padding=1, bias=False)
+        return nn.Sequential(*_norm_relu(convolution))
+    convolution = nn.Conv2d(channels, out_channels, 3, padding=1, padding_mode="reflect", bias=False)
+    return nn.Sequential(nn.Upsample(scale_factor=2, mode="nearest"), *_norm_relu(convolution))
+
+
+def _output(width: int, out_channels: int, kernel: int) -> tuple[nn.Module, nn.Module]:
+    return nn.Conv2d(width, out_channels, kernel, padding=kernel // 2, padding_mode="reflect"), nn.Tanh()
+
+
+def _norm_relu(convolution: nn.Conv2d | nn.ConvTranspose2d) -> tuple[nn.Module, nn.Module, nn.Module]:
+    return convolution, nn.InstanceNorm2d(convolution.out_channels), nn.ReLU(inplace=True)

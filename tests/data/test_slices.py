@@ -1,0 +1,124 @@
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from cyclegan_gc.config import DataConfig, PreprocessConfig
+from cyclegan_gc.data.cache import OUTSIDE, SliceStack, cached_stack, fingerprint
+from cyclegan_gc.data.slices import UnpairedSlices, load_slice, unpaired_loader
+from cyclegan_gc.errors import VolumeError
+
+SETTINGS = PreprocessConfig(spacing_mm=4.0)
+CONFIG = DataConfig("", "", crop=(48, 40))
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def stacks(phantoms, cache) -> dict[str, list[SliceStack]]:
+    return {
+        modality: [cached_stack(path, modality, SETTINGS, cache) for path in sorted((phantoms / modality).iterdir())]
+        for modality in ("mr", "ct")
+    }
+
+
+def dataset(stacks: dict[str, list[SliceStack]], config: DataConfig = CONFIG, seed: int = 0) -> UnpairedSlices:
+    return UnpairedSlices(stacks["mr"], stacks["ct"], config, "axial", seed, 64)
+
+
+def test_a_sample_depends_on_the_seed_and_its_index_alone(stacks):
+    one, other = dataset(stacks), dataset(stacks)
+    [other[n] for n in (3, 60, 2)]
+    assert all(torch.equal(one[17][key], other[17][key]) for key in ("mr", "ct", "mr_mask", "ct_mask"))
+    assert not torch.equal(one[17]["mr"], one[18]["mr"])
+    assert not torch.equal(one[17]["mr"], dataset(stacks, seed=1)[17]["mr"])
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_loader_started_later_continues_the_same_stream(stacks, workers):
+    whole = list(unpaired_loader(dataset(stacks), batch_size=4, first_step=0, workers=0))
+    later = list(unpaired_loader(dataset(stacks), batch_size=4, first_step=10, workers=workers))
+    assert len(whole) == 16 and len(later) == 6
+    assert all(torch.equal(a["ct"], b["ct"]) for a, b in zip(whole[10:], later, strict=True))
+
+
+def test_two_ranks_see_together_what_one_sees(stacks):
+    whole = next(iter(unpaired_loader(dataset(stacks), batch_size=4, first_step=0, workers=0)))
+    halves = [torch.stack([dataset(stacks)[n]["mr"] for n in part]) for part in ((0, 1), (2, 3))]
+    assert torch.equal(torch.cat(halves), whole["mr"])
+
+
+def test_samples_are_plain_tensors_in_the_unit_range_with_air_outside_the_body(stacks):
+    for sample in (dataset(stacks)[n] for n in range(8)):
+        for image, mask in ((sample["mr"], sample["mr_mask"]), (sample["ct"], sample["ct_mask"])):
+            assert type(image) is torch.Tensor and image.shape == (1, 48, 40) and mask.dtype == torch.bool
+            assert image.min() >= -1 and image.max() <= 1
+            assert mask.any() and (image[~mask] == -1).all()
+
+
+def test_matched_slices_lie_at_a_similar_relative_height(stacks):
+    flat = DataConfig("", "", crop=(48, 40), rotate_degrees=0, scale=0, flip=False, match_position=True)
+    heights = [_drawn_heights(stacks, replace(flat, match_position=match)) for match in (True, False)]
+    matched, free = (np.abs(np.subtract(*pair)).mean() for pair in heights)
+    assert matched < 0.08 < 0.2 < free
+
+
+def _drawn_heights(stacks: dict[str, list[SliceStack]], config: DataConfig) -> tuple[list[float], list[float]]:
+    """Heights of the slices behind 64 samples, told from the pictures themselves."""
+    samples = [dataset(stacks, config)[n] for n in range(64)]
+    return tuple([_height_of(sample[key], stacks[key]) for sample in samples] for key in ("mr", "ct"))  # pyright: ignore
+
+
+def _height_of(image: torch.Tensor, stacks: list[SliceStack]) -> float:
+    histogram = torch.histc(image[image > -1], 64, -1, 1)
+    every = [(stack, n) for stack in stacks for n in range(len(stack.heights))]
+    distances = [
+        (torch.histc(x[x > -1], 64, -1, 1) - histogram).abs().sum() for x in (load_slice(s, n)[0] for s, n in every)
+    ]
+    stack, index = every[int(torch.stack(distances).argmin())]
+    return stack.heights[index]
+
+
+def test_a_prepared_volume_is_found_again_and_other_settings_are_prepared_anew(phantoms, cache, stacks):
+    path = sorted((phantoms / "mr").iterdir())[0]
+    before = stacks["mr"][0].path.stat().st_mtime_ns
+    assert cached_stack(path, "mr", SETTINGS, cache).path.stat().st_mtime_ns == before
+    assert cached_stack(path, "mr", PreprocessConfig(spacing_mm=5.0), cache).path != stacks["mr"][0].path
+
+
+def test_a_copy_under_another_name_shares_the_prepared_slices(phantoms, cache, stacks, tmp_path):
+    path = sorted((phantoms / "mr").iterdir())[0]
+    copy = tmp_path / "DOE_JOHN.nii.gz"
+    copy.write_bytes(path.read_bytes())
+    assert cached_stack(copy, "mr", SETTINGS, cache) == stacks["mr"][0]
+    assert not [file for file in cache.iterdir() if "DOE" in file.name or "DOE" in file.read_bytes().decode("latin1")]
+
+
+def test_blank_slices_are_left_out(stacks):
+    for stack in stacks["mr"] + stacks["ct"]:
+        body = (np.load(stack.path) != OUTSIDE).sum(axis=(1, 2))
+        assert body.min() >= 0.1 * body.max()
+        assert (stack.heights[0], stack.heights[-1]) == (0, 1)
+
+
+def test_the_fingerprint_describes_both_sets_in_plain_numbers(stacks):
+    known = fingerprint(stacks["mr"], stacks["ct"], SETTINGS)
+    for name in ("mr_histogram", "ct_histogram"):
+        assert sum(known[name]["counts"]) == pytest.approx(1)
+        assert len(known[name]["edges"]) == len(known[name]["counts"]) + 1
+    edges, counts = (np.array(known["ct_histogram"][key]) for key in ("edges", "counts"))
+    bone = counts[edges[:-1] > 250].sum()
+    assert 0.02 < bone < 0.3
+    assert len(known["mr"][0]["spacing_mm"]) == 3
+
+
+def test_a_volume_that_cannot_be_used_is_named(tmp_path, cache):
+    path = tmp_path / "empty.nii.gz"
+    path.write_bytes(b"")
+    with pytest.raises(VolumeError, match=r"empty\.nii\.gz"):
+        cached_stack(path, "mr", SETTINGS, cache)
