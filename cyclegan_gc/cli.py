@@ -7,11 +7,11 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from jsonargparse import ActionConfigFile, ArgumentError, ArgumentParser, set_parsing_settings
+from jsonargparse import ArgumentError, ArgumentParser, set_parsing_settings
 
 from cyclegan_gc import __version__
 from cyclegan_gc.config import ConvertConfig, DemoConfig, EvaluateConfig, PhantomConfig, TrainConfig
-from cyclegan_gc.errors import TrainingStopped, UserError
+from cyclegan_gc.errors import TrainingStoppedError, UserError
 
 DISCLAIMER = "Research use only; not a medical device."
 
@@ -145,7 +145,7 @@ def _parse(words: Sequence[str]) -> tuple[Command, Any]:
 
 def _command_parser(command: Command) -> ArgumentParser:
     parser = ArgumentParser(description=f"{_summary(command.config)} {DISCLAIMER}", exit_on_error=False)
-    parser.add_argument("--config", action=ActionConfigFile, help="YAML file of settings; flags after it override it.")
+    parser.add_argument("--config", action="config", help="YAML file of settings; flags after it override it.")
     documented = command.config.__dataclass_fields__
     for name in command.positional:
         parser.add_argument(name, type=documented[name].type)
@@ -174,7 +174,7 @@ def _explain(error: Exception) -> int:
     if isinstance(error, UserError):
         print(f"cyclegan-gc: {line}", file=sys.stderr)
         return 2
-    if isinstance(error, TrainingStopped):
+    if isinstance(error, TrainingStoppedError):
         print(f"cyclegan-gc: {line}", file=sys.stderr)
         return 4
     print(f"cyclegan-gc: internal error: {type(error).__name__}: {line} (--debug shows where)", file=sys.stderr)

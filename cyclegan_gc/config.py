@@ -6,18 +6,26 @@ but its errors, and nothing heavy: ``--help`` answers at once.
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
-
-from jsonargparse.typing import (
-    ClosedUnitInterval,
-    NonNegativeFloat,
-    NonNegativeInt,
-    OpenUnitInterval,
-    PositiveFloat,
-    PositiveInt,
-)
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from cyclegan_gc.errors import UserError
+
+if TYPE_CHECKING:  # jsonargparse makes its number types at run time, where a type checker cannot follow
+    NonNegativeInt: TypeAlias = int
+    PositiveInt: TypeAlias = int
+    ClosedUnitInterval: TypeAlias = float
+    NonNegativeFloat: TypeAlias = float
+    OpenUnitInterval: TypeAlias = float
+    PositiveFloat: TypeAlias = float
+else:
+    from jsonargparse.typing import (
+        ClosedUnitInterval,
+        NonNegativeFloat,
+        NonNegativeInt,
+        OpenUnitInterval,
+        PositiveFloat,
+        PositiveInt,
+    )
 
 SliceAxis = Literal["axial", "coronal", "sagittal"]
 Direction = Literal["mr_to_ct", "ct_to_mr"]

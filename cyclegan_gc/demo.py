@@ -1,13 +1,54 @@
 """The whole road on generated phantoms: train unpaired, convert held-out subjects, evaluate against the truth."""
 
-from dataclasses import replace
-from importlib.resources import files
 from pathlib import Path
 
-from cyclegan_gc.config import ConvertConfig, DataConfig, DemoConfig, TrainConfig, WandbConfig
+from cyclegan_gc.config import (
+    ConvertConfig,
+    DataConfig,
+    DemoConfig,
+    LossConfig,
+    NetworkConfig,
+    OptimizerConfig,
+    PreprocessConfig,
+    TrainConfig,
+    WandbConfig,
+)
 from cyclegan_gc.convert.batch import convert
 from cyclegan_gc.data.phantom import write_phantoms
 from cyclegan_gc.evaluate.baselines import load_histogram_model
 from cyclegan_gc.evaluate.cases import evaluate
-from cyclegan_gc.evaluate.summary import summary_table
-from cyclegan_gc.train.loop import LAST, train
+from cyclegan_gc.evaluate.summary import Evaluation, summary_table
+from cyclegan_gc.train.loop import train
+
+SUBJECTS, TEST_SUBJECTS = 8, 4
+
+
+def demo(config: DemoConfig) -> Path:
+    """Generate, train, convert, evaluate; every step is one that ``cyclegan-gc`` offers as a command of its own.
+
+    Returns:
+        The report, one HTML file with its pictures inside.
+
+    Raises:
+        UserError: if the output folder cannot be written or the device is not there.
+    """
+    phantoms, run, results = (config.output / name for name in ("phantoms", "run", "sct"))
+    print(f"phantoms: {SUBJECTS} MR and {SUBJECTS} CT subjects to train on, {TEST_SUBJECTS} held out")
+    write_phantoms(phantoms, subjects=SUBJECTS, test_subjects=TEST_SUBJECTS, seed=config.seed)
+    checkpoint = train(recipe(config, phantoms, run))
+    convert(ConvertConfig(checkpoint, str(phantoms / "test" / "mr"), results, device=config.device))
+    evaluation = judge(phantoms / "test", results, config.output, checkpoint)
+    print(summary_table(evaluation))
+    return config.output / "report.html"
+
+
+def judge(truth: Path, results: Path, output: Path, checkpoint: Path) -> Evaluation:
+    """Hold converted phantoms against their truth, inside the true body."""
+    return evaluate(
+        str(results),
+        str(truth / "ct"),
+        output,
+        mr=str(truth / "mr"),
+        mask=str(truth / "labels"),
+        model=load_histogram_model(checkpoint),
+    )

@@ -9,5 +9,5 @@ class VolumeError(UserError):
     """One volume cannot be used; a batch names it, goes on with the others and exits with code 3."""
 
 
-class TrainingStopped(Exception):
+class TrainingStoppedError(Exception):
     """Training cannot go on (a loss is not finite); the command line prints its message and exits with code 4."""

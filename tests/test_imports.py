@@ -18,7 +18,7 @@ ROOMS_OPEN_WITHIN = ("data", "train", "convert", "evaluate")
 SIDEWAYS = {("inference", "data"), ("inference", "checkpoint")}
 ONLY_IN = {
     "wandb": ("tracking",),
-    "nibabel": ("data.volumes", "data.phantom"),
+    "nibabel": ("data.nifti", "data.volumes", "data.phantom"),
     "pydicom": ("data.dicom",),
     "highdicom": ("data.dicom",),
     "jsonargparse": ("cli",),

@@ -8,7 +8,8 @@ from rich.progress import track
 
 from cyclegan_gc.checkpoint import TrainedModel, load_model
 from cyclegan_gc.config import ConvertConfig, Direction
-from cyclegan_gc.data.volumes import case_id, find_volumes, read_volume, write_volume
+from cyclegan_gc.data.files import case_id, find_volumes
+from cyclegan_gc.data.volumes import read_volume, write_volume
 from cyclegan_gc.device import choose_device
 from cyclegan_gc.errors import UserError, VolumeError
 from cyclegan_gc.inference import translate_volume

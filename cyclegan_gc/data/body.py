@@ -52,8 +52,8 @@ def mr_body_mask(array: np.ndarray, spacing_mm: tuple[float, float, float]) -> B
 def _solid_body(tissue: BoolArray, spacing_mm: tuple[float, float, float]) -> BoolArray:
     """Largest piece after cutting thin bridges, closed, with what it encloses in any plane."""
     core = _largest_piece(_open(tissue, spacing_mm))
-    # Cutting shaved thin parts of the body itself (ears, nose); what lies within a step of the core comes back.
-    body = core if not core.any() else tissue & ndimage.binary_dilation(core, iterations=2)
+    # Cutting shaved thin parts of the body itself (ears, nose); what lies within a voxel of the core comes back.
+    body = tissue & _dilate(core, np.ones((3, 3, 3), dtype=bool))
     return _fill(_close(body, spacing_mm))
 
 
@@ -65,14 +65,22 @@ def _largest_piece(mask: BoolArray) -> BoolArray:
 
 
 def _open(mask: BoolArray, spacing_mm: tuple[float, float, float]) -> BoolArray:
-    # Borders count as body: a volume that ends within the body is not eaten from its faces.
-    eroded = ndimage.binary_erosion(mask, _ball(OPENING_MM, spacing_mm), border_value=1)
-    return ndimage.binary_dilation(eroded, _ball(OPENING_MM, spacing_mm)) & mask
+    ball = _ball(OPENING_MM, spacing_mm)
+    return _dilate(_erode(mask, ball), ball) & mask
 
 
 def _close(mask: BoolArray, spacing_mm: tuple[float, float, float]) -> BoolArray:
-    grown = ndimage.binary_dilation(mask, _ball(CLOSING_MM, spacing_mm))
-    return ndimage.binary_erosion(grown, _ball(CLOSING_MM, spacing_mm), border_value=1) | mask
+    ball = _ball(CLOSING_MM, spacing_mm)
+    return _erode(_dilate(mask, ball), ball) | mask
+
+
+def _dilate(mask: BoolArray, element: BoolArray) -> BoolArray:
+    return np.asarray(ndimage.binary_dilation(mask, element), dtype=bool)
+
+
+def _erode(mask: BoolArray, element: BoolArray) -> BoolArray:
+    # Beyond the border counts as body: a volume that ends within the body is not eaten from its faces.
+    return np.asarray(ndimage.binary_erosion(mask, element, border_value=1), dtype=bool)
 
 
 def _ball(radius_mm: float, spacing_mm: tuple[float, float, float]) -> BoolArray:

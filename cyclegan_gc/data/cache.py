@@ -1,4 +1,4 @@
-"""Each volume prepared once: its slices in a memory-mapped file beside its statistics, keyed by content and settings."""
+"""Each volume prepared once: its slices in a memory-mapped file, keyed by content and settings."""
 
 import hashlib
 import json

@@ -113,7 +113,8 @@ class Prepared:
 
 def volume_transforms(modality: Modality, settings: PreprocessConfig) -> Compose:
     """MONAI pipeline from ``{"image": path}`` to ``image`` in [-1, 1] and ``mask``, both (1, H, W, D)."""
-    load = LoadImaged("image", reader=CheckedNiftiReader(), ensure_channel_first=True)
+    reader: Any = CheckedNiftiReader()  # an instance is documented, though not in the annotation
+    load = LoadImaged("image", reader=reader, ensure_channel_first=True)
     return Compose([load, *_after_loading(modality, settings)])
 
 
@@ -124,7 +125,7 @@ def prepare(volume: Volume, modality: Modality, settings: PreprocessConfig) -> P
         VolumeError: if no body is found (without a name; the caller knows the file).
     """
     loaded = {"image": MetaTensor(torch.from_numpy(volume.array)[None], affine=torch.from_numpy(volume.affine))}
-    data = Compose(_after_loading(modality, settings))(loaded)
+    data: Any = Compose(_after_loading(modality, settings))(loaded)
     if not data["mask"].any():
         raise VolumeError(f"no body found; check that this is a {modality.upper()} volume with a visible subject")
     return Prepared(data["image"], data["mask"])

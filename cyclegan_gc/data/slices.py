@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -69,7 +70,7 @@ class UnpairedSlices(Dataset[Sample]):
         image, mask = load_slice(stack, index)
         self.augment.set_random_state(seed=int(random.integers(2**31)))
         # MONAI fills with 0 what comes in from beyond the border, so air is made 0 and afterwards -1 again.
-        changed = self.augment({"image": image + 1, "mask": mask.float()})
+        changed: Any = self.augment({"image": image + 1, "mask": mask.float()})
         mask = changed["mask"].as_tensor() > 0.5
         return torch.where(mask, changed["image"].as_tensor() - 1, -1.0), mask
 

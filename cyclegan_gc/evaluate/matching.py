@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cyclegan_gc.data.body import ct_body_mask
-from cyclegan_gc.data.volumes import Volume, _affine_mm, _read_file, case_id, find_volumes, read_volume
+from cyclegan_gc.data.files import case_id, find_volumes
+from cyclegan_gc.data.volumes import Volume, read_mask, read_volume
 from cyclegan_gc.errors import UserError, VolumeError
 from cyclegan_gc.evaluate.baselines import AIR_HU
 from cyclegan_gc.evaluate.grids import resample, same_grid
 
-MAX_VOXELS = 2**31
 NAMES_SHOWN = 5
 
 
@@ -112,16 +112,6 @@ def load_case(files: CaseFiles) -> Case:
         ", ".join(name for name, volume in volumes.items() if not _shares_grid(sct, volume)) or None,
         tuple(f"{name}: {warning}" for name, volume in volumes.items() for warning in volume.warnings),
     )
-
-
-def read_mask(path: Path) -> Volume:
-    """A mask or label map: 1 where the file is not 0; `read_volume` refuses pictures of two values, rightly for MR."""
-    try:
-        header, shape, voxels, _ = _read_file(path, MAX_VOXELS)
-        affine, warnings = _affine_mm(header, shape)
-    except VolumeError as error:
-        raise VolumeError(f"{path}: {error}") from None
-    return Volume((voxels != 0).astype(np.uint8), affine, header, tuple(warnings))
 
 
 def _shares_grid(target: Volume, volume: Volume) -> bool:

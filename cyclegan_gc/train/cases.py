@@ -10,8 +10,8 @@ from rich.progress import track
 
 from cyclegan_gc.config import TrainConfig
 from cyclegan_gc.data.cache import SliceStack, cached_stack
+from cyclegan_gc.data.files import case_id, find_volumes
 from cyclegan_gc.data.preprocess import Modality
-from cyclegan_gc.data.volumes import case_id, find_volumes
 from cyclegan_gc.errors import UserError
 
 

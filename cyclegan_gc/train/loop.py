@@ -15,7 +15,7 @@ from cyclegan_gc.config import TrainConfig, public_settings
 from cyclegan_gc.data.cache import fingerprint
 from cyclegan_gc.data.slices import Sample, UnpairedSlices, unpaired_loader
 from cyclegan_gc.device import choose_device
-from cyclegan_gc.errors import TrainingStopped, UserError
+from cyclegan_gc.errors import TrainingStoppedError, UserError
 from cyclegan_gc.model.cyclegan import Batch
 from cyclegan_gc.tracking import Tracker
 from cyclegan_gc.train.cases import Cases, load_cases
@@ -60,7 +60,7 @@ def train(config: TrainConfig) -> Path:
 
     Raises:
         UserError: if the data, the device or the checkpoint to resume from cannot be used.
-        TrainingStopped: if a loss is no longer finite.
+        TrainingStoppedError: if a loss is no longer finite.
     """
     device = choose_device(config.device)
     _make_folder(config.output)
@@ -111,11 +111,11 @@ def _log(tracker: Tracker, step: int, meter: Meter, state: TrainState, end: int)
     figures = meter.take()
     broken = [name for name, value in figures.items() if not math.isfinite(value)]
     if broken:
-        raise TrainingStopped(
+        raise TrainingStoppedError(
             f"step {step}: {', '.join(broken)} not finite; {LAST} holds the last good state, "
             "resume from it with a lower learning rate or check the data"
         )
-    figures["learning_rate"] = state.schedulers["generators"].get_last_lr()[0]
+    figures["learning_rate"] = float(state.schedulers["generators"].get_last_lr()[0])
     tracker.log(step, figures)
     shown = ("generator", "cycle_mr", "cycle_ct", "gradient_mr", "gradient_ct", "discriminator_ct", "discriminator_mr")
     terms = "  ".join(f"{name} {figures[name]:.3f}" for name in shown)

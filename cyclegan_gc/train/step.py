@@ -50,7 +50,7 @@ def build_state(config: TrainConfig, device: torch.device) -> TrainState:
         ct_discriminator=build_discriminator(*discriminator, seed=4 * config.seed + 2).to(device),
         mr_discriminator=build_discriminator(*discriminator, seed=4 * config.seed + 3).to(device),
     )
-    optimizers = {
+    optimizers: dict[str, Optimizer] = {
         "generators": _adam(networks.generator_parameters(), config),
         "discriminators": _adam(networks.discriminator_parameters(), config),
     }

@@ -9,10 +9,10 @@ SPACING = (2.0, 2.0, 2.0)
 
 def ball(radius: float, centre: tuple[float, float, float] = (24, 24, 24)) -> np.ndarray:
     grid = np.ogrid[:48, :48, :48]
-    return sum((axis - c) ** 2 for axis, c in zip(grid, centre, strict=True)) <= radius**2
+    return np.asarray(sum((axis - c) ** 2 for axis, c in zip(grid, centre, strict=True))) <= radius**2
 
 
-@pytest.fixture()
+@pytest.fixture
 def head_hu() -> np.ndarray:
     hu = np.where(ball(18), 40.0, -1000.0)
     hu[ball(16) & ~ball(14)] = 1000

@@ -1,4 +1,5 @@
 import itertools
+from typing import Any
 
 import numpy as np
 import pytest
@@ -48,7 +49,7 @@ def test_all_48_axis_orders_give_the_same_slices_and_turn_back_exactly(mr, axes,
 
 
 def test_the_monai_pipeline_from_a_path_equals_the_road_from_memory(phantoms, mr):
-    data = volume_transforms("mr", SETTINGS)({"image": next((phantoms / "test" / "mr").iterdir())})
+    data: Any = volume_transforms("mr", SETTINGS)({"image": next((phantoms / "test" / "mr").iterdir())})
     case = prepare(mr, "mr", SETTINGS)
     assert torch.equal(data["image"].as_tensor(), case.image.as_tensor())
     assert torch.equal(data["mask"], case.mask)
@@ -100,7 +101,8 @@ def test_slices_are_resampled_in_their_plane_to_the_wanted_pixel_size(mr):
     rows, columns, slices = grid.box
     height, width, _ = case.spacing_mm
     assert grid.resampled
-    assert grid.size == (round((rows.stop - rows.start) * height / 4), round((columns.stop - columns.start) * width / 4))
+    extents_mm = (rows.stop - rows.start) * height, (columns.stop - columns.start) * width
+    assert grid.size == tuple(round(extent / 4) for extent in extents_mm)
     assert to_network(case.image.as_tensor(), grid).shape[0] == slices.stop - slices.start
 
 

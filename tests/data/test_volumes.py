@@ -11,7 +11,8 @@ from nibabel.funcs import as_closest_canonical
 from nibabel.nifti1 import Nifti1Extension
 from nibabel.quaternions import angle_axis2mat
 
-from cyclegan_gc.data.volumes import Volume, case_id, find_volumes, read_volume, write_volume
+from cyclegan_gc.data.files import case_id, find_volumes
+from cyclegan_gc.data.volumes import Volume, read_volume, write_volume
 from cyclegan_gc.errors import UserError, VolumeError
 
 ODD = (Path(__file__).parents[2] / "../shared/data/odd").resolve()

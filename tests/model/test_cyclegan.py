@@ -19,13 +19,13 @@ from cyclegan_gc.model.losses import gradient_correlation
 from cyclegan_gc.model.networks import patch_scores
 
 
-@pytest.fixture()
+@pytest.fixture
 def networks() -> Networks:
     generators = [build_generator(4, 1, "unshuffle", "resize", seed=n) for n in (0, 1)]
     return Networks(*generators, *(build_discriminator(4, 2, seed=n) for n in (2, 3)))
 
 
-@pytest.fixture()
+@pytest.fixture
 def batch() -> Batch:
     random = torch.Generator().manual_seed(0)
     real_mr, real_ct = (torch.rand(2, 1, 32, 32, generator=random) * 2 - 1 for _ in range(2))

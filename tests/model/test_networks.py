@@ -1,3 +1,5 @@
+import itertools
+
 import pytest
 import torch
 from torch import nn
@@ -17,7 +19,7 @@ def test_a_generator_keeps_the_size_and_stays_in_the_unit_range(stem, upsampling
 @pytest.mark.parametrize(("stem", "upsampling"), VARIANTS)
 def test_no_convolution_before_an_instance_norm_has_a_bias(stem, upsampling):
     modules = list(ResnetGenerator(4, 2, stem, upsampling).modules())
-    followed = [(one, two) for one, two in zip(modules, modules[1:], strict=False) if isinstance(two, nn.InstanceNorm2d)]
+    followed = [(one, two) for one, two in itertools.pairwise(modules) if isinstance(two, nn.InstanceNorm2d)]
     assert len(followed) >= 7
     assert all(convolution.bias is None for convolution, _ in followed)
 
@@ -41,9 +43,9 @@ def test_a_size_that_is_no_multiple_of_four_is_refused_with_the_size():
 def test_a_score_of_the_discriminator_sees_a_patch_of_70_pixels():
     image = torch.randn(1, 1, 128, 128, requires_grad=True)
     discriminator = patch_discriminator(width=4).eval()
-    for module in discriminator.modules():
-        if isinstance(module, nn.InstanceNorm2d):
-            module.forward = lambda features: features  # the norm looks at the whole slice
+    for block in discriminator.modules():
+        if hasattr(block, "N"):
+            block.N = nn.Identity()  # the norm looks at the whole slice
     patch_scores(discriminator, image)[0, 0, 7, 7].backward()
     assert image.grad is not None
     seen = image.grad[0, 0].abs() > 0

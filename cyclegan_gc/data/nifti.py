@@ -1,0 +1,151 @@
+"""The bytes of a NIfTI file: its header and stored voxels, checked before and while they are read.
+
+nibabel alone accepts much that must not pass silently: flipped gzip bytes, a second time point, a header that promises
+more voxels than there are. The errors here name the cause and the cure; the caller adds the file.
+"""
+
+import gzip
+import struct
+import zlib
+from pathlib import Path
+from typing import IO, TypeAlias
+
+import nibabel as nib
+import numpy as np
+from nibabel.spatialimages import HeaderDataError
+
+from cyclegan_gc.errors import VolumeError
+
+Header: TypeAlias = nib.Nifti1Header | nib.Nifti2Header
+Stream: TypeAlias = IO[bytes] | gzip.GzipFile
+
+CHUNK = 2**20
+# Bytes before or after the voxels (extensions, padding) beyond this are a broken header or a gzip bomb.
+MAX_EXTRA_BYTES = 2**26
+# Deflate cannot shrink further, so a small file's size refutes a large header before anything is allocated.
+MAX_DEFLATE_RATIO = 1032
+MIN_IN_PLANE = 16
+GEOMETRY_FIELDS = (
+    *("sform_code", "qform_code", "xyzt_units", "srow_x", "srow_y", "srow_z"),
+    *("quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z"),
+)
+
+
+def read_nifti(path: Path, max_voxels: int) -> tuple[Header, tuple[int, ...], np.ndarray, list[str]]:
+    """Header, spatial shape, stored (X, Y, Z) voxels and warnings; every byte of a gzip stream is verified."""
+    if not path.is_file():
+        raise VolumeError(
+            "not a file; give a .nii or .nii.gz file" if path.exists() else "no such file; check the path"
+        )
+    size = path.stat().st_size
+    if size == 0:
+        raise VolumeError("the file is empty (0 bytes); copy it again from its source")
+    with path.open("rb") as file:
+        zipped = file.read(2) == b"\x1f\x8b"
+        file.seek(0)
+        stream = gzip.GzipFile(fileobj=file) if zipped else file
+        try:
+            header = _read_header(stream)
+            shape = _checked_shape(header, max_voxels)
+            voxels, notes = _read_voxels(stream, header, shape, size * (MAX_DEFLATE_RATIO if zipped else 1))
+        except EOFError:
+            raise VolumeError("the gzip stream is cut off; copy the file again from its source") from None
+        except (gzip.BadGzipFile, zlib.error):
+            raise VolumeError("the gzip data are corrupt (checksum); copy the file again from its source") from None
+    if zipped != path.name.lower().endswith(".gz"):
+        notes.append(
+            f"The name says otherwise, but the file is {'gzipped' if zipped else 'not gzipped'}; read as such."
+        )
+    return header, shape, voxels, notes
+
+
+def _read_header(stream: Stream) -> Header:
+    start = stream.read(4)
+    for order in "<>":
+        size = struct.unpack(order + "i", start)[0] if len(start) == 4 else 0
+        if size not in (348, 540):
+            continue
+        block = start + stream.read(size - 4)
+        if len(block) < size:
+            raise VolumeError(f"the header is cut off ({len(block)} of {size} bytes); copy the file again")
+        header = (nib.Nifti1Header if size == 348 else nib.Nifti2Header)(block, order, check=False)
+        if header["magic"].item() in (b"n+1", b"n+2"):
+            return header
+        raise VolumeError("a header without voxels (.hdr/.img pair or Analyze); convert it to one .nii.gz file")
+    kind = "nothing" if not start else "text" if start.isascii() else "data of another kind"
+    raise VolumeError(f"not a NIfTI file: it holds {kind}; convert the original to .nii.gz")
+
+
+def _checked_shape(header: Header, max_voxels: int) -> tuple[int, ...]:
+    """The three spatial sizes, refused from the header alone where no CT could come of them."""
+    dimensions = int(header["dim"][0])
+    sizes = tuple(int(n) for n in header["dim"][1 : max(dimensions, 0) + 1])
+    text = " x ".join(map(str, sizes))
+    if not 1 <= dimensions <= 7 or min(sizes) < 1:
+        raise VolumeError(f"impossible dimensions in the header ({dimensions}-D: {text}); export the file again")
+    if dimensions < 3:
+        raise VolumeError(f"a {dimensions}-D picture ({text}); give a 3-D volume")
+    if dimensions == 4 and sizes[3] > 1:
+        raise VolumeError(f"4-D with {sizes[3]} volumes ({text}); choose one volume and save it as a 3-D file")
+    if max(sizes[3:], default=1) > 1:
+        raise VolumeError(f"{dimensions}-D data ({text}); give a 3-D volume")
+    if np.prod(sizes, dtype=object) > max_voxels:
+        raise VolumeError(f"the header announces {text} voxels, more than {max_voxels}; if true, raise --max-voxels")
+    if sum(n < MIN_IN_PLANE for n in sizes[:3]) >= 2:
+        raise VolumeError(f"too small ({text}); two axes need at least {MIN_IN_PLANE} voxels")
+    return sizes[:3]
+
+
+def _stored_type(header: Header) -> np.dtype:
+    try:
+        dtype = header.get_data_dtype()
+    except (KeyError, HeaderDataError):
+        raise VolumeError(f"unknown data type code {int(header['datatype'])}; export the file again") from None
+    if dtype.kind not in "iuf":
+        name = {"c": "complex numbers", "V": "RGB colours"}.get(dtype.kind, f"values of type {dtype}")
+        raise VolumeError(f"voxels are {name}; give one real number a voxel (for complex MR the magnitude)")
+    return dtype
+
+
+def _read_voxels(
+    stream: Stream, header: Header, shape: tuple[int, ...], most_bytes: int
+) -> tuple[np.ndarray, list[str]]:
+    """Stored (X, Y, Z) values; ``most_bytes`` is what a file of this size can hold at all."""
+    dtype = _stored_type(header)
+    header_bytes, expected = int(header["sizeof_hdr"]), int(np.prod(shape)) * dtype.itemsize
+    offset = float(header["vox_offset"]) or header_bytes + 4
+    if not header_bytes <= offset <= MAX_EXTRA_BYTES:
+        raise VolumeError(f"impossible voxel offset {offset:g} in the header; export the file again")
+    if most_bytes < offset + expected:
+        raise VolumeError(f"voxel data shorter than the header says ({expected} bytes); copy the file again")
+    stream.read(int(offset) - header_bytes)
+    buffer = np.empty(expected, np.uint8)
+    filled = 0
+    while chunk := stream.read(min(CHUNK, expected - filled)):
+        buffer[filled : filled + len(chunk)] = np.frombuffer(chunk, np.uint8)
+        filled += len(chunk)
+    extra = 0
+    while chunk := stream.read(CHUNK):
+        extra += len(chunk)
+        if extra > MAX_EXTRA_BYTES:
+            raise VolumeError("the file goes on far past the voxels of its header; export it again")
+    if filled < expected:
+        raise VolumeError(f"voxel data shorter than the header says ({filled} of {expected} bytes); copy it again")
+    notes = [f"{extra} bytes after the last voxel were ignored."] if extra else []
+    return buffer.view(dtype).reshape(shape, order="F"), notes
+
+
+def write_nifti(stream: Stream, array: np.ndarray, source: Header) -> None:
+    """A NIfTI stream of ``array`` (X, Y, Z) with a fresh header that holds nothing of ``source`` but its geometry."""
+    header = (nib.Nifti2Header if max(array.shape) > np.iinfo(np.int16).max else nib.Nifti1Header)(endianness="<")
+    header.set_data_shape(array.shape)
+    header.set_data_dtype(array.dtype)
+    for field in GEOMETRY_FIELDS:
+        header[field] = source[field]
+    header["pixdim"][:4] = source["pixdim"][:4]
+    header["magic"] = header.single_magic
+    header["vox_offset"] = header.single_vox_offset
+    header["scl_slope"], header["scl_inter"] = 1, 0
+    stream.write(header.binaryblock + bytes(4))
+    for z in range(array.shape[2]):
+        stream.write(array[..., z].astype(array.dtype.newbyteorder("<")).tobytes(order="F"))

@@ -1,0 +1,161 @@
+from dataclasses import replace
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from nibabel.funcs import as_closest_canonical
+
+from cyclegan_gc import convert_volume
+from cyclegan_gc.checkpoint import TrainedModel, load_model
+from cyclegan_gc.cli import main
+from cyclegan_gc.config import (
+    ConvertConfig,
+    DataConfig,
+    NetworkConfig,
+    OptimizerConfig,
+    PreprocessConfig,
+    TrainConfig,
+    WandbConfig,
+)
+from cyclegan_gc.convert.batch import convert
+from cyclegan_gc.data.volumes import read_volume
+from cyclegan_gc.errors import UserError, VolumeError
+from cyclegan_gc.inference import translate_volume
+from cyclegan_gc.train.loop import train
+
+
+@pytest.fixture(scope="module")
+def checkpoint(phantoms, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("model")
+    config = TrainConfig(
+        output=folder,
+        data=DataConfig(str(phantoms / "mr"), str(phantoms / "ct"), crop=(48, 40)),
+        steps=3,
+        device="cpu",
+        preprocess=PreprocessConfig(spacing_mm=4.0),
+        network=NetworkConfig(width=4, blocks=1, stem="unshuffle", discriminator_width=4, discriminator_layers=1),
+        optimizer=OptimizerConfig(ema_decay=0.5),
+        wandb=WandbConfig(mode="disabled"),
+    )
+    return train(config)
+
+
+@pytest.fixture(scope="module")
+def model(checkpoint) -> TrainedModel:
+    return load_model(checkpoint)
+
+
+@pytest.fixture(scope="module")
+def source(phantoms) -> Path:
+    return next((phantoms / "test" / "mr").iterdir())
+
+
+def test_the_result_lies_on_the_sources_exact_grid(checkpoint, source, tmp_path):
+    result = convert_volume(checkpoint, source, tmp_path / "x_sct.nii.gz", device="cpu")
+    before, after = nib.load(source), nib.load(result)  # pyright: ignore[reportPrivateImportUsage]
+    assert after.shape == before.shape and after.get_data_dtype() == np.int16
+    assert np.array_equal(after.affine, before.affine)
+    for field in ("sform_code", "qform_code", "xyzt_units", "srow_x", "quatern_b", "qoffset_z"):
+        assert np.array_equal(after.header[field], before.header[field])
+
+
+def test_air_outside_the_body_and_hu_inside_the_window(model, source):
+    hu = translate_volume(model, read_volume(source))
+    low, high = model.preprocess.ct_window_hu
+    assert hu.dtype == np.int16 and low <= hu.min() and hu.max() <= high
+    assert (hu[0] == -1000).all() or (hu[:, 0] == -1000).all() or (hu[..., 0] == -1000).all()
+
+
+def test_one_slice_at_a_time_gives_the_same_as_a_batch(model, source):
+    volume = read_volume(source)
+    one, many = (translate_volume(model, volume, batch_size=size).astype(int) for size in (1, 7))
+    assert np.abs(one - many).max() <= 1
+
+
+def test_a_stored_slope_changes_nothing(model, source):
+    volume = read_volume(source)
+    scaled = replace(volume, array=volume.array * 4)
+    assert np.abs(translate_volume(model, volume).astype(int) - translate_volume(model, scaled)).max() <= 1
+
+
+def test_at_the_trained_pixel_size_a_slice_is_the_network_of_that_slice(model, source):
+    """An independent road: crop, pad and translate one slice by hand."""
+    own = replace(model, preprocess=replace(model.preprocess, spacing_mm=None))
+    volume = read_volume(source)
+    from cyclegan_gc.data.preprocess import prepare, to_hu, turn_back
+
+    case = prepare(volume, "mr", own.preprocess)
+    mask = case.mask[0].numpy()
+    rows, columns, depth = (np.flatnonzero(mask.any(axis=axes)) for axes in ((1, 2), (0, 2), (0, 1)))
+    middle = depth[len(depth) // 2]
+    inner = case.image.as_tensor()[:, rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1, middle]
+    height, width = (max(-(-n // 4) * 4, least) for n, least in zip(inner.shape[1:], own.crop, strict=True))
+    top, left = (height - inner.shape[1]) // 2, (width - inner.shape[2]) // 2
+    padded = torch.full((1, 1, height, width), -1.0)
+    padded[0, :, top : top + inner.shape[1], left : left + inner.shape[2]] = inner
+    with torch.inference_mode():
+        translated = own.generator(padded)[0, :, top : top + inner.shape[1], left : left + inner.shape[2]]
+    expected = torch.full(case.image.shape, -1000.0)
+    expected[:, rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1, middle] = to_hu(translated, own.preprocess)
+    by_hand = turn_back(torch.where(case.mask, expected, -1000.0), case, own.preprocess)
+    here = turn_back(torch.zeros_like(case.mask).index_fill_(3, torch.tensor([middle]), True), case, own.preprocess)
+    assert np.abs(translate_volume(own, volume) - by_hand)[here.astype(bool)].max() <= 1
+
+
+def test_the_other_direction_writes_a_synthetic_mr(checkpoint, phantoms, tmp_path):
+    [case] = convert(ConvertConfig(checkpoint, str(phantoms / "test" / "ct"), tmp_path, "ct_to_mr", device="cpu"))
+    assert case.failure is None and case.result.name.endswith("_smr.nii.gz")
+    values = read_volume(case.result).array
+    assert values.min() == 0 and 0 < values.max() <= 1000
+
+
+def test_a_bad_case_is_named_and_the_others_go_on(checkpoint, phantoms, source, tmp_path, capsys):
+    folder = tmp_path / "in"
+    (folder / "deep").mkdir(parents=True)
+    (folder / "deep" / "good.nii.gz").write_bytes(source.read_bytes())
+    (folder / "cut.nii.gz").write_bytes(source.read_bytes()[:9000])
+    (folder / "really_ct.nii.gz").write_bytes(next((phantoms / "test" / "ct").iterdir()).read_bytes())
+    code = main(["convert", str(folder), str(tmp_path / "out"), "--checkpoint", str(checkpoint), "--device", "cpu"])
+    errors = capsys.readouterr().err
+    assert code == 3
+    assert "cut.nii.gz" in errors and "really_ct.nii.gz" in errors and "look like CT" in errors
+    assert [p.relative_to(tmp_path / "out").as_posix() for p in (tmp_path / "out").rglob("*.*")] == [
+        "deep/good_sct.nii.gz"
+    ]
+
+
+def test_two_sources_for_one_result_are_refused_before_anything_is_written(checkpoint, source, tmp_path):
+    for name in ("a.nii.gz", "a.nii"):
+        (tmp_path / name).write_bytes(source.read_bytes())
+    with pytest.raises(UserError, match="would both be written"):
+        convert(ConvertConfig(checkpoint, str(tmp_path), tmp_path / "out", device="cpu"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_output_that_is_a_file_is_refused(checkpoint, source, tmp_path):
+    (tmp_path / "out").write_text("in the way")
+    with pytest.raises(UserError, match="out"):
+        convert(ConvertConfig(checkpoint, str(source), tmp_path / "out", device="cpu"))
+
+
+def test_a_volume_without_a_body_is_named(checkpoint, source, tmp_path):
+    image = nib.load(source)  # pyright: ignore[reportPrivateImportUsage]
+    speck = np.zeros(image.shape, np.int16)
+    speck[0, 0, :2] = 1, 2
+    nib.Nifti1Image(speck, image.affine).to_filename(tmp_path / "speck.nii.gz")
+    with pytest.raises(VolumeError, match=r"speck\.nii\.gz: no body"):
+        convert_volume(checkpoint, tmp_path / "speck.nii.gz", tmp_path / "out.nii.gz", device="cpu")
+
+
+def test_all_axis_orders_of_a_real_volume_give_one_picture_on_their_own_grids(checkpoint, real_data, tmp_path):
+    sources = sorted((real_data / "odd").glob("orient_*.nii.gz"))
+    outcomes = convert(ConvertConfig(checkpoint, str(real_data / "odd" / "orient_*.nii.gz"), tmp_path, device="cpu"))
+    assert [case.failure for case in outcomes] == [None] * len(sources) and len(sources) == 16
+    pictures = []
+    for case in outcomes:
+        before, after = nib.load(case.source), nib.load(case.result)  # pyright: ignore[reportPrivateImportUsage]
+        assert after.shape == before.shape and np.array_equal(after.affine, before.affine)
+        pictures.append(np.asarray(as_closest_canonical(after).dataobj))
+    assert all(np.array_equal(picture, pictures[0]) for picture in pictures)

@@ -1,0 +1,129 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from cyclegan_gc.cli import main
+
+COMMANDS = ("train", "convert", "evaluate", "phantom", "demo")
+
+
+def outcome(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str]:
+    """Exit code and what went to standard error."""
+    code = main([str(word) for word in words])
+    return code, capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [("--help",), *((command, "--help") for command in COMMANDS)])
+def test_every_help_page_says_research_use_only(capsys, words):
+    assert main(words) == 0
+    assert "Research use only" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize("words", [["--help"], ["train", "--steps", "0"]])
+def test_help_and_usage_errors_load_nothing_heavy(words):
+    program = f"import sys; from cyclegan_gc.cli import main; main({words!r}); print(*sys.modules, file=sys.stderr)"
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert not {"torch", "monai", "wandb", "nibabel", "numpy", "scipy"} & set(run.stderr.split())
+
+
+def test_import_of_the_package_is_light():
+    program = "import sys, cyclegan_gc; print(*sys.modules)"
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert not {"torch", "monai", "jsonargparse"} & set(run.stdout.split())
+
+
+def test_the_loss_alone_needs_no_monai():
+    program = "import sys; from cyclegan_gc import gradient_correlation; print(*sys.modules)"
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert not {"monai", "nibabel", "wandb"} & set(run.stdout.split())
+
+
+USAGE_ERRORS = {
+    "no command": ([], "train,convert"),
+    "unknown command": (["trian"], "train"),
+    "missing settings": (["train", "--output", "RUN"], "data.mr"),
+    "unknown flag": (["convert", "IN", "OUT", "--checkpoint", "C", "--devise", "cpu"], "did you mean device"),
+    "out of range": (["train", "--output", "RUN", "--loss.cycle", "-1"], "loss.cycle"),
+    "wrong word": (["train", "--output", "RUN", "--loss.gradient_mode", "abs"], "absolute"),
+    "bad relation": (
+        ["train", "--output", "RUN", "--data.mr", "A", "--data.ct", "B", "--steps", "5", "--stop_at", "9"],
+        "stop_at",
+    ),
+    "missing folder": (["train", "--output", "RUN", "--data.mr", "NOWHERE", "--data.ct", "NOWHERE"], "NOWHERE"),
+    "no such device": (
+        ["train", "--output", "RUN", "--data.mr", "A", "--data.ct", "B", "--device", "tpu"],
+        "auto, cpu, cuda",
+    ),
+    "missing checkpoint": (["convert", "IN", "OUT", "--checkpoint", "NOWHERE.pt"], "IN"),
+    "missing reference": (["evaluate", "--predicted", "A", "--reference", "B", "--output", "OUT"], "A"),
+}
+
+
+@pytest.mark.parametrize(("words", "said"), USAGE_ERRORS.values(), ids=USAGE_ERRORS)
+def test_a_usage_error_is_one_line_and_exit_code_2(capsys, tmp_path, monkeypatch, words, said):
+    monkeypatch.chdir(tmp_path)
+    code, error = outcome(capsys, *words)
+    assert code == 2
+    assert said in error and error.startswith("cyclegan-gc: ") and error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("data: {mrr: X}", "did you mean data.mr"),
+        ("losss: {cycle: 2}", "losss"),
+        ("steps: many", "steps"),
+        ("steps: !!python/object/apply:os.getcwd []", "python/object"),
+    ],
+)
+def test_a_wrong_yaml_names_the_key_and_exits_with_2(capsys, tmp_path, text, said):
+    config = tmp_path / "bad.yaml"
+    config.write_text(text)
+    code, error = outcome(capsys, "train", "--config", config, "--output", tmp_path / "run")
+    assert code == 2 and said in error and error.count("\n") == 1
+
+
+def test_print_config_gives_a_yaml_that_the_command_takes_back(capsys, tmp_path):
+    words = ["train", "--data.mr", "A", "--data.ct", "B", "--output", "RUN", "--loss.gradient=0.7", "--print_config"]
+    assert main(words) == 0
+    printed = capsys.readouterr().out
+    assert yaml.safe_load(printed)["loss"]["gradient"] == 0.7
+    (tmp_path / "again.yaml").write_text(printed)
+    assert main(["train", "--config", str(tmp_path / "again.yaml"), "--print_config"]) == 0
+    assert capsys.readouterr().out == printed
+
+
+PRESETS = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("preset", PRESETS, ids=lambda path: path.stem)
+def test_every_preset_is_accepted_and_flags_override_it(capsys, preset):
+    words = ["train", "--config", preset, "--data.mr", "A", "--data.ct", "B", "--output", "RUN", "--steps", "7"]
+    assert main([*map(str, words), "--print_config"]) == 0
+    settings = yaml.safe_load(capsys.readouterr().out)
+    assert settings["steps"] == 7
+    assert settings["preprocess"] == {**settings["preprocess"], **yaml.safe_load(preset.read_text())["preprocess"]}
+
+
+def test_one_folder_for_mr_and_ct_is_refused(capsys, phantoms, tmp_path):
+    folder = phantoms / "mr"
+    code, error = outcome(capsys, "train", "--data.mr", folder, "--data.ct", folder, "--output", tmp_path / "run")
+    assert code == 2 and "given as MR and as CT" in error
+
+
+def test_an_empty_folder_is_refused_with_what_was_found(capsys, phantoms, tmp_path):
+    (tmp_path / "mr").mkdir()
+    (tmp_path / "mr" / "notes.txt").write_text("no volumes")
+    words = ("train", "--data.mr", tmp_path / "mr", "--data.ct", phantoms / "ct", "--output", tmp_path / "run")
+    code, error = outcome(capsys, *words)
+    assert code == 2 and ".txt" in error
+
+
+def test_a_checkpoint_that_is_none_is_refused(capsys, phantoms, tmp_path):
+    fake = tmp_path / "fake.pt"
+    fake.write_bytes(b"PK\x03\x04 not a checkpoint")
+    code, error = outcome(capsys, "convert", phantoms / "test" / "mr", tmp_path / "out", "--checkpoint", fake)
+    assert code == 2 and "fake.pt" in error and error.count("\n") == 1
