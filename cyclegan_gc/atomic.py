@@ -25,3 +25,13 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a UTF-8 text file, whole or not at all.
+
+    Raises:
+        OSError: if the disk is full or read-only.
+    """
+    with atomic_write(path) as file:
+        file.write(text.encode())

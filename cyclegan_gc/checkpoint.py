@@ -54,7 +54,7 @@ def load_checkpoint(path: Path) -> State:
         raise UserError(f"{path}: no such checkpoint; give the last.pt or best.pt of a training run")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError) as error:
+    except (RuntimeError, OSError, pickle.UnpicklingError, EOFError, ValueError, KeyError) as error:
         raise UserError(f"{path}: not a readable checkpoint; give the last.pt or best.pt of a training run") from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise UserError(f"{path}: not a checkpoint of cyclegan-gc (format {FORMAT}); give last.pt or best.pt of a run")
@@ -69,7 +69,7 @@ def load_model(path: Path, direction: Direction = "mr_to_ct", device: torch.devi
     """
     state = load_checkpoint(path)
     network = NetworkConfig(**state["config"]["network"])
-    generator = build_generator(network.width, network.blocks, network.stem, network.upsampling)
+    generator = build_generator(network.width, network.blocks, network.reduction, network.stem, network.upsampling)
     averaged = {key.removeprefix("module."): value for key, value in state["ema"][direction].items()}
     del averaged["n_averaged"]
     generator.load_state_dict(averaged)

@@ -86,11 +86,13 @@ class NetworkConfig:
     """Architecture of the generators and discriminators; kept in the checkpoint."""
 
     width: PositiveInt = 64
-    """Channels of the generators' first layer; the residual blocks carry four times as many."""
+    """Channels of a generator at full resolution; the residual blocks carry ``reduction`` times as many."""
     blocks: PositiveInt = 9
     """Residual blocks of a generator."""
+    reduction: Literal[2, 4] = 4
+    """How many times smaller the slices are in the blocks; 2 suits bone of one or two pixels (coarse slices)."""
     stem: Literal["conv", "unshuffle"] = "conv"
-    """First layers of a generator: 7x7 convolution, or each 4x4 patch moved into channels (several times faster)."""
+    """First layers of a generator: 7x7 convolution, or each patch moved into channels (several times faster)."""
     upsampling: Literal["resize", "transpose"] = "resize"
     """Last layers: resize and convolve (no checkerboard), or the original's transposed convolution."""
     discriminator_width: PositiveInt = 64

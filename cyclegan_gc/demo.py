@@ -9,9 +9,7 @@ from cyclegan_gc.config import (
     LossConfig,
     NetworkConfig,
     OptimizerConfig,
-    PreprocessConfig,
     TrainConfig,
-    WandbConfig,
 )
 from cyclegan_gc.convert.batch import convert
 from cyclegan_gc.data.phantom import write_phantoms
@@ -21,6 +19,7 @@ from cyclegan_gc.evaluate.summary import Evaluation, summary_table
 from cyclegan_gc.train.loop import train
 
 SUBJECTS, TEST_SUBJECTS = 8, 4
+STEPS = 1500
 
 
 def demo(config: DemoConfig) -> Path:
@@ -40,6 +39,24 @@ def demo(config: DemoConfig) -> Path:
     evaluation = judge(phantoms / "test", results, config.output, checkpoint)
     print(summary_table(evaluation))
     return config.output / "report.html"
+
+
+def recipe(config: DemoConfig, phantoms: Path, run: Path) -> TrainConfig:
+    """The settings of ``configs/phantom.yaml``: small networks for coarse slices, minutes on a CPU."""
+    steps = config.steps or STEPS
+    return TrainConfig(
+        output=run,
+        data=DataConfig(
+            str(phantoms / "mr"), str(phantoms / "ct"), crop=(96, 80), match_position=True, validation_fraction=0.0
+        ),
+        steps=steps,
+        seed=config.seed,
+        device=config.device,
+        validate_every=max(1, steps // 3),
+        network=NetworkConfig(width=16, blocks=4, reduction=2, stem="unshuffle", discriminator_width=32),
+        loss=LossConfig(cycle=10.0, gradient=1.0, gradient_operator="forward"),
+        optimizer=OptimizerConfig(batch_size=2, learning_rate=4e-4, ema_decay=0.995),
+    )
 
 
 def judge(truth: Path, results: Path, output: Path, checkpoint: Path) -> Evaluation:

@@ -1,6 +1,7 @@
 import json
 import struct
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,10 +10,12 @@ from wandb.proto import wandb_internal_pb2
 from cyclegan_gc.config import WandbConfig
 from cyclegan_gc.tracking import Tracker, wandb_mode
 
+# Its names are made at run time, out of a type checker's sight.
+Record = getattr(wandb_internal_pb2, "Record")  # noqa: B009
 BLOCK, HEADER = 32768, 7
 
 
-def offline_records(folder: Path) -> list[wandb_internal_pb2.Record]:
+def offline_records(folder: Path) -> list[Any]:
     """Records of an offline run: a LevelDB log behind a 7-byte file header."""
     [file] = folder.rglob("*.wandb")
     data, at, parts, records = file.read_bytes(), HEADER, b"", []
@@ -24,20 +27,20 @@ def offline_records(folder: Path) -> list[wandb_internal_pb2.Record]:
         parts += data[at + HEADER : at + HEADER + length]
         at += HEADER + length
         if kind in (1, 4):
-            record = wandb_internal_pb2.Record()
+            record = Record()
             record.ParseFromString(parts)
             records.append(record)
             parts = b""
     return records
 
 
-def history(records: list[wandb_internal_pb2.Record]) -> list[dict[str, object]]:
+def history(records: list[Any]) -> list[dict[str, object]]:
     """Logged figures, one dict a line."""
     lines = [record.history.item for record in records if record.HasField("history")]
     return [{item.key or item.nested_key[0]: json.loads(item.value_json) for item in line} for line in lines]
 
 
-@pytest.fixture()
+@pytest.fixture
 def no_account(monkeypatch, tmp_path):
     for name in ("WANDB_MODE", "WANDB_API_KEY"):
         monkeypatch.delenv(name, raising=False)

@@ -1,5 +1,6 @@
 """Convert one volume or many: read, translate, write on the source's grid; one bad case does not stop the others."""
 
+import sys
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,7 +70,9 @@ def convert(config: ConvertConfig) -> list[Converted]:
     model = load_model(config.checkpoint, config.direction, choose_device(config.device))
     return [
         _convert_case(model, source, result, config.batch_size)
-        for source, result in track(list(zip(sources, results, strict=True)), "converting", transient=True)
+        for source, result in track(
+            list(zip(sources, results, strict=True)), "converting", transient=True, disable=not sys.stdout.isatty()
+        )
     ]
 
 

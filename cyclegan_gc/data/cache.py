@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cyclegan_gc.atomic import atomic_write
+from cyclegan_gc.atomic import atomic_write, write_text
 from cyclegan_gc.config import PreprocessConfig
 from cyclegan_gc.data.grid import mask_to_network, network_grid, to_network
-from cyclegan_gc.data.preprocess import Modality, Prepared, prepare, to_hu
+from cyclegan_gc.data.preprocess import Modality, Prepared, prepare, to_hu, turn_back
 from cyclegan_gc.data.volumes import read_volume
 from cyclegan_gc.errors import VolumeError
 
@@ -88,7 +88,8 @@ def _write_stack(path: Path, modality: Modality, settings: PreprocessConfig, pix
         raise VolumeError(f"{path}: {error}") from None
     slices, heights = _slices(case, settings)
     body = slices[slices != OUTSIDE] / np.float32(SCALE)
-    quantiles = np.quantile(volume.array[::2, ::2, ::2], (0.01, 0.25, 0.5, 0.75, 0.99)).tolist()
+    foreground = volume.array[turn_back(case.mask, case, settings).astype(bool)]
+    quantiles = np.quantile(foreground, (0.01, 0.25, 0.5, 0.75, 0.99)).tolist()
     statistics = {
         "case": {"spacing_mm": case.spacing_mm, "shape": case.image.shape[1:], "quantiles": quantiles},
         "histogram": np.histogram(body, HISTOGRAM_EDGES)[0].tolist(),
@@ -96,8 +97,7 @@ def _write_stack(path: Path, modality: Modality, settings: PreprocessConfig, pix
     pixels.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(pixels) as file:
         np.save(file, slices)
-    with atomic_write(facts) as file:
-        file.write(json.dumps({"heights": heights, "statistics": statistics}).encode())
+    write_text(facts, json.dumps({"heights": heights, "statistics": statistics}))
 
 
 def _slices(case: Prepared, settings: PreprocessConfig) -> tuple[np.ndarray, list[float]]:

@@ -5,7 +5,6 @@ no map of the intensity alone finds the bone, its place and surroundings do.
 """
 
 import gzip
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ import nibabel as nib
 import numpy as np
 from scipy import ndimage
 
+from cyclegan_gc.atomic import atomic_write
 from cyclegan_gc.data.phantom_anatomy import Layer, Noise, head, pelvis
 from cyclegan_gc.data.phantom_shapes import rotation, smooth_noise
 from cyclegan_gc.errors import UserError
@@ -249,12 +249,5 @@ def _save(path: Path, array: np.ndarray, affine: np.ndarray) -> None:
     image.header.set_xyzt_units("mm")
     image.set_sform(affine, code=1)
     image.set_qform(affine, code=1)
-    unfinished = path.with_name(f".{path.name}.part")
-    try:
-        with unfinished.open("wb") as file:
-            file.write(gzip.compress(image.to_bytes(), compresslevel=1, mtime=0))
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with atomic_write(path) as file:
+        file.write(gzip.compress(image.to_bytes(), compresslevel=1, mtime=0))

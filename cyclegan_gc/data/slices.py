@@ -105,7 +105,14 @@ def augmentation(config: DataConfig, slice_axis: SliceAxis) -> Compose:
 def unpaired_loader(slices: UnpairedSlices, *, batch_size: int, first_step: int, workers: int) -> DataLoader[Sample]:
     """Batches of plain tensors from step ``first_step`` on; step s holds the samples s * batch_size and following."""
     order = range(first_step * batch_size, len(slices))
-    return DataLoader(slices, batch_size=batch_size, sampler=order, num_workers=workers, drop_last=True)
+    return DataLoader(
+        slices,
+        batch_size=batch_size,
+        sampler=order,
+        num_workers=workers,
+        drop_last=True,
+        generator=torch.Generator(),  # the loader draws a number at every start, which a resumed run would notice
+    )
 
 
 def _draw(stacks: Sequence[SliceStack], random: np.random.Generator) -> SliceStack:

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from cyclegan_gc.atomic import write_text
 from cyclegan_gc.errors import UserError
 from cyclegan_gc.evaluate.baselines import (
     AIR_HU,
@@ -25,7 +26,7 @@ from cyclegan_gc.evaluate.baselines import (
 from cyclegan_gc.evaluate.grids import to_ras
 from cyclegan_gc.evaluate.matching import Case, load_case, match_cases
 from cyclegan_gc.evaluate.panels import case_panel
-from cyclegan_gc.evaluate.report import worst_first, write_report, write_text
+from cyclegan_gc.evaluate.report import worst_first, write_report
 from cyclegan_gc.evaluate.summary import METHOD_LABELS, METRICS, SCT, Evaluation, Row, summarise
 from cyclegan_gc.metrics import case_metrics
 from cyclegan_gc.model.losses import gradient_correlation

@@ -1,11 +1,11 @@
 """The report of an evaluation: one HTML file with its pictures inside, that opens from disk and needs nothing else."""
 
-import os
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 
+from cyclegan_gc.atomic import write_text
 from cyclegan_gc.evaluate.summary import (
     METHOD_LABELS,
     METRICS,
@@ -66,19 +66,6 @@ def worst_first(rows: list[Row]) -> list[str]:
     """The cases by the MAE of their synthetic CT, highest first."""
     errors = {str(row["case"]): row["mae"] for row in rows if row["method"] == SCT}
     return sorted(errors, key=lambda case: -float(errors[case] or 0.0))
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file that is either whole or not there."""
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with unfinished.open("w", encoding="utf-8", newline="") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def _section(heading: str, body: str) -> str:

@@ -20,7 +20,15 @@ from cyclegan_gc.model.losses import (
     lsgan_discriminator_loss,
     lsgan_generator_loss,
 )
-from cyclegan_gc.model.networks import ResnetGenerator, Stem, Upsampling, initialise, patch_discriminator, patch_scores
+from cyclegan_gc.model.networks import (
+    Reduction,
+    ResnetGenerator,
+    Stem,
+    Upsampling,
+    initialise,
+    patch_discriminator,
+    patch_scores,
+)
 
 AIR = -1.0
 """Normalised value of air in both modalities."""
@@ -68,9 +76,11 @@ class Translations:
     idt_mr: Tensor | None = None
 
 
-def build_generator(width: int, blocks: int, stem: Stem, upsampling: Upsampling, seed: int = 0) -> ResnetGenerator:
+def build_generator(
+    width: int, blocks: int, reduction: Reduction, stem: Stem, upsampling: Upsampling, seed: int = 0
+) -> ResnetGenerator:
     """A generator with seeded weights."""
-    network = ResnetGenerator(width, blocks, stem, upsampling)
+    network = ResnetGenerator(width, blocks, reduction, stem, upsampling)
     initialise(network, torch.Generator().manual_seed(seed))
     return network
 

@@ -8,23 +8,23 @@ from torch import Tensor, nn
 
 Stem = Literal["conv", "unshuffle"]
 Upsampling = Literal["resize", "transpose"]
-
-REDUCTION = 4
-"""The generator works at a quarter of the slice's resolution, so height and width must be multiples of this."""
+Reduction = Literal[2, 4]
 
 
 class ResnetGenerator(nn.Module):
-    """Image to image at a quarter of the resolution: stem, residual blocks, up-sampling, tanh.
+    """Image to image through residual blocks at a lower resolution: stem, blocks, up-sampling, tanh.
 
-    ``(N, in, H, W)`` in [-1, 1] to ``(N, out, H, W)`` in [-1, 1]; H and W are multiples of 4 and at least 16.
-    The blocks carry ``4 * width`` channels. No convolution before an instance norm has a bias: the norm would
-    cancel it, and Adam would turn its rounding noise into steps.
+    ``(N, in, H, W)`` in [-1, 1] to ``(N, out, H, W)`` in [-1, 1]; H and W are multiples of the reduction and at least
+    16. No convolution before an instance norm has a bias: the norm would cancel it, and Adam would turn its rounding
+    noise into steps.
 
     Args:
-        width: channels of the first layer at full resolution (64 in Zhu et al. 2017).
+        width: channels at full resolution (64 in Zhu et al. 2017); the blocks carry ``reduction * width``.
         blocks: residual blocks (9 in Zhu et al. 2017 and Hiasa et al. 2018).
-        stem: ``conv`` is the 7x7 convolution with two strided ones; ``unshuffle`` moves each 4x4 patch into
-            channels first and never convolves at full resolution: several times fewer operations.
+        reduction: how many times smaller the slices are in the blocks (4 in Zhu et al. 2017). 2 keeps apart what is
+            one or two pixels thick, as a skull is in coarse slices.
+        stem: ``conv`` is the 7x7 convolution and strided ones; ``unshuffle`` moves each patch into channels first and
+            never convolves at full resolution: several times fewer operations.
         upsampling: ``resize`` (nearest neighbour, then convolution) leaves no checkerboard; ``transpose`` is the
             original's transposed convolution.
         in_channels: of the input.
@@ -35,24 +35,27 @@ class ResnetGenerator(nn.Module):
         self,
         width: int = 64,
         blocks: int = 9,
+        reduction: Reduction = 4,
         stem: Stem = "conv",
         upsampling: Upsampling = "resize",
         in_channels: int = 1,
         out_channels: int = 1,
     ) -> None:
         super().__init__()
-        self.stem = _conv_stem(in_channels, width) if stem == "conv" else _unshuffle_stem(in_channels, width)
-        self.blocks = nn.Sequential(*(ResidualBlock(4 * width) for _ in range(blocks)))
+        self.reduction = reduction
+        # Each halving of the resolution doubles the channels.
+        halvings = [width * factor for factor in (1, 2) if factor < reduction]
+        self.stem = (_conv_stem if stem == "conv" else _unshuffle_stem)(in_channels, halvings)
+        self.blocks = nn.Sequential(*(ResidualBlock(reduction * width) for _ in range(blocks)))
         self.tail = nn.Sequential(
-            _upsample(4 * width, 2 * width, upsampling),
-            _upsample(2 * width, width, upsampling),
+            *(_upsample(2 * channels, channels, upsampling) for channels in reversed(halvings)),
             *_output(width, out_channels, kernel=7 if stem == "conv" else 3),
         )
 
     def forward(self, image: Tensor) -> Tensor:
         """Translate ``(N, in, H, W)`` to ``(N, out, H, W)``."""
-        if image.shape[-2] % REDUCTION or image.shape[-1] % REDUCTION:
-            raise ValueError(f"height and width must be multiples of {REDUCTION}, got {tuple(image.shape[-2:])}")
+        if image.shape[-2] % self.reduction or image.shape[-1] % self.reduction:
+            raise ValueError(f"height and width must be multiples of {self.reduction}, got {tuple(image.shape[-2:])}")
         return self.tail(self.blocks(self.stem(image)))
 
 
@@ -95,22 +98,16 @@ def initialise(network: nn.Module, generator: torch.Generator) -> None:
                 nn.init.zeros_(module.bias)
 
 
-def _conv_stem(in_channels: int, width: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(in_channels, width, 7, padding=3, padding_mode="reflect", bias=False),
-        nn.InstanceNorm2d(width),
-        nn.ReLU(inplace=True),
-        *_norm_relu(nn.Conv2d(width, 2 * width, 3, stride=2, padding=1, bias=False)),
-        *_norm_relu(nn.Conv2d(2 * width, 4 * width, 3, stride=2, padding=1, bias=False)),
-    )
+def _conv_stem(in_channels: int, halvings: list[int]) -> nn.Sequential:
+    first = nn.Conv2d(in_channels, halvings[0], 7, padding=3, padding_mode="reflect", bias=False)
+    strided = (nn.Conv2d(channels, 2 * channels, 3, stride=2, padding=1, bias=False) for channels in halvings)
+    return nn.Sequential(*(layer for convolution in (first, *strided) for layer in _norm_relu(convolution)))
 
 
-def _unshuffle_stem(in_channels: int, width: int) -> nn.Sequential:
-    patch = in_channels * REDUCTION**2
-    return nn.Sequential(
-        nn.PixelUnshuffle(REDUCTION),
-        *_norm_relu(nn.Conv2d(patch, 4 * width, 3, padding=1, padding_mode="reflect", bias=False)),
-    )
+def _unshuffle_stem(in_channels: int, halvings: list[int]) -> nn.Sequential:
+    factor = 2 ** len(halvings)
+    convolution = nn.Conv2d(in_channels * factor**2, 2 * halvings[-1], 3, padding=1, padding_mode="reflect", bias=False)
+    return nn.Sequential(nn.PixelUnshuffle(factor), *_norm_relu(convolution))
 
 
 def _upsample(channels: int, out_channels: int, upsampling: Upsampling) -> nn.Sequential:

@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,5 +84,5 @@ def _part(paths: Sequence[Path], held_out: set[str]) -> tuple[list[Path], list[P
 
 def _prepare(paths: Sequence[Path], modality: Modality, config: TrainConfig) -> list[SliceStack]:
     folder = config.data.cache or config.output / "cache"
-    steps = track(paths, f"preparing {modality.upper()}", transient=True)
+    steps = track(paths, f"preparing {modality.upper()}", transient=True, disable=not sys.stdout.isatty())
     return [cached_stack(path, modality, config.preprocess, folder) for path in steps]

@@ -63,6 +63,7 @@ def train(config: TrainConfig) -> Path:
         TrainingStoppedError: if a loss is no longer finite.
     """
     device = choose_device(config.device)
+    torch.manual_seed(config.seed)
     _make_folder(config.output)
     saved = _resume_from(config)
     cases = load_cases(config)

@@ -42,7 +42,7 @@ class TrainState:
 def build_state(config: TrainConfig, device: torch.device) -> TrainState:
     """Fresh networks on ``device`` with what trains them; the same seed gives the same weights."""
     net, optimizer = config.network, config.optimizer
-    generator = (net.width, net.blocks, net.stem, net.upsampling)
+    generator = (net.width, net.blocks, net.reduction, net.stem, net.upsampling)
     discriminator = (net.discriminator_width, net.discriminator_layers)
     networks = Networks(
         mr_to_ct=build_generator(*generator, seed=4 * config.seed).to(device),

@@ -21,7 +21,7 @@ from cyclegan_gc.model.networks import patch_scores
 
 @pytest.fixture
 def networks() -> Networks:
-    generators = [build_generator(4, 1, "unshuffle", "resize", seed=n) for n in (0, 1)]
+    generators = [build_generator(4, 1, 4, "unshuffle", "resize", seed=n) for n in (0, 1)]
     return Networks(*generators, *(build_discriminator(4, 2, seed=n) for n in (2, 3)))
 
 
