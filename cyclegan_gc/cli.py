@@ -5,6 +5,7 @@ import re
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from dataclasses import fields, is_dataclass, replace
 from typing import Any, NamedTuple
 
 from jsonargparse import ArgumentError, ArgumentParser, set_parsing_settings
@@ -140,7 +141,18 @@ def _parse(words: Sequence[str]) -> tuple[Command, Any]:
         raise UserError(_usage_message(error, chosen)) from error
     command = COMMANDS[parsed.command]
     values = parser.instantiate(parsed)[parsed.command]
-    return command, command.config(**{name: values[name] for name in command.config.__dataclass_fields__})
+    return command, _plain(command.config(**{name: values[name] for name in command.config.__dataclass_fields__}))
+
+
+def _plain(value: Any) -> Any:
+    """Settings without the parser's own number types, which a checkpoint could not be loaded with."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return replace(value, **{each.name: _plain(getattr(value, each.name)) for each in fields(value)})
+    if isinstance(value, tuple):
+        return tuple(_plain(item) for item in value)
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return value
+    return int(value) if isinstance(value, int) else float(value)
 
 
 def _command_parser(command: Command) -> ArgumentParser:

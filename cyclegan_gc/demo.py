@@ -19,7 +19,7 @@ from cyclegan_gc.evaluate.summary import Evaluation, summary_table
 from cyclegan_gc.train.loop import train
 
 SUBJECTS, TEST_SUBJECTS = 8, 4
-STEPS = 1500
+STEPS = 2000
 
 
 def demo(config: DemoConfig) -> Path:
@@ -47,14 +47,14 @@ def recipe(config: DemoConfig, phantoms: Path, run: Path) -> TrainConfig:
     return TrainConfig(
         output=run,
         data=DataConfig(
-            str(phantoms / "mr"), str(phantoms / "ct"), crop=(96, 80), match_position=True, validation_fraction=0.0
+            str(phantoms / "mr"), str(phantoms / "ct"), crop=(80, 64), match_position=True, validation_fraction=0.0
         ),
         steps=steps,
         seed=config.seed,
         device=config.device,
         validate_every=max(1, steps // 3),
-        network=NetworkConfig(width=16, blocks=4, reduction=2, stem="unshuffle", discriminator_width=32),
-        loss=LossConfig(cycle=10.0, gradient=1.0, gradient_operator="forward"),
+        network=NetworkConfig(width=16, blocks=4, reduction=2, stem="unshuffle", discriminator_width=16),
+        loss=LossConfig(cycle=3.0, gradient=0.3, gradient_operator="forward"),
         optimizer=OptimizerConfig(batch_size=2, learning_rate=4e-4, ema_decay=0.995),
     )
 

@@ -105,7 +105,7 @@ def test_every_preset_is_accepted_and_flags_override_it(capsys, preset):
     assert main([*map(str, words), "--print_config"]) == 0
     settings = yaml.safe_load(capsys.readouterr().out)
     assert settings["steps"] == 7
-    assert settings["preprocess"] == {**settings["preprocess"], **yaml.safe_load(preset.read_text())["preprocess"]}
+    assert settings["network"] == {**settings["network"], **yaml.safe_load(preset.read_text())["network"]}
 
 
 def test_one_folder_for_mr_and_ct_is_refused(capsys, phantoms, tmp_path):

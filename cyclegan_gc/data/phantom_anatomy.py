@@ -63,8 +63,8 @@ def _inside_head(
     temple = np.exp(-(((pair[1] - 22) / 26) ** 2) - ((pair[2] + 16) / 24) ** 2)
     vault = cranium + np.float32(rng.uniform(5, 8)) * temple
     below = _skull_floor(pair) - points[2]
-    thickness = np.maximum(rng.uniform(5.5, 8.5) + noise(35), 4.5)
-    table = rng.uniform(1.9, 2.6)
+    thickness = np.maximum(rng.uniform(6.5, 9) + noise(35), 5.5)
+    table = rng.uniform(2.3, 2.8)
     cavity = within(vault + thickness, below)
     skull = within(vault, below - thickness)
     yield "cortical", skull

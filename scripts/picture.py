@@ -1,0 +1,16 @@
+"""Write the pictures of one evaluated case as PNG: scripts/picture.py SCT CT MR MASK OUT.png (README's picture)."""
+
+import sys
+from pathlib import Path
+
+from cyclegan_gc.evaluate.matching import CaseFiles, load_case
+from cyclegan_gc.evaluate.panels import case_panel
+
+
+def main(sct: str, ct: str, mr: str, mask: str, out: str) -> None:
+    case = load_case(CaseFiles("picture", Path(sct), Path(ct), mr=Path(mr), mask=Path(mask)))
+    Path(out).write_bytes(case_panel(case.mr, case.sct, case.ct, case.mask, case.affine))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
