@@ -43,16 +43,15 @@ def demo(config: DemoConfig) -> Path:
 
 def recipe(config: DemoConfig, phantoms: Path, run: Path) -> TrainConfig:
     """The settings of ``configs/phantom.yaml``: small networks for coarse slices, minutes on a CPU."""
-    steps = config.steps or STEPS
     return TrainConfig(
         output=run,
         data=DataConfig(
             str(phantoms / "mr"), str(phantoms / "ct"), crop=(80, 64), match_position=True, validation_fraction=0.0
         ),
-        steps=steps,
+        steps=config.steps or STEPS,
         seed=config.seed,
         device=config.device,
-        validate_every=max(1, steps // 3),
+        validate_every=500,
         network=NetworkConfig(width=16, blocks=4, reduction=2, stem="unshuffle", discriminator_width=16),
         loss=LossConfig(cycle=3.0, gradient=0.3, gradient_operator="forward"),
         optimizer=OptimizerConfig(batch_size=2, learning_rate=4e-4, ema_decay=0.995),
