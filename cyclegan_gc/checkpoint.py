@@ -1,6 +1,5 @@
 """State to disk and back: plain types and tensors only, read without running any code from the file."""
 
-import pickle
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from cyclegan_gc.errors import UserError
 from cyclegan_gc.model.cyclegan import build_generator
 
 FORMAT = 1
+PARTS = {"config", "fingerprint", "step", "networks", "ema", "optimizers", "schedulers", "pools", "rng"}
 
 State = dict[str, Any]
 
@@ -54,9 +54,9 @@ def load_checkpoint(path: Path) -> State:
         raise UserError(f"{path}: no such checkpoint; give the last.pt or best.pt of a training run")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, OSError, pickle.UnpicklingError, EOFError, ValueError, KeyError) as error:
+    except Exception as error:  # whatever a damaged or foreign pickle brings forth
         raise UserError(f"{path}: not a readable checkpoint; give the last.pt or best.pt of a training run") from error
-    if not isinstance(state, dict) or state.get("format") != FORMAT:
+    if not isinstance(state, dict) or state.get("format") != FORMAT or not state.keys() >= PARTS:
         raise UserError(f"{path}: not a checkpoint of cyclegan-gc (format {FORMAT}); give last.pt or best.pt of a run")
     return state
 

@@ -68,17 +68,18 @@ class DataConfig:
     rotate_degrees: NonNegativeFloat = 5.0
     """Largest random rotation in the plane."""
     scale: ClosedUnitInterval = 0.05
-    """Largest random change of size, as a fraction."""
+    """Largest random change of height and, drawn apart, of width, as a fraction."""
     validation_fraction: ClosedUnitInterval = 0.1
-    """Share of the subjects held out for validation; 0 validates on the training volumes."""
+    """Share of the subjects held out for validation (subjects: sub-XX in the name, else the file name, or the folder
+    where file names repeat); 0 validates on the training volumes."""
     cache: Path | None = None
     """Folder of the prepared slices, which runs can share; null is OUTPUT/cache."""
     workers: NonNegativeInt = 0
     """Loader processes; 0 loads in the training process."""
 
     def __post_init__(self) -> None:
-        if any(side % 4 or side < 16 for side in self.crop):
-            raise UserError(f"data.crop must be multiples of 4 and at least 16, got {self.crop}")
+        if any(side % 4 for side in self.crop):
+            raise UserError(f"data.crop must be multiples of 4, got {self.crop}")
 
 
 @dataclass(frozen=True)
@@ -175,6 +176,12 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if self.stop_at is not None and self.stop_at > self.steps:
             raise UserError(f"stop_at must not exceed steps={self.steps}, got {self.stop_at}")
+        smallest = 3 * 2**self.network.discriminator_layers
+        if min(self.data.crop) < smallest:
+            raise UserError(
+                f"data.crop must be at least {smallest} for network.discriminator_layers="
+                f"{self.network.discriminator_layers}, got {self.data.crop}"
+            )
 
 
 @dataclass(frozen=True)

@@ -49,6 +49,7 @@ def recipe(config: DemoConfig, phantoms: Path, run: Path) -> TrainConfig:
             str(phantoms / "mr"), str(phantoms / "ct"), crop=(80, 64), match_position=True, validation_fraction=0.0
         ),
         steps=config.steps or STEPS,
+        resume="auto",
         seed=config.seed,
         device=config.device,
         validate_every=500,

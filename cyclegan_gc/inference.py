@@ -37,7 +37,7 @@ def translate_volume(model: TrainedModel, volume: Volume, *, batch_size: int = 8
     with torch.inference_mode():
         batches = zip(slices.split(batch_size), masks.split(batch_size), strict=True)
         translated = [air_outside(model.generator(image.to(device)), mask.to(device)).cpu() for image, mask in batches]
-    result = to_source(torch.cat(translated).float(), grid)
+    result = to_source(torch.cat(translated).float(), masks, grid)
     if model.direction == "mr_to_ct":
         values, outside = to_hu(result, settings), OUTSIDE_HU
     else:

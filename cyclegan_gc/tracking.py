@@ -67,10 +67,10 @@ class Tracker:
 
 def wandb_mode(config: WandbConfig) -> str:
     """``online``, ``offline`` or ``disabled``: online only when asked for and an API key exists."""
-    asked = os.environ.get("WANDB_MODE", "offline") if config.mode == "auto" else config.mode
-    if asked in ("disabled", "offline"):
-        return asked
-    return "online" if _has_key() else "offline"
+    asked = os.environ.get("WANDB_MODE", "").lower() if config.mode == "auto" else config.mode
+    if asked == "disabled":
+        return "disabled"
+    return "online" if asked == "online" and _has_key() else "offline"
 
 
 def _has_key() -> bool:

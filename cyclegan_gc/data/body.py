@@ -53,7 +53,7 @@ def _solid_body(tissue: BoolArray, spacing_mm: tuple[float, float, float]) -> Bo
     """Largest piece after cutting thin bridges, closed, with what it encloses in any plane."""
     core = _largest_piece(_open(tissue, spacing_mm))
     # Cutting shaved thin parts of the body itself (ears, nose); what lies within a voxel of the core comes back.
-    body = tissue & _dilate(core, np.ones((3, 3, 3), dtype=bool))
+    body = tissue & np.asarray(ndimage.binary_dilation(core, np.ones((3, 3, 3))), dtype=bool)
     return _fill(_close(body, spacing_mm))
 
 
@@ -65,29 +65,23 @@ def _largest_piece(mask: BoolArray) -> BoolArray:
 
 
 def _open(mask: BoolArray, spacing_mm: tuple[float, float, float]) -> BoolArray:
-    ball = _ball(OPENING_MM, spacing_mm)
-    return _dilate(_erode(mask, ball), ball) & mask
+    return _grow(_shrink(mask, OPENING_MM, spacing_mm), OPENING_MM, spacing_mm) & mask
 
 
 def _close(mask: BoolArray, spacing_mm: tuple[float, float, float]) -> BoolArray:
-    ball = _ball(CLOSING_MM, spacing_mm)
-    return _erode(_dilate(mask, ball), ball) | mask
+    return _shrink(_grow(mask, CLOSING_MM, spacing_mm), CLOSING_MM, spacing_mm) | mask
 
 
-def _dilate(mask: BoolArray, element: BoolArray) -> BoolArray:
-    return np.asarray(ndimage.binary_dilation(mask, element), dtype=bool)
+def _grow(mask: BoolArray, radius_mm: float, spacing_mm: tuple[float, float, float]) -> BoolArray:
+    """Every voxel within the radius of the mask; by distances, whose cost does not grow with the radius in voxels."""
+    if not mask.any():
+        return mask
+    return np.asarray(ndimage.distance_transform_edt(~mask, spacing_mm)) <= radius_mm
 
 
-def _erode(mask: BoolArray, element: BoolArray) -> BoolArray:
+def _shrink(mask: BoolArray, radius_mm: float, spacing_mm: tuple[float, float, float]) -> BoolArray:
     # Beyond the border counts as body: a volume that ends within the body is not eaten from its faces.
-    return np.asarray(ndimage.binary_erosion(mask, element, border_value=1), dtype=bool)
-
-
-def _ball(radius_mm: float, spacing_mm: tuple[float, float, float]) -> BoolArray:
-    reach = [int(radius_mm / step) for step in spacing_mm]
-    offsets = np.ogrid[tuple(slice(-n, n + 1) for n in reach)]
-    distance = sum((offset * step) ** 2 for offset, step in zip(offsets, spacing_mm, strict=True))
-    return np.asarray(distance) <= radius_mm**2
+    return ~_grow(~mask, radius_mm, spacing_mm)
 
 
 def _fill(mask: BoolArray) -> BoolArray:

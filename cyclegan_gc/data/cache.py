@@ -37,6 +37,8 @@ class SliceStack:
     """Relative position of each slice in the body, 0 to 1 along the slice axis."""
     statistics: dict[str, Any]
     """Spacing in mm, foreground quantiles in the volume's unit and the histogram of normalised body values."""
+    warnings: tuple[str, ...]
+    """What the reader doubted, without the file's name."""
 
 
 def cached_stack(path: Path, modality: Modality, settings: PreprocessConfig, folder: Path) -> SliceStack:
@@ -50,7 +52,7 @@ def cached_stack(path: Path, modality: Modality, settings: PreprocessConfig, fol
     if not (pixels.exists() and facts.exists()):
         _write_stack(path, modality, settings, pixels, facts)
     known = json.loads(facts.read_text())
-    return SliceStack(pixels, tuple(known["heights"]), known["statistics"])
+    return SliceStack(pixels, tuple(known["heights"]), known["statistics"], tuple(known["warnings"]))
 
 
 def decode(raw: np.ndarray) -> tuple[Tensor, Tensor]:
@@ -75,8 +77,14 @@ def fingerprint(mr: Sequence[SliceStack], ct: Sequence[SliceStack], settings: Pr
 
 
 def _key(path: Path, modality: Modality, settings: PreprocessConfig) -> str:
-    content = hashlib.sha256(path.read_bytes()).hexdigest()
-    words = json.dumps([FORMAT, modality, asdict(settings), content], sort_keys=True)
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while block := file.read(2**22):
+                digest.update(block)
+    except OSError as error:
+        raise VolumeError(f"{path}: cannot be read ({error.strerror}); check its permissions") from error
+    words = json.dumps([FORMAT, modality, asdict(settings), digest.hexdigest()], sort_keys=True)
     return hashlib.sha256(words.encode()).hexdigest()[:32]
 
 
@@ -97,7 +105,7 @@ def _write_stack(path: Path, modality: Modality, settings: PreprocessConfig, pix
     pixels.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(pixels) as file:
         np.save(file, slices)
-    write_text(facts, json.dumps({"heights": heights, "statistics": statistics}))
+    write_text(facts, json.dumps({"heights": heights, "statistics": statistics, "warnings": volume.warnings}))
 
 
 def _slices(case: Prepared, settings: PreprocessConfig) -> tuple[np.ndarray, list[float]]:

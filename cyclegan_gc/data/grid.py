@@ -64,8 +64,13 @@ def mask_to_network(mask: Tensor, grid: NetworkGrid) -> Tensor:
     return to_network(mask.float() * 2 - 1, grid) >= 0
 
 
-def to_source(slices: Tensor, grid: NetworkGrid) -> Tensor:
-    """Slices (D', 1, h, w) back to a volume (1, H, W, D), air outside the box."""
+def to_source(slices: Tensor, masks: Tensor, grid: NetworkGrid) -> Tensor:
+    """Slices (D', 1, h, w) back to a volume (1, H, W, D), air outside the box.
+
+    Where pixels are resampled the body's rim is repeated outwards first, so that no air is mixed into the body.
+    """
+    if grid.resampled:
+        slices = _repeat_rim(slices, masks)
     left, right, top, bottom = _padding(grid)
     height, width = slices.shape[-2:]
     rows, columns, _ = grid.box
@@ -91,6 +96,17 @@ def _resize(slices: Tensor, size: tuple[int, int]) -> Tensor:
     if tuple(slices.shape[-2:]) == size:
         return slices
     return functional.interpolate(slices, size, mode="bilinear", antialias=True)
+
+
+def _repeat_rim(slices: Tensor, masks: Tensor) -> Tensor:
+    """Two pixels around the body take the mean of their neighbours in it; what a mask leaves out does not count."""
+    known = masks.to(slices.dtype)
+    for _ in range(2):
+        near = functional.avg_pool2d(known, 3, 1, 1)
+        mean = functional.avg_pool2d(slices * known, 3, 1, 1) / near.clamp_min(1e-6)
+        slices = torch.where((near > 0) & (known == 0), mean, slices)
+        known = (near > 0).to(slices.dtype)
+    return slices
 
 
 def _padding(grid: NetworkGrid) -> tuple[int, int, int, int]:

@@ -90,7 +90,9 @@ def _checked_shape(header: Header, max_voxels: int) -> tuple[int, ...]:
     if max(sizes[3:], default=1) > 1:
         raise VolumeError(f"{dimensions}-D data ({text}); give a 3-D volume")
     if np.prod(sizes, dtype=object) > max_voxels:
-        raise VolumeError(f"the header announces {text} voxels, more than {max_voxels}; if true, raise --max-voxels")
+        raise VolumeError(
+            f"the header announces {text} voxels, more than {max_voxels}; the header is broken or the volume too large"
+        )
     if sum(n < MIN_IN_PLANE for n in sizes[:3]) >= 2:
         raise VolumeError(f"too small ({text}); two axes need at least {MIN_IN_PLANE} voxels")
     return sizes[:3]

@@ -93,7 +93,7 @@ def augmentation(config: DataConfig, slice_axis: SliceAxis) -> Compose:
                 keys,
                 prob=1.0 if turn or config.scale else 0.0,
                 rotate_range=turn,
-                scale_range=config.scale,
+                scale_range=(config.scale, config.scale),
                 mode=("bilinear", "nearest"),
                 padding_mode="zeros",
             ),
@@ -123,6 +123,7 @@ def _nearest(heights: Sequence[float], height: float) -> int:
     return int(np.abs(np.asarray(heights) - height).argmin())
 
 
-@lru_cache(maxsize=4096)
+# Each open map holds a file descriptor, of which many systems grant 1024.
+@lru_cache(maxsize=256)
 def _open(path: Path) -> np.ndarray:
     return np.load(path, mmap_mode="r")

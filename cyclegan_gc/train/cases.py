@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -40,35 +41,42 @@ def load_cases(config: TrainConfig) -> Cases:
             f"{min(shared)}: given as MR and as CT ({len(shared)} such files); "
             "point --data.mr and --data.ct to different folders"
         )
-    held_out = held_out_subjects(mr, ct, config.data.validation_fraction)
-    parts = [_part(paths, held_out) for paths in (mr, ct)]
-    for name, (training, _) in zip(("mr", "ct"), parts, strict=True):
-        if not training:
+    mr_subjects, ct_subjects = subjects_of(mr), subjects_of(ct)
+    held_out = held_out_subjects(set(mr_subjects.values()), set(ct_subjects.values()), config.data.validation_fraction)
+    for name, subjects in (("mr", mr_subjects), ("ct", ct_subjects)):
+        if not set(subjects.values()) - held_out:
             raise UserError(
-                f"--data.{name}: no subject left to train on; add volumes or set data.validation_fraction=0"
+                f"--data.{name}: no subject left to train on ({len(held_out)} held out for validation, told apart by "
+                "sub-XX, by folder or by file name); add subjects or set --data.validation_fraction 0"
             )
-    (train_mr, valid_mr), (train_ct, valid_ct) = parts
-    return Cases(
-        mr=_prepare(train_mr, "mr", config),
-        ct=_prepare(train_ct, "ct", config),
-        validation_mr=_prepare(valid_mr or train_mr, "mr", config),
-        validation_ct=_prepare(valid_ct or train_ct, "ct", config),
-    )
+    train_mr, valid_mr = _prepare(mr_subjects, held_out, "mr", config)
+    train_ct, valid_ct = _prepare(ct_subjects, held_out, "ct", config)
+    return Cases(train_mr, train_ct, valid_mr or train_mr, valid_ct or train_ct)
 
 
-def subject_of(path: Path) -> str:
-    """Subject of a file: ``sub-XX`` of a BIDS name, else the whole name without its suffix."""
-    name = case_id(path)
-    return name.split("_")[0] if name.startswith("sub-") else name
+def subjects_of(paths: Sequence[Path]) -> dict[Path, str]:
+    """Each file's subject: ``sub-XX`` of a BIDS name, else the file's name without its suffix.
+
+    Where names repeat (``p1/T1.nii``, ``p2/T1.nii``) it is the first folder in which the paths differ.
+    """
+    names = [case_id(path) for path in paths]
+    if len(set(names)) < len(names):
+        shared = len(Path(os.path.commonpath([path.parent for path in paths])).parts)
+        names = [
+            case if case.startswith("sub-") else path.parts[shared] for case, path in zip(names, paths, strict=True)
+        ]
+    return {
+        path: name.split("_")[0] if name.startswith("sub-") else name for path, name in zip(paths, names, strict=True)
+    }
 
 
-def held_out_subjects(mr: Sequence[Path], ct: Sequence[Path], fraction: float) -> set[str]:
+def held_out_subjects(mr: set[str], ct: set[str], fraction: float) -> set[str]:
     """Subjects for validation: enough for ``fraction`` of each modality, never one subject on both sides.
 
     The choice depends on the subjects' names alone, so that added volumes move few others.
     """
-    wanted = [math.ceil(fraction * len({subject_of(path) for path in paths})) for paths in (mr, ct)]
-    subjects = [{subject_of(path) for path in paths} for paths in (mr, ct)]
+    subjects = (mr, ct)
+    wanted = [math.ceil(fraction * len(each)) for each in subjects]
     held_out: set[str] = set()
     for subject in sorted(subjects[0] | subjects[1], key=lambda name: hashlib.sha256(name.encode()).hexdigest()):
         counts = [len(held_out & each) for each in subjects]
@@ -77,12 +85,22 @@ def held_out_subjects(mr: Sequence[Path], ct: Sequence[Path], fraction: float) -
     return held_out
 
 
-def _part(paths: Sequence[Path], held_out: set[str]) -> tuple[list[Path], list[Path]]:
-    training = [path for path in paths if subject_of(path) not in held_out]
-    return training, [path for path in paths if subject_of(path) in held_out]
-
-
-def _prepare(paths: Sequence[Path], modality: Modality, config: TrainConfig) -> list[SliceStack]:
+def _prepare(
+    subjects: dict[Path, str], held_out: set[str], modality: Modality, config: TrainConfig
+) -> tuple[list[SliceStack], list[SliceStack]]:
+    """The training and the held-out cases of one modality, with a line for everything that a volume's reader doubts."""
     folder = config.data.cache or config.output / "cache"
-    steps = track(paths, f"preparing {modality.upper()}", transient=True, disable=not sys.stdout.isatty())
-    return [cached_stack(path, modality, config.preprocess, folder) for path in steps]
+    parts: tuple[list[SliceStack], list[SliceStack]] = ([], [])
+    steps = track(
+        subjects.items(),
+        f"preparing {modality.upper()}",
+        transient=True,
+        disable=not sys.stdout.isatty(),
+        total=len(subjects),
+    )
+    for path, subject in steps:
+        stack = cached_stack(path, modality, config.preprocess, folder)
+        for warning in stack.warnings:
+            print(f"warning: {path}: {warning}", file=sys.stderr)
+        parts[subject in held_out].append(stack)
+    return parts

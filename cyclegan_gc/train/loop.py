@@ -1,5 +1,6 @@
 """The training loop: cases, steps, figures, validation, checkpoints."""
 
+import json
 import math
 import time
 from collections.abc import Mapping
@@ -10,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from cyclegan_gc.atomic import write_text
 from cyclegan_gc.checkpoint import load_checkpoint, save_checkpoint
 from cyclegan_gc.config import TrainConfig, public_settings
 from cyclegan_gc.data.cache import fingerprint
@@ -67,13 +69,17 @@ def train(config: TrainConfig) -> Path:
     _make_folder(config.output)
     saved = _resume_from(config)
     cases = load_cases(config)
+    facts = {"config": public_settings(config), "fingerprint": fingerprint(cases.mr, cases.ct, config.preprocess)}
     state, progress = build_state(config, device), Progress()
     if saved is not None:
-        _continue(state, progress, saved, config, device)
+        _check_same_run(saved, facts, config)
+        load_state(state, saved, device)
+        progress = _progress_of(saved, config)
+    write_text(config.output / "config.json", json.dumps(public_settings(config), indent=2) + "\n")
     tracker = Tracker(config.output, config.wandb, public_settings(config), step=progress.step, run_id=progress.run_id)
     progress.run_id = tracker.run_id
     try:
-        _run(config, cases, state, progress, tracker, device)
+        _run(config, cases, facts, state, progress, tracker, device)
     except BaseException:
         tracker.close(exit_code=1)
         raise
@@ -82,12 +88,14 @@ def train(config: TrainConfig) -> Path:
 
 
 def _run(
-    config: TrainConfig, cases: Cases, state: TrainState, progress: Progress, tracker: Tracker, device: torch.device
+    config: TrainConfig,
+    cases: Cases,
+    facts: dict[str, Any],
+    state: TrainState,
+    progress: Progress,
+    tracker: Tracker,
+    device: torch.device,
 ) -> None:
-    facts = {
-        "config": public_settings(config),
-        "fingerprint": fingerprint(cases.mr, cases.ct, config.preprocess),
-    }
     fixed = _to_device(validation_batch(cases.validation_mr, cases.validation_ct, config.data.crop), device)
     end = config.stop_at or config.steps
     slices = UnpairedSlices(
@@ -101,21 +109,18 @@ def _run(
     for sample in loader:
         meter.add(train_step(state, _batch(sample, device), config.loss))
         progress.step += 1
-        validating = progress.step % config.validate_every == 0 or progress.step == end
-        if validating or progress.step % config.log_every == 0:
+        validating = progress.step % config.validate_every == 0 or progress.step == config.steps
+        saving = validating or progress.step == end
+        if saving or progress.step % config.log_every == 0:
             _log(tracker, progress.step, meter, state, end)
-        if validating:
-            _validate(config, state, progress, tracker, fixed, facts)
+        best = validating and _validate(config, state, progress, tracker, fixed)
+        if saving:
+            _save(config.output, {**vars(progress), **facts, **state_dict(state)}, best=best)
 
 
 def _log(tracker: Tracker, step: int, meter: Meter, state: TrainState, end: int) -> None:
     figures = meter.take()
-    broken = [name for name, value in figures.items() if not math.isfinite(value)]
-    if broken:
-        raise TrainingStoppedError(
-            f"step {step}: {', '.join(broken)} not finite; {LAST} holds the last good state, "
-            "resume from it with a lower learning rate or check the data"
-        )
+    _check_finite(step, figures)
     figures["learning_rate"] = float(state.schedulers["generators"].get_last_lr()[0])
     tracker.log(step, figures)
     shown = ("generator", "cycle_mr", "cycle_ct", "gradient_mr", "gradient_ct", "discriminator_ct", "discriminator_mr")
@@ -123,47 +128,64 @@ def _log(tracker: Tracker, step: int, meter: Meter, state: TrainState, end: int)
     print(f"step {step}/{end}  {terms}  {figures['steps_per_second']:.1f} steps/s", flush=True)
 
 
-def _validate(
-    config: TrainConfig,
-    state: TrainState,
-    progress: Progress,
-    tracker: Tracker,
-    fixed: Batch,
-    facts: dict[str, Any],
-) -> None:
-    figures, panel = validate(state, fixed)
+def _validate(config: TrainConfig, state: TrainState, progress: Progress, tracker: Tracker, fixed: Batch) -> bool:
+    """Log the figures and the panel of the fixed slices; whether these are the best figures so far."""
+    figures, panel = validate(state, fixed, config.loss)
+    _check_finite(progress.step, figures)
     tracker.log(progress.step, {f"validation/{name}": value for name, value in figures.items()})
     tracker.picture(progress.step, "validation/slices", panel, "MR, sCT, reconstructed MR, CT, sMR, reconstructed CT")
     save_panel(config.output / "panels" / f"step_{progress.step:07d}.png", panel)
     better = figures["score"] < progress.best_score
     progress.best_score = min(progress.best_score, figures["score"])
-    whole = {**vars(progress), **facts, **state_dict(state)}
-    save_checkpoint(config.output / LAST, whole)
-    if better:
-        save_checkpoint(config.output / BEST, whole)
+    return better
+
+
+def _save(output: Path, checkpoint: dict[str, Any], *, best: bool) -> None:
+    save_checkpoint(output / LAST, checkpoint)
+    if best:
+        save_checkpoint(output / BEST, checkpoint)
+
+
+def _check_finite(step: int, figures: Mapping[str, float]) -> None:
+    broken = [name for name, value in figures.items() if not math.isfinite(value)]
+    if broken:
+        raise TrainingStoppedError(
+            f"step {step}: {', '.join(broken)} not finite, nothing was saved from here; "
+            "start a new run with a lower optimizer.learning_rate or check the data"
+        )
 
 
 def _resume_from(config: TrainConfig) -> dict[str, Any] | None:
-    if config.resume is None:
+    last = config.output / LAST
+    if config.resume is None and last.exists():
+        raise UserError(f"{last}: a run is here already; continue it with --resume auto or choose another --output")
+    if config.resume is None or (config.resume == "auto" and not last.exists()):
         return None
-    path = config.output / LAST if config.resume == "auto" else Path(config.resume)
-    if config.resume == "auto" and not path.exists():
-        return None
-    return load_checkpoint(path)
+    return load_checkpoint(last if config.resume == "auto" else Path(config.resume))
 
 
-def _continue(
-    state: TrainState, progress: Progress, saved: dict[str, Any], config: TrainConfig, device: torch.device
-) -> None:
-    before, now = saved["config"], public_settings(config)
+def _check_same_run(saved: dict[str, Any], facts: dict[str, Any], config: TrainConfig) -> None:
+    """A continued run must be the run that was stopped: same settings, same training volumes."""
+    before, now = saved["config"], facts["config"]
+    parts = ("network", "preprocess", "data", "steps", "seed", "loss", "optimizer")
     changed = [
-        key for key in ("network", "preprocess", "steps", "seed", "loss", "optimizer") if before[key] != now[key]
+        f"{part}: {before[part]} in the checkpoint, {now[part]} now" for part in parts if before[part] != now[part]
     ]
+    if saved["fingerprint"] != facts["fingerprint"]:
+        changed.append("other training volumes")
     if changed:
-        differences = "; ".join(f"{key}: {before[key]} in the checkpoint, {now[key]} now" for key in changed)
-        raise UserError(f"--resume {config.resume}: other settings ({differences}); resume with the run's own config")
-    load_state(state, saved, device)
-    progress.step, progress.best_score, progress.run_id = saved["step"], saved["best_score"], saved["run_id"]
+        raise UserError(
+            f"--resume {config.resume}: not the same run ({'; '.join(changed)}); resume with the run's own settings "
+            "and volumes or choose another --output"
+        )
+
+
+def _progress_of(saved: dict[str, Any], config: TrainConfig) -> Progress:
+    # A run that goes on in another folder has no best.pt there yet.
+    best_score = saved["best_score"] if (config.output / BEST).exists() else math.inf
+    if saved["step"] >= (config.stop_at or config.steps) and not (config.output / LAST).exists():
+        raise UserError(f"--resume {config.resume}: already at step {saved['step']}; nothing is left to train")
+    return Progress(saved["step"], best_score, saved["run_id"])
 
 
 def _make_folder(output: Path) -> None:

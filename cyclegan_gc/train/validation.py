@@ -2,14 +2,16 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from monai.transforms.croppad.array import ResizeWithPadOrCrop
-from PIL import Image
 from torch import Tensor
+from torchvision.io import write_png
 from torchvision.utils import make_grid
 
+from cyclegan_gc.config import LossConfig
 from cyclegan_gc.data.cache import SliceStack
 from cyclegan_gc.data.slices import load_slice
 from cyclegan_gc.model.cyclegan import Batch, Translations, consistency_losses, translate
@@ -26,7 +28,7 @@ def validation_batch(mr: Sequence[SliceStack], ct: Sequence[SliceStack], crop: t
 
 
 @torch.inference_mode()
-def validate(state: TrainState, batch: Batch) -> tuple[dict[str, float], np.ndarray]:
+def validate(state: TrainState, batch: Batch, loss: LossConfig) -> tuple[dict[str, float], np.ndarray]:
     """Consistency of the averaged generators on ``batch``, and a panel.
 
     Returns:
@@ -34,7 +36,10 @@ def validate(state: TrainState, batch: Batch) -> tuple[dict[str, float], np.ndar
         is better), and the panel, uint8 (H, W): rows of MR | sCT | reconstructed MR | CT | sMR | reconstructed CT.
     """
     images = translate(state.averaged_networks(), batch, identity=False)
-    losses = {name: float(loss) for name, loss in consistency_losses(batch, images).items()}
+    terms = consistency_losses(
+        batch, images, gradient_mode=loss.gradient_mode, gradient_operator=loss.gradient_operator
+    )
+    losses = {name: float(loss) for name, loss in terms.items()}
     score = losses["cycle_mr"] + losses["cycle_ct"] + (losses["gradient_mr"] + losses["gradient_ct"]) / 2
     return {**losses, "score": score}, _panel(batch, images)
 
@@ -42,7 +47,7 @@ def validate(state: TrainState, batch: Batch) -> tuple[dict[str, float], np.ndar
 def save_panel(path: Path, panel: np.ndarray) -> None:
     """Write a panel as PNG, making its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(panel).save(path)
+    write_png(torch.from_numpy(panel)[None], str(path))
 
 
 def _spread(stacks: Sequence[SliceStack], crop: tuple[int, int]) -> tuple[Tensor, Tensor]:
@@ -51,8 +56,8 @@ def _spread(stacks: Sequence[SliceStack], crop: tuple[int, int]) -> tuple[Tensor
     slices = [load_slice(stack, round(height * (len(stack.heights) - 1))) for stack, height in chosen]
     fit = ResizeWithPadOrCrop(crop)
     # The cropper fills with 0, so air is made 0 and afterwards -1 again.
-    images = [torch.as_tensor(fit(image + 1)) - 1 for image, _ in slices]
-    masks = [torch.as_tensor(fit(mask.float())) > 0.5 for _, mask in slices]
+    fitted: Any = [(fit(image + 1), fit(mask.float())) for image, mask in slices]
+    images, masks = zip(*((image.as_tensor() - 1, mask.as_tensor() > 0.5) for image, mask in fitted), strict=True)
     return torch.stack(images), torch.stack(masks)
 
 

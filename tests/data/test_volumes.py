@@ -72,7 +72,7 @@ BROKEN_FILES = {
     "short_voxels": (gzip.compress(nifti_bytes()[:-100]), "shorter than the header"),
     "half_header": (gzip.compress(nifti_bytes()[:100]), "header is cut off"),
     "analyze_or_pair": (gzip.compress(nifti_bytes(edit=field("magic", b"ni1"))), "pair"),
-    "32767_cubed": (gzip.compress(nifti_bytes(edit=field("dim", [3, *[32767] * 3, *[1] * 4]))), "--max-voxels"),
+    "32767_cubed": (gzip.compress(nifti_bytes(edit=field("dim", [3, *[32767] * 3, *[1] * 4]))), "header is broken"),
     "small_bomb": (
         gzip.compress(nifti_bytes(edit=field("dim", [3, *[1200] * 3, *[1] * 4]))),
         "shorter than the header",
