@@ -28,9 +28,6 @@ class TrainedModel:
     preprocess: PreprocessConfig
     crop: tuple[int, int]
     """Size of the training slices (h, w); smaller slices are padded to it."""
-    fingerprint: State
-    """Statistics of the training sets: spacing, quantiles and histograms of both modalities."""
-    step: int
 
 
 def save_checkpoint(path: Path, state: State) -> None:
@@ -68,16 +65,21 @@ def load_model(path: Path, direction: Direction = "mr_to_ct", device: torch.devi
         UserError: as :func:`load_checkpoint`.
     """
     state = load_checkpoint(path)
+    try:
+        return _model_of(state, direction, device or torch.device("cpu"))
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise UserError(f"{path}: a checkpoint of another version of cyclegan-gc; convert with that version") from error
+
+
+def _model_of(state: State, direction: Direction, device: torch.device) -> TrainedModel:
     network = NetworkConfig(**state["config"]["network"])
     generator = build_generator(network.width, network.blocks, network.reduction, network.stem, network.upsampling)
     averaged = {key.removeprefix("module."): value for key, value in state["ema"][direction].items()}
     del averaged["n_averaged"]
     generator.load_state_dict(averaged)
     return TrainedModel(
-        generator=generator.to(device or torch.device("cpu")).eval(),
+        generator=generator.to(device).eval(),
         direction=direction,
         preprocess=PreprocessConfig(**state["config"]["preprocess"]),
         crop=tuple(state["config"]["data"]["crop"]),
-        fingerprint=state["fingerprint"],
-        step=state["step"],
     )

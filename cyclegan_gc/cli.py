@@ -6,15 +6,14 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import fields, is_dataclass, replace
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from jsonargparse import ArgumentError, ArgumentParser, set_parsing_settings
 
 from cyclegan_gc import __version__
-from cyclegan_gc.config import ConvertConfig, DemoConfig, EvaluateConfig, PhantomConfig, TrainConfig
+from cyclegan_gc.config import DISCLAIMER, ConvertConfig, DemoConfig, EvaluateConfig, PhantomConfig, TrainConfig
 from cyclegan_gc.errors import TrainingStoppedError, UserError
-
-DISCLAIMER = "Research use only; not a medical device."
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -101,8 +100,11 @@ def run_demo(config: DemoConfig) -> int:
     """Show the whole road on phantoms."""
     from cyclegan_gc.demo import demo
 
-    print(f"report: {demo(config)}")
-    return 0
+    report, failures = demo(config)
+    for failure in failures:
+        print(f"failed: {failure}", file=sys.stderr)
+    print(f"report: {report}")
+    return 3 if failures else 0
 
 
 class Command(NamedTuple):
@@ -127,6 +129,7 @@ def _parse(words: Sequence[str]) -> tuple[Command, Any]:
     parser = ArgumentParser(
         prog="cyclegan-gc",
         description=f"Synthetic CT from MR without paired data. {DISCLAIMER}",
+        epilog="With --debug an internal error shows its traceback.",
         version=__version__,
         exit_on_error=False,
     )
@@ -136,6 +139,8 @@ def _parse(words: Sequence[str]) -> tuple[Command, Any]:
         commands.add_subcommand(name, each, help=_summary(COMMANDS[name].config))
     try:
         parsed = parser.parse_args(list(words))
+    except UnicodeDecodeError as error:
+        raise UserError("--config: not a UTF-8 text file; give a YAML file") from error
     except ArgumentError as error:
         chosen = parsers.get(words[0]) if words else None
         raise UserError(_usage_message(error, chosen)) from error
@@ -145,11 +150,13 @@ def _parse(words: Sequence[str]) -> tuple[Command, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """Settings without the parser's own number types, which a checkpoint could not be loaded with."""
+    """Settings without the parser's own number types, which no checkpoint could be loaded with; ``~`` is expanded."""
     if is_dataclass(value) and not isinstance(value, type):
         return replace(value, **{each.name: _plain(getattr(value, each.name)) for each in fields(value)})
     if isinstance(value, tuple):
         return tuple(_plain(item) for item in value)
+    if isinstance(value, Path):
+        return value.expanduser()
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return value
     return int(value) if isinstance(value, int) else float(value)

@@ -27,6 +27,8 @@ else:
         PositiveInt,
     )
 
+DISCLAIMER = "Research use only; not a medical device."
+
 SliceAxis = Literal["axial", "coronal", "sagittal"]
 Direction = Literal["mr_to_ct", "ct_to_mr"]
 
@@ -174,6 +176,8 @@ class TrainConfig:
     wandb: WandbConfig = field(default_factory=WandbConfig)
 
     def __post_init__(self) -> None:
+        if self.seed >= 2**32:
+            raise UserError(f"seed must be below 2**32, got {self.seed}")
         if self.stop_at is not None and self.stop_at > self.steps:
             raise UserError(f"stop_at must not exceed steps={self.steps}, got {self.stop_at}")
         smallest = 3 * 2**self.network.discriminator_layers
@@ -189,7 +193,7 @@ class ConvertConfig:
     """Convert MR volumes to synthetic CT in HU on the source's exact grid (or CT to synthetic MR)."""
 
     checkpoint: Path
-    """Checkpoint of a training run, for instance RUN/best.pt."""
+    """Checkpoint of a training run, for instance RUN/last.pt."""
     input: str
     """A volume, a folder (searched recursively), a glob or a text list of files."""
     output: Path
@@ -251,11 +255,11 @@ class DemoConfig:
 
 
 def public_settings(config: TrainConfig) -> dict[str, Any]:
-    """Plain nested dict of the settings without any path: what a checkpoint and W&B may hold."""
+    """Plain nested dict of what makes a run what it is, without any path: what a checkpoint and W&B may hold."""
     settings = asdict(config)
     for name in ("output", "resume"):
         del settings[name]
-    for name in ("mr", "ct", "cache"):
+    for name in ("mr", "ct", "cache", "workers"):
         del settings["data"][name]
     return settings
 

@@ -19,14 +19,14 @@ from cyclegan_gc.evaluate.summary import Evaluation, summary_table
 from cyclegan_gc.train.loop import train
 
 SUBJECTS, TEST_SUBJECTS = 8, 4
-STEPS = 2000
+STEPS = 2400
 
 
-def demo(config: DemoConfig) -> Path:
+def demo(config: DemoConfig) -> tuple[Path, list[str]]:
     """Generate, train, convert, evaluate; every step is one that ``cyclegan-gc`` offers as a command of its own.
 
     Returns:
-        The report, one HTML file with its pictures inside.
+        The report, one HTML file with its pictures inside, and what failed, one line a case.
 
     Raises:
         UserError: if the output folder cannot be written or the device is not there.
@@ -35,10 +35,11 @@ def demo(config: DemoConfig) -> Path:
     print(f"phantoms: {SUBJECTS} MR and {SUBJECTS} CT subjects to train on, {TEST_SUBJECTS} held out")
     write_phantoms(phantoms, subjects=SUBJECTS, test_subjects=TEST_SUBJECTS, seed=config.seed)
     checkpoint = train(recipe(config, phantoms, run))
-    convert(ConvertConfig(checkpoint, str(phantoms / "test" / "mr"), results, device=config.device))
+    converted = convert(ConvertConfig(checkpoint, str(phantoms / "test" / "mr"), results, device=config.device))
     evaluation = judge(phantoms / "test", results, config.output, checkpoint)
     print(summary_table(evaluation))
-    return config.output / "report.html"
+    failures = [case.failure for case in converted if case.failure]
+    return config.output / "report.html", failures + evaluation.failures
 
 
 def recipe(config: DemoConfig, phantoms: Path, run: Path) -> TrainConfig:

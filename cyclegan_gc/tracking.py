@@ -6,11 +6,13 @@ command line, console output or git remote.
 
 import json
 import math
+import netrc
 import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 
@@ -76,9 +78,11 @@ def wandb_mode(config: WandbConfig) -> str:
 def _has_key() -> bool:
     if os.environ.get("WANDB_API_KEY"):
         return True
-    import wandb
-
-    return bool(wandb.api.api_key)
+    host = urlsplit(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""
+    try:
+        return netrc.netrc().authenticators(host) is not None  # where `wandb login` puts it
+    except (OSError, netrc.NetrcParseError):
+        return False
 
 
 def _start_wandb(folder: Path, config: WandbConfig, settings: dict[str, Any], run_id: str | None) -> Any:

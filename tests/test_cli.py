@@ -3,6 +3,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
 from cyclegan_gc.cli import main
@@ -57,8 +58,12 @@ USAGE_ERRORS = {
         ["train", "--output", "RUN", "--data.mr", "A", "--data.ct", "B", "--device", "tpu"],
         "auto, cpu, cuda",
     ),
-    "missing checkpoint": (["convert", "IN", "OUT", "--checkpoint", "NOWHERE.pt"], "IN"),
-    "missing reference": (["evaluate", "--predicted", "A", "--reference", "B", "--output", "OUT"], "A"),
+    "missing input": (["convert", "IN", "OUT", "--checkpoint", "NOWHERE.pt"], "IN: no such file"),
+    "missing prediction": (["evaluate", "--predicted", "A", "--reference", "B", "--output", "OUT"], "A: no such file"),
+    "crop too small": (
+        ["train", "--output", "RUN", "--data.mr", "A", "--data.ct", "B", "--data.crop", "[16,16]"],
+        "at least 24",
+    ),
 }
 
 
@@ -122,8 +127,27 @@ def test_an_empty_folder_is_refused_with_what_was_found(capsys, phantoms, tmp_pa
     assert code == 2 and ".txt" in error
 
 
-def test_a_checkpoint_that_is_none_is_refused(capsys, phantoms, tmp_path):
+def test_a_missing_reference_or_checkpoint_is_named(capsys, phantoms, tmp_path):
+    mr = phantoms / "test" / "mr"
+    code, error = outcome(capsys, "evaluate", "--predicted", mr, "--reference", "NOWHERE", "--output", tmp_path / "out")
+    assert code == 2 and "NOWHERE: no such file" in error
+    code, error = outcome(capsys, "convert", mr, tmp_path / "out", "--checkpoint", tmp_path / "gone.pt")
+    assert code == 2 and "gone.pt: no such checkpoint" in error
+
+
+FOREIGN = {"zip": b"PK\x03\x04 not a checkpoint", "yaml": b"steps: 100\n", "noise": bytes(range(64)), "empty": b""}
+
+
+@pytest.mark.parametrize("content", FOREIGN.values(), ids=FOREIGN)
+def test_a_checkpoint_that_is_none_is_refused(capsys, phantoms, tmp_path, content):
     fake = tmp_path / "fake.pt"
-    fake.write_bytes(b"PK\x03\x04 not a checkpoint")
+    fake.write_bytes(content)
     code, error = outcome(capsys, "convert", phantoms / "test" / "mr", tmp_path / "out", "--checkpoint", fake)
+    assert code == 2 and "fake.pt" in error and error.count("\n") == 1
+
+
+def test_a_foreign_dictionary_is_no_checkpoint(capsys, phantoms, tmp_path):
+    torch.save({"format": 1, "config": {}}, tmp_path / "fake.pt")
+    words = ("convert", phantoms / "test" / "mr", tmp_path / "out", "--checkpoint", tmp_path / "fake.pt")
+    code, error = outcome(capsys, *words)
     assert code == 2 and "fake.pt" in error and error.count("\n") == 1

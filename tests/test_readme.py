@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+import cyclegan_gc
 from cyclegan_gc.cli import main
 from cyclegan_gc.config import DataConfig, TrainConfig
 
@@ -23,9 +24,16 @@ def test_both_commands_of_the_set_up_are_there():
 
 
 @pytest.mark.parametrize("line", [line for line in LINES if line.startswith("cyclegan-gc ")])
-def test_every_command_is_accepted(line, monkeypatch, capsys):
-    monkeypatch.chdir(ROOT)
-    assert main([*shlex.split(line)[1:], "--print_config"]) == 0
+def test_every_command_is_accepted_and_lacks_nothing_but_the_data(line, monkeypatch, capsys, tmp_path):
+    (tmp_path / "configs").symlink_to(ROOT / "configs")
+    monkeypatch.chdir(tmp_path)
+    assert main(shlex.split(line)[1:]) == 2
+    assert "DIR" in capsys.readouterr().err.split(": no such file or folder")[0]
+
+
+def test_every_function_of_the_python_example_is_there():
+    names = re.findall(r"cyclegan_gc\.(\w+)\(", "".join(re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)))
+    assert names and all(callable(getattr(cyclegan_gc, name)) for name in names)
 
 
 def test_every_option_of_the_table_exists_with_that_default():

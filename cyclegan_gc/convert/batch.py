@@ -9,7 +9,7 @@ from rich.progress import track
 
 from cyclegan_gc.checkpoint import TrainedModel, load_model
 from cyclegan_gc.config import ConvertConfig, Direction
-from cyclegan_gc.data.files import case_id, find_volumes
+from cyclegan_gc.data.files import SUFFIXES, case_id, find_volumes
 from cyclegan_gc.data.volumes import read_volume, write_volume
 from cyclegan_gc.device import choose_device
 from cyclegan_gc.errors import UserError, VolumeError
@@ -17,8 +17,6 @@ from cyclegan_gc.inference import translate_volume
 
 ENDINGS: dict[Direction, str] = {"mr_to_ct": "_sct", "ct_to_mr": "_smr"}
 """What is added to a source's name."""
-CT_MINIMUM = -200.0
-"""An MR has no values below this; a CT has (air is -1000 HU)."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +30,12 @@ class Converted:
 
 
 def convert_volume(
-    checkpoint: Path, source: Path, result: Path, *, direction: Direction = "mr_to_ct", device: str = "auto"
+    checkpoint: str | Path,
+    source: str | Path,
+    result: str | Path,
+    *,
+    direction: Direction = "mr_to_ct",
+    device: str = "auto",
 ) -> Path:
     """Convert one file: MR to synthetic CT in HU (or CT to synthetic MR), on the source's exact grid.
 
@@ -44,12 +47,15 @@ def convert_volume(
         device: auto, cpu, cuda, cuda:N or mps.
 
     Returns:
-        ``result``.
+        The path of ``result``.
 
     Raises:
         UserError: if the checkpoint or the volume cannot be used; one line.
     """
-    model = load_model(checkpoint, direction, choose_device(device))
+    source, result = Path(source), Path(result)
+    if not result.name.lower().endswith(SUFFIXES):
+        raise UserError(f"{result}: the result's name must end in .nii or .nii.gz")
+    model = load_model(Path(checkpoint), direction, choose_device(device))
     for warning in _convert_file(model, source, result, batch_size=8):
         warnings.warn(f"{source}: {warning}", stacklevel=2)
     return result
@@ -63,11 +69,13 @@ def convert(config: ConvertConfig) -> list[Converted]:
     """
     sources = find_volumes(config.input)
     results = _results(sources, config)
+    model = load_model(config.checkpoint, config.direction, choose_device(config.device))
+    if config.output.name.lower().endswith(SUFFIXES):
+        raise UserError(f"{config.output}: the output is a folder, in which each result has its source's name")
     try:
         config.output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"{config.output}: cannot be made ({error.strerror}); choose another folder") from error
-    model = load_model(config.checkpoint, config.direction, choose_device(config.device))
     return [
         _convert_case(model, source, result, config.batch_size)
         for source, result in track(
@@ -82,12 +90,12 @@ def _convert_case(model: TrainedModel, source: Path, result: Path, batch_size: i
         return Converted(source, result, warnings=_convert_file(model, source, result, batch_size))
     except VolumeError as error:
         return Converted(source, result, failure=str(error))
+    except (OSError, RuntimeError, MemoryError) as error:  # a folder in the way, a full GPU: the others may do
+        return Converted(source, result, failure=f"{source}: {type(error).__name__}: {' '.join(str(error).split())}")
 
 
 def _convert_file(model: TrainedModel, source: Path, result: Path, batch_size: int) -> tuple[str, ...]:
     volume = read_volume(source)
-    if model.direction == "mr_to_ct" and volume.array.min() < CT_MINIMUM:
-        raise VolumeError(f"{source}: values down to {volume.array.min():.0f} look like CT; give MR volumes")
     try:
         write_volume(result, translate_volume(model, volume, batch_size=batch_size), volume)
     except VolumeError as error:
@@ -97,7 +105,7 @@ def _convert_file(model: TrainedModel, source: Path, result: Path, batch_size: i
 
 def _results(sources: list[Path], config: ConvertConfig) -> list[Path]:
     """Where each result goes: the folders below the input are kept."""
-    root = Path(config.input)
+    root = Path(config.input).expanduser()
     ending = ENDINGS[config.direction] + ".nii.gz"
     below = [source.parent.relative_to(root) if root.is_dir() else Path() for source in sources]
     results = [

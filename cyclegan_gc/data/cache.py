@@ -16,7 +16,7 @@ from cyclegan_gc.config import PreprocessConfig
 from cyclegan_gc.data.grid import mask_to_network, network_grid, to_network
 from cyclegan_gc.data.preprocess import Modality, Prepared, prepare, to_hu, turn_back
 from cyclegan_gc.data.volumes import read_volume
-from cyclegan_gc.errors import VolumeError
+from cyclegan_gc.errors import UserError, VolumeError
 
 FORMAT = 1
 """Raised whenever the same content and settings would give other slices."""
@@ -102,10 +102,13 @@ def _write_stack(path: Path, modality: Modality, settings: PreprocessConfig, pix
         "case": {"spacing_mm": case.spacing_mm, "shape": case.image.shape[1:], "quantiles": quantiles},
         "histogram": np.histogram(body, HISTOGRAM_EDGES)[0].tolist(),
     }
-    pixels.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_write(pixels) as file:
-        np.save(file, slices)
-    write_text(facts, json.dumps({"heights": heights, "statistics": statistics, "warnings": volume.warnings}))
+    try:
+        pixels.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(pixels) as file:
+            np.save(file, slices)
+        write_text(facts, json.dumps({"heights": heights, "statistics": statistics, "warnings": volume.warnings}))
+    except OSError as error:
+        raise UserError(f"{pixels.parent}: cannot be written ({error.strerror}); give another --data.cache") from error
 
 
 def _slices(case: Prepared, settings: PreprocessConfig) -> tuple[np.ndarray, list[float]]:

@@ -139,7 +139,8 @@ def _read_voxels(
 
 def write_nifti(stream: Stream, array: np.ndarray, source: Header) -> None:
     """A NIfTI stream of ``array`` (X, Y, Z) with a fresh header that holds nothing of ``source`` but its geometry."""
-    header = (nib.Nifti2Header if max(array.shape) > np.iinfo(np.int16).max else nib.Nifti1Header)(endianness="<")
+    # NIfTI-2 holds the affine in double precision.
+    header = (nib.Nifti2Header if isinstance(source, nib.Nifti2Header) else nib.Nifti1Header)(endianness="<")
     header.set_data_shape(array.shape)
     header.set_data_dtype(array.dtype)
     for field in GEOMETRY_FIELDS:

@@ -153,7 +153,7 @@ def _paint(
     hu = {name: value for name, (_, value) in _TISSUES.items()}
     # Fatty marrow is brighter in the MR and holds less bone: the CT stays inferable.
     brightness["marrow"] = 0.70 + 0.28 * marrow_fat
-    hu["marrow"] = 350 - 90 * marrow_fat
+    hu["marrow"] = 310 - 90 * marrow_fat
     hu["cortical"] *= rng.uniform(0.85, 1.15)
     for tissue, distance in layers:
         covered = np.clip(0.5 - distance / voxel_mm, 0, 1)
@@ -230,8 +230,12 @@ def write_phantoms(output: Path, *, subjects: int, seed: int, kind: Kind = "head
     try:
         for folder in ("mr", "ct", "test/mr", "test/ct", "test/labels"):
             (output / folder).mkdir(parents=True, exist_ok=True)
+        _write_parts(output, subjects, test_subjects, seed, kind)
     except OSError as error:
         raise UserError(f"{output}: phantoms need a folder to write to ({error.strerror}); name another") from error
+
+
+def _write_parts(output: Path, subjects: int, test_subjects: int, seed: int, kind: Kind) -> None:
     parts = {"mr": (subjects, ["mr"]), "ct": (subjects, ["ct"]), "test": (test_subjects, ["mr", "ct", "labels"])}
     for part, (name, (count, modalities)) in enumerate(parts.items()):
         folder = output / "test" if name == "test" else output

@@ -63,8 +63,8 @@ def _inside_head(
     temple = np.exp(-(((pair[1] - 22) / 26) ** 2) - ((pair[2] + 16) / 24) ** 2)
     vault = cranium + np.float32(rng.uniform(5, 8)) * temple
     below = _skull_floor(pair) - points[2]
-    thickness = np.maximum(rng.uniform(6.5, 9) + noise(35), 5.5)
-    table = rng.uniform(2.3, 2.8)
+    thickness = np.maximum(rng.uniform(6, 8.5) + noise(35), 5)
+    table = rng.uniform(2.6, 3.2)
     cavity = within(vault + thickness, below)
     skull = within(vault, below - thickness)
     yield "cortical", skull
@@ -174,7 +174,7 @@ def _orbits(pair: np.ndarray) -> Iterator[Layer]:
 
 
 def _head_air(points: np.ndarray, pair: np.ndarray, noise: Noise, rng: np.random.Generator) -> Iterator[Layer]:
-    frontal, maxillary, sphenoid, airway = rng.uniform((0.5, 0.85, 0.7, 0.9), (1.4, 1.2, 1.25, 1.4))
+    frontal, maxillary, sphenoid, airway = rng.uniform((0.8, 0.9, 0.8, 1.0), (1.5, 1.25, 1.3, 1.5))
     antrum = ellipsoid(pair, (26, 58, -63), (13 * maxillary, 18 * maxillary, 16 * maxillary))
     sinuses = union(
         ellipsoid(pair, (11, 76, -20), (13 * frontal, 6 * frontal, 11 * frontal)),
@@ -185,14 +185,14 @@ def _head_air(points: np.ndarray, pair: np.ndarray, noise: Noise, rng: np.random
     yield "cavity", sinuses
     ethmoid = ellipsoid(pair, (7, 58, -42), (9, 24, 13))
     yield "cortical", ethmoid - 1
-    yield "cavity", within(ethmoid, (0.15 - np.abs(noise(9))) * 8)
+    yield "cavity", within(ethmoid, (0.5 - np.abs(noise(9))) * 8)
     nasal = union(ellipsoid(pair, (8, 66, -64), (7, 34, 17)), tube(pair, [(8, 70, -70), (7, 96, -66)], 5))
     yield "muscle", nasal - 1.5
     yield "cavity", nasal
     yield "muscle", tube(pair, [(10, 46, -70), (10, 84, -68)], 4)
     yield "muscle", tube(pair, [(9, 46, -58), (9, 78, -57)], 3)
     wide = np.stack([pair[0] * 0.65, pair[1], pair[2]])
-    yield "cavity", tube(wide, [(0, 38, -66), (0, 20, -70), (0, 11, -90), (0, 6, -220)], 8 * airway)
+    yield "cavity", tube(wide, [(0, 38, -66), (0, 20, -70), (0, 11, -90), (0, 6, -220)], 10 * airway)
     if rng.random() < 0.6:
         mucus = rng.uniform(54, 74)
         yield "organ", within(antrum, points[2] + mucus, rng.choice([-1, 1]) * points[0])

@@ -32,6 +32,8 @@ SLICE_FRAMES = {"axial": "PLS", "coronal": "ILA", "sagittal": "IPL"}
 """Directions in which row, column and slice index grow, for each slice axis."""
 # One transform for each frame: MONAI undoes a turn only by the very object that made it.
 TURNS = {axis: Orientationd("image", axcodes=frame, labels=None) for axis, frame in SLICE_FRAMES.items()}
+AIR_BELOW = -200
+"""A CT has air, of about -1000 HU; an MR has no such values, or few that a resampling left behind."""
 AIR = -1.0
 """Normalised value outside the body, in both modalities."""
 
@@ -122,13 +124,23 @@ def prepare(volume: Volume, modality: Modality, settings: PreprocessConfig) -> P
     """The pipeline on a volume that is already in memory.
 
     Raises:
-        VolumeError: if no body is found (without a name; the caller knows the file).
+        VolumeError: if no body is found or the values are the other modality's (without a name; the caller knows it).
     """
+    _check_values(volume.array, modality)
     loaded = {"image": MetaTensor(torch.from_numpy(volume.array)[None], affine=torch.from_numpy(volume.affine))}
     data: Any = Compose(_after_loading(modality, settings))(loaded)
     if not data["mask"].any():
         raise VolumeError(f"no body found; check that this is a {modality.upper()} volume with a visible subject")
     return Prepared(data["image"], data["mask"])
+
+
+def _check_values(array: np.ndarray, modality: Modality) -> None:
+    """Swapped folders would train, and a CT would convert, without a word."""
+    air = float(np.mean(array < AIR_BELOW))
+    if modality == "mr" and air > 0.05:
+        raise VolumeError(f"{air:.0%} of the values lie below {AIR_BELOW}, which look like CT; give MR volumes")
+    if modality == "ct" and air == 0:
+        raise VolumeError(f"no value lies below {AIR_BELOW}, so there is no air: not a CT in HU; give CT in HU")
 
 
 def turn_back(image: Tensor, like: Prepared, settings: PreprocessConfig) -> np.ndarray:

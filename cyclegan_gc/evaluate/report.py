@@ -6,6 +6,7 @@ from html import escape
 from pathlib import Path
 
 from cyclegan_gc.atomic import write_text
+from cyclegan_gc.config import DISCLAIMER
 from cyclegan_gc.evaluate.summary import (
     METHOD_LABELS,
     METRICS,
@@ -17,7 +18,6 @@ from cyclegan_gc.evaluate.summary import (
     summary_cells,
 )
 
-DISCLAIMER = "Research use only, not a medical device."
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 1150px; margin: 2em auto; padding: 0 1em; }
 h1 { margin-bottom: 0; } h2 { margin-top: 2em; border-bottom: 1px solid #ccc; }
@@ -34,9 +34,7 @@ figure { margin: 1.5em 0; } figcaption { font-weight: 600; }
 """
 
 
-def write_report(
-    path: Path, *, title: str, evaluation: Evaluation, panels: Mapping[str, bytes], notes: Sequence[str] = ()
-) -> None:
+def write_report(path: Path, *, title: str, evaluation: Evaluation, panels: Mapping[str, bytes]) -> None:
     """Write the report as one self-contained HTML file: no scripts, nothing fetched, every text escaped.
 
     Args:
@@ -44,14 +42,13 @@ def write_report(
         title: heading of the page.
         evaluation: tables, comparisons, failures and notes.
         panels: case -> PNG of its pictures, in the order to be shown.
-        notes: further sentences for the reader, after the evaluation's own.
     """
     parts = [
         f"<h1>{escape(title)}</h1>",
         f'<p class="disclaimer">{DISCLAIMER}</p>',
         _section("Cases that failed", _list(evaluation.failures)),
         _section("Summary", _summary_table(evaluation) + _list(comparisons(evaluation))),
-        _section("Notes", _list([*evaluation.notes, *notes])),
+        _section("Notes", _list(evaluation.notes)),
         _section("Cases, worst MAE first", _case_table(evaluation)),
         _section("Pictures", "".join(_figure(case, png) for case, png in panels.items())),
     ]

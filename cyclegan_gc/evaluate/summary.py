@@ -103,14 +103,11 @@ def summary_cells(evaluation: Evaluation) -> list[list[str]]:
 
 
 def summary_table(evaluation: Evaluation) -> str:
-    """The summary as aligned plain text, with the comparisons, notes and failures below."""
+    """The summary as aligned plain text, with the comparisons and notes below."""
     cells = summary_cells(evaluation)
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
-    failed = [f"failed: {failure}" for failure in evaluation.failures]
-    return "\n".join(
-        [lines[0], "-" * len(lines[0]), *lines[1:], "", *comparisons(evaluation), *evaluation.notes, *failed]
-    )
+    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:], "", *comparisons(evaluation), *evaluation.notes])
 
 
 def format_value(name: str, value: float | str | None) -> str:

@@ -53,7 +53,7 @@ def source(phantoms) -> Path:
 
 
 def test_the_result_lies_on_the_sources_exact_grid(checkpoint, source, tmp_path):
-    result = convert_volume(checkpoint, source, tmp_path / "x_sct.nii.gz", device="cpu")
+    result = convert_volume(str(checkpoint), str(source), str(tmp_path / "x_sct.nii.gz"), device="cpu")
     before, after = nib.Nifti1Image.from_filename(source), nib.Nifti1Image.from_filename(result)
     assert after.shape == before.shape and after.get_data_dtype() == np.int16
     assert np.array_equal(np.asarray(after.affine), np.asarray(before.affine))
@@ -138,6 +138,21 @@ def test_an_output_that_is_a_file_is_refused(checkpoint, source, tmp_path):
     (tmp_path / "out").write_text("in the way")
     with pytest.raises(UserError, match="out"):
         convert(ConvertConfig(checkpoint, str(source), tmp_path / "out", device="cpu"))
+
+
+def test_an_output_that_is_named_like_a_volume_is_refused(checkpoint, source, tmp_path):
+    with pytest.raises(UserError, match="the output is a folder"):
+        convert(ConvertConfig(checkpoint, str(source), tmp_path / "sct.nii.gz", device="cpu"))
+
+
+def test_a_file_in_the_way_of_a_folder_fails_that_case_alone(checkpoint, source, tmp_path):
+    for name in ("a/x.nii.gz", "b/x.nii.gz"):
+        (tmp_path / "in" / name).parent.mkdir(parents=True)
+        (tmp_path / "in" / name).write_bytes(source.read_bytes())
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "a").write_text("in the way")
+    outcomes = convert(ConvertConfig(checkpoint, str(tmp_path / "in"), tmp_path / "out", device="cpu"))
+    assert [bool(case.failure) for case in outcomes] == [True, False]
 
 
 def test_a_volume_without_a_body_is_named(checkpoint, source, tmp_path):

@@ -64,7 +64,7 @@ def test_a_run_stopped_at_9_and_resumed_equals_the_uninterrupted_one_bit_for_bit
     train(replace(parted, stop_at=9))
     resumed, uninterrupted = load_checkpoint(train(replace(parted, resume="auto"))), load_checkpoint(whole)
     assert resumed["step"] == uninterrupted["step"] == 20
-    for part in ("networks", "ema", "optimizers", "schedulers", "pools", "rng"):
+    for part in ("networks", "ema", "optimizers", "schedulers", "pools", "rng", "best_score", "fingerprint"):
         assert same(resumed[part], uninterrupted[part]), part
 
 
@@ -131,6 +131,19 @@ def test_other_settings_are_refused_on_resume_with_both_values(config, whole):
         train(wider)
 
 
+def test_other_training_volumes_are_refused_on_resume(config, whole, phantoms):
+    fewer = replace(config, resume=str(whole), data=replace(config.data, mr=str(phantoms / "test" / "mr")))
+    with pytest.raises(UserError, match="other training volumes"):
+        train(fewer)
+
+
+def test_a_run_that_is_there_is_not_overwritten(config, whole):
+    before = whole.read_bytes()
+    with pytest.raises(UserError, match="--resume auto"):
+        train(config)
+    assert whole.read_bytes() == before
+
+
 def test_a_truncated_checkpoint_is_refused_in_one_line(whole, tmp_path):
     broken = tmp_path / "last.pt"
     broken.write_bytes(whole.read_bytes()[:5000])
@@ -144,7 +157,7 @@ def test_a_checkpoint_that_would_run_code_is_refused(tmp_path):
         load_checkpoint(tmp_path / "evil.pt")
 
 
-def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpoint(config, whole):
+def test_a_loss_that_is_not_finite_stops_the_run_and_saves_nothing(config, whole):
     parted = replace(config, output=config.output.with_name("nan"))
     last = train(replace(parted, stop_at=10))
     state = load_checkpoint(last)
