@@ -71,7 +71,9 @@ def test_online_only_with_a_key_and_when_asked(no_account, monkeypatch, asked, e
     assert wandb_mode(WandbConfig(mode=asked)) == expected
 
 
-def test_an_offline_run_holds_the_figures_and_the_panel_and_nothing_of_the_machine(no_account, tmp_path, monkeypatch):
+def test_an_offline_run_holds_the_figures_and_the_panel_and_what_is_sent_nothing_of_the_machine(
+    no_account, tmp_path, monkeypatch
+):
     run = tmp_path / "run"
     run.mkdir()
     monkeypatch.setattr("sys.argv", ["train", "--data.mr", "/clinic/DOE^JOHN"])
@@ -85,8 +87,11 @@ def test_an_offline_run_holds_the_figures_and_the_panel_and_nothing_of_the_machi
     assert [record.exit.exit_code for record in records if record.HasField("exit")] == [0]
     [config] = [record.run.config for record in records if record.HasField("run")]
     assert json.loads(next(item for item in config.update if item.key == "loss").value_json) == {"cycle": 10}
-    written = b"".join(file.read_bytes() for file in (run / "wandb").rglob("*") if file.is_file())
-    assert b"cycle_mr" in written and b"DOE^JOHN" not in written
+    # What `wandb sync` would send; the debug logs beside it stay in the run folder.
+    sent = [file for file in (run / "wandb").rglob("*") if file.suffix == ".wandb" or "files" in file.parts]
+    written = b"".join(file.read_bytes() for file in sent if file.is_file())
+    assert b"cycle_mr" in written and b"DOE^JOHN" not in written and str(tmp_path).encode() not in written
+    assert [record.run.host for record in records if record.HasField("run")] == ["redacted"]
 
 
 def test_the_local_file_is_written_whatever_wandb_does(tmp_path):

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from rich.progress import track
 
 from cyclegan_gc.config import TrainConfig
@@ -51,6 +52,8 @@ def load_cases(config: TrainConfig) -> Cases:
             )
     train_mr, valid_mr = _prepare(mr_subjects, held_out, "mr", config)
     train_ct, valid_ct = _prepare(ct_subjects, held_out, "ct", config)
+    if config.preprocess.spacing_mm is None:
+        _compare_pixel_sizes(train_mr, train_ct)
     return Cases(train_mr, train_ct, valid_mr or train_mr, valid_ct or train_ct)
 
 
@@ -104,3 +107,15 @@ def _prepare(
             print(f"warning: {path}: {warning}", file=sys.stderr)
         parts[subject in held_out].append(stack)
     return parts
+
+
+def _compare_pixel_sizes(mr: Sequence[SliceStack], ct: Sequence[SliceStack]) -> None:
+    mr_mm, ct_mm = (
+        float(np.median([stack.statistics["case"]["spacing_mm"][:2] for stack in stacks])) for stacks in (mr, ct)
+    )
+    if not 0.8 < mr_mm / ct_mm < 1.25:
+        print(
+            f"warning: MR pixels of {mr_mm:.2g} mm and CT pixels of {ct_mm:.2g} mm show the body at different sizes; "
+            "set --preprocess.spacing_mm",
+            file=sys.stderr,
+        )

@@ -1,8 +1,11 @@
 from pathlib import Path
 
+import nibabel as nib
+import numpy as np
 import pytest
 
-from cyclegan_gc.train.cases import held_out_subjects, subjects_of
+from cyclegan_gc.config import DataConfig, PreprocessConfig, TrainConfig
+from cyclegan_gc.train.cases import held_out_subjects, load_cases, subjects_of
 
 
 def paths(*names: str) -> list[Path]:
@@ -34,3 +37,18 @@ def test_the_split_does_not_depend_on_other_subjects():
     mr = {f"mr{n}" for n in range(20)}
     before, after = held_out_subjects(mr, set(), 0.2), held_out_subjects(mr | {"new"}, set(), 0.2)
     assert len(before - after) <= 1
+
+
+@pytest.mark.parametrize(("spacing_mm", "warned"), [(None, True), (3.0, False)])
+def test_pixels_of_different_size_are_named_unless_they_are_brought_to_one(
+    phantoms, tmp_path, capsys, spacing_mm, warned
+):
+    for modality, factor in (("mr", 1), ("ct", 2)):
+        (tmp_path / modality).mkdir()
+        for path in (phantoms / modality).iterdir():
+            image = nib.Nifti1Image.from_filename(path)
+            image.set_sform(np.asarray(image.affine) @ np.diag([factor, factor, factor, 1]), code=1)
+            image.to_filename(tmp_path / modality / path.name)
+    data = DataConfig(str(tmp_path / "mr"), str(tmp_path / "ct"), crop=(32, 32), validation_fraction=0)
+    load_cases(TrainConfig(tmp_path / "run", data, preprocess=PreprocessConfig(spacing_mm=spacing_mm)))
+    assert ("show the body at different sizes" in capsys.readouterr().err) == warned
