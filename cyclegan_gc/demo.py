@@ -47,7 +47,7 @@ def recipe(config: DemoConfig, phantoms: Path, run: Path) -> TrainConfig:
     return TrainConfig(
         output=run,
         data=DataConfig(
-            str(phantoms / "mr"), str(phantoms / "ct"), crop=(72, 56), match_position=True, validation_fraction=0.0
+            str(phantoms / "mr"), str(phantoms / "ct"), crop=(80, 64), match_position=True, validation_fraction=0.0
         ),
         steps=config.steps or STEPS,
         resume="auto",

@@ -84,7 +84,7 @@ class _Protocol:
 
 
 _PROTOCOLS = {
-    "head": _Protocol(head, (-103, -128, -117), (103, 124, 87), (2.9, 2.9, 3.0)),
+    "head": _Protocol(head, (-103, -128, -117), (103, 124, 87), (2.6, 2.6, 3.0)),
     "pelvis": _Protocol(pelvis, (-196, -138, -92), (196, 128, 138), (3.9, 3.9, 4.2)),
 }
 
@@ -96,7 +96,7 @@ def make_subject(seed: int, kind: Kind = "head") -> Subject:
 
     Args:
         seed: not negative.
-        kind: ``head`` (about 70 x 86 x 67 voxels) or ``pelvis`` (about 100 x 68 x 55).
+        kind: ``head`` (about 80 x 96 x 68 voxels) or ``pelvis`` (about 100 x 68 x 55).
 
     Raises:
         ValueError: if the kind is unknown or the seed negative.
@@ -153,7 +153,7 @@ def _paint(
     hu = {name: value for name, (_, value) in _TISSUES.items()}
     # Fatty marrow is brighter in the MR and holds less bone: the CT stays inferable.
     brightness["marrow"] = 0.70 + 0.28 * marrow_fat
-    hu["marrow"] = 280 - 90 * marrow_fat
+    hu["marrow"] = 310 - 90 * marrow_fat
     hu["cortical"] *= rng.uniform(0.85, 1.15)
     for tissue, distance in layers:
         covered = np.clip(0.5 - distance / voxel_mm, 0, 1)

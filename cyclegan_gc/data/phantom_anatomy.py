@@ -64,7 +64,7 @@ def _inside_head(
     vault = cranium + np.float32(rng.uniform(5, 8)) * temple
     below = _skull_floor(pair) - points[2]
     thickness = np.maximum(rng.uniform(6, 8.5) + noise(35), 5)
-    table = rng.uniform(2.5, 3.0)
+    table = rng.uniform(2.6, 3.2)
     cavity = within(vault + thickness, below)
     skull = within(vault, below - thickness)
     yield "cortical", skull
