@@ -13,7 +13,7 @@ from cyclegan_gc.evaluate.panels import case_panel
 def main(sct: str, ct: str, mr: str, mask: str, out: str) -> None:
     case = load_case(CaseFiles("picture", Path(sct), Path(ct), mr=Path(mr), mask=Path(mask)))
     png = case_panel(case.mr, case.sct, case.ct, case.mask, case.affine)
-    Image.open(BytesIO(png)).convert("RGB").quantize(96).save(out, optimize=True)
+    Image.open(BytesIO(png)).convert("RGB").quantize(256).save(out, optimize=True)
 
 
 if __name__ == "__main__":
