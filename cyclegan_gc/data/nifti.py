@@ -137,6 +137,18 @@ def _read_voxels(
     return buffer.view(dtype).reshape(shape, order="F"), notes
 
 
+def geometry_header(affine: np.ndarray) -> Header:
+    """A fresh header of a grid in mm (scanner coordinates); the qform is left out where the axes are sheared."""
+    header = nib.Nifti1Header()
+    header.set_xyzt_units("mm")
+    header["pixdim"][1:4] = np.linalg.norm(affine[:3, :3], axis=0)
+    header.set_sform(affine, code="scanner")
+    directions = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+    if np.allclose(directions.T @ directions, np.eye(3), atol=1e-4):
+        header.set_qform(affine, code="scanner")
+    return header
+
+
 def write_nifti(stream: Stream, array: np.ndarray, source: Header) -> None:
     """A NIfTI stream of ``array`` (X, Y, Z) with a fresh header that holds nothing of ``source`` but its geometry."""
     # NIfTI-2 holds the affine in double precision.

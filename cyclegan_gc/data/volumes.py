@@ -5,6 +5,7 @@ the cure.
 """
 
 import gzip
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from nibabel.spatialimages import HeaderDataError
 
 from cyclegan_gc.atomic import atomic_write
 from cyclegan_gc.data.files import SUFFIXES
-from cyclegan_gc.data.nifti import Header, read_nifti, write_nifti
+from cyclegan_gc.data.nifti import Header, geometry_header, read_nifti, write_nifti
 from cyclegan_gc.errors import VolumeError
 
 MAX_VOXELS = 2**31
@@ -63,6 +64,21 @@ def read_volume(path: Path, *, max_voxels: int = MAX_VOXELS) -> Volume:
     except OSError as error:
         raise VolumeError(f"{path}: cannot be read ({error.strerror or error}); check its permissions") from error
     return Volume(array, affine, header, (*notes, *geometry_notes, *value_notes))
+
+
+def volume_on_grid(values: np.ndarray, affine: np.ndarray, notes: Sequence[str] = ()) -> Volume:
+    """A volume that came from another format than NIfTI: its values checked, with a fresh header for its grid.
+
+    Args:
+        values: (X, Y, Z) in the picture's own unit.
+        affine: (4, 4) voxel index to RAS position in mm.
+        notes: what the reader doubted, plain sentences.
+
+    Raises:
+        VolumeError: if there is no signal (without a name; the caller knows it).
+    """
+    array, value_notes = _checked_values(np.array(values, np.float32, order="F"))
+    return Volume(array, np.asarray(affine, np.float64), geometry_header(affine), (*notes, *value_notes))
 
 
 def read_mask(path: Path) -> Volume:
@@ -114,7 +130,7 @@ def write_volume(path: Path, array: np.ndarray, like: Volume) -> None:
 
 
 def _scaled_values(header: Header, voxels: np.ndarray) -> tuple[np.ndarray, list[str]]:
-    """Finite float32 values with slope and intercept applied; refuses pictures without signal."""
+    """Finite float32 values with slope and intercept applied."""
     try:
         slope, intercept = header.get_slope_inter()
     except HeaderDataError:
@@ -123,6 +139,11 @@ def _scaled_values(header: Header, voxels: np.ndarray) -> tuple[np.ndarray, list
     with np.errstate(over="ignore", invalid="ignore"):
         for z in range(voxels.shape[2]):
             array[..., z] = voxels[..., z].astype(np.float64) * (slope or 1.0) + (intercept or 0.0)
+    return _checked_values(array)
+
+
+def _checked_values(array: np.ndarray) -> tuple[np.ndarray, list[str]]:
+    """The array, NaN and infinite values replaced in place; refuses pictures without signal."""
     finite = np.isfinite(array)
     bad = finite.size - int(np.count_nonzero(finite))
     if bad == finite.size:
