@@ -1,27 +1,43 @@
 """Files that are whole or absent: written under a temporary name, flushed to disk, then renamed."""
 
+import glob
+import hashlib
 import os
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
+try:
+    import fcntl
+except ImportError:  # Windows has no such locks; leftovers of killed processes stay there
+    fcntl = None
+
 
 @contextmanager
-def atomic_write(path: Path) -> Iterator[IO[bytes]]:
+def atomic_write(path: Path, check: Callable[[Path], None] | None = None) -> Iterator[IO[bytes]]:
     """Open a file for writing that takes the name ``path`` only when the block ends well; else ``path`` is untouched.
+
+    Args:
+        path: the final name.
+        check: called with the finished file under its temporary name; where it raises, nothing gets the final name.
 
     Raises:
         OSError: if the disk is full or read-only.
     """
     # Opened by name and not by mkstemp, whose 0600 would lock colleagues out of the result.
-    temporary = path.with_name(f".{uuid.uuid4().hex}.part")
+    # Names may have 255 bytes, so a long one is cut.
+    temporary = path.with_name(f".{path.name[:180]}.{uuid.uuid4().hex[:12]}.part")
     try:
         with temporary.open("xb") as file:
+            with suppress(OSError):  # a file system without locks
+                _lock(file)
             yield file
             file.flush()
             os.fsync(file.fileno())
+        if check is not None:
+            check(temporary)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -35,3 +51,40 @@ def write_text(path: Path, text: str) -> None:
     """
     with atomic_write(path) as file:
         file.write(text.encode())
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove temporary files for ``path`` whose writers were killed; those of living writers are locked and stay."""
+    if fcntl is None:
+        return
+    for leftover in path.parent.glob(f".{glob.escape(path.name[:180])}.{'?' * 12}.part"):
+        try:
+            with leftover.open("rb") as file:
+                _lock(file)
+            leftover.unlink(missing_ok=True)
+        except OSError:
+            continue
+
+
+def file_sha256(paths: Iterable[Path]) -> str:
+    """SHA-256 of the bytes of all files in their order, in hexadecimal.
+
+    Raises:
+        OSError: if one cannot be read.
+    """
+    digest = hashlib.sha256()
+    for path in paths:
+        with path.open("rb") as file:
+            while block := file.read(2**22):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def _lock(file: IO[bytes]) -> None:
+    """Lock a file until it is closed or its process ends.
+
+    Raises:
+        OSError: if another process holds it.
+    """
+    if fcntl is not None:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from cyclegan_gc.atomic import atomic_write
-from cyclegan_gc.config import Direction, NetworkConfig, PreprocessConfig
+from cyclegan_gc.atomic import atomic_write, file_sha256
+from cyclegan_gc.config import Direction, NetworkConfig, PreprocessConfig, SliceAxis
 from cyclegan_gc.errors import UserError
 from cyclegan_gc.model.cyclegan import build_generator
 
@@ -24,10 +24,19 @@ class TrainedModel:
 
     generator: nn.Module
     """Moving average of one generator, in evaluation mode."""
+    back: nn.Module
+    """The same of the opposite generator, which tells how much of the input a translation still holds."""
     direction: Direction
     preprocess: PreprocessConfig
+    slice_axes: tuple[SliceAxis, ...]
+    """Planes whose slices it was trained on."""
     crop: tuple[int, int]
     """Size of the training slices (h, w); smaller slices are padded to it."""
+    fingerprint: dict[str, Any]
+    """What the training sets looked like; see :func:`cyclegan_gc.data.cache.fingerprint`."""
+    step: int
+    sha256: str
+    """Of the checkpoint's file."""
 
 
 def save_checkpoint(path: Path, state: State) -> None:
@@ -66,20 +75,31 @@ def load_model(path: Path, direction: Direction = "mr_to_ct", device: torch.devi
     """
     state = load_checkpoint(path)
     try:
-        return _model_of(state, direction, device or torch.device("cpu"))
+        return _model_of(state, direction, device or torch.device("cpu"), file_sha256([path]))
     except (KeyError, TypeError, RuntimeError) as error:
         raise UserError(f"{path}: a checkpoint of another version of cyclegan-gc; convert with that version") from error
 
 
-def _model_of(state: State, direction: Direction, device: torch.device) -> TrainedModel:
-    network = NetworkConfig(**state["config"]["network"])
-    generator = build_generator(network.width, network.blocks, network.reduction, network.stem, network.upsampling)
-    averaged = {key.removeprefix("module."): value for key, value in state["ema"][direction].items()}
-    del averaged["n_averaged"]
-    generator.load_state_dict(averaged)
+def _model_of(state: State, direction: Direction, device: torch.device, sha256: str) -> TrainedModel:
+    config = state["config"]
+    network = NetworkConfig(**config["network"])
+    opposite: Direction = "ct_to_mr" if direction == "mr_to_ct" else "mr_to_ct"
     return TrainedModel(
-        generator=generator.to(device).eval(),
+        generator=_generator(network, state["ema"][direction]).to(device),
+        back=_generator(network, state["ema"][opposite]).to(device),
         direction=direction,
-        preprocess=PreprocessConfig(**state["config"]["preprocess"]),
-        crop=tuple(state["config"]["data"]["crop"]),
+        preprocess=PreprocessConfig(**config["preprocess"]),
+        slice_axes=tuple(config["data"]["slice_axes"]),
+        crop=tuple(config["data"]["crop"]),
+        fingerprint=state["fingerprint"],
+        step=state["step"],
+        sha256=sha256,
     )
+
+
+def _generator(network: NetworkConfig, averaged: State) -> nn.Module:
+    generator = build_generator(network.width, network.blocks, network.reduction, network.stem, network.upsampling)
+    weights = {key.removeprefix("module."): value for key, value in averaged.items()}
+    del weights["n_averaged"]
+    generator.load_state_dict(weights)
+    return generator.eval()

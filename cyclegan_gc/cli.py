@@ -1,18 +1,28 @@
 """The command line: words in, exit code out. Heavy imports wait until a command runs."""
 
 import difflib
+import itertools
 import re
 import sys
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 from jsonargparse import ArgumentError, ArgumentParser, set_parsing_settings
 
 from cyclegan_gc import __version__
-from cyclegan_gc.config import DISCLAIMER, ConvertConfig, DemoConfig, EvaluateConfig, PhantomConfig, TrainConfig
+from cyclegan_gc.config import (
+    DISCLAIMER,
+    ConvertConfig,
+    DemoConfig,
+    EvaluateConfig,
+    ManifestConfig,
+    PhantomConfig,
+    SliceAxis,
+    TrainConfig,
+)
 from cyclegan_gc.errors import TrainingStoppedError, UserError
 
 
@@ -25,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
     try:
-        command, config = _parse([word for word in words if word != "--debug"])
+        command, config = _parse(_tidied([word for word in words if word != "--debug"]))
         return command.run(config)
     except SystemExit as leaving:
         return int(leaving.code or 0)
@@ -46,18 +56,51 @@ def run_train(config: TrainConfig) -> int:
 
 
 def run_convert(config: ConvertConfig) -> int:
-    """Convert and list the cases that failed."""
-    from cyclegan_gc.convert.batch import convert
+    """Convert, with a line for each case as it ends and a table at the end, worst first."""
+    from rich.console import Console
+    from rich.progress import Progress
 
-    outcomes = convert(config)
-    for outcome in outcomes:
-        for warning in outcome.warnings:
-            print(f"warning: {outcome.source}: {warning}", file=sys.stderr)
-    failed = [outcome for outcome in outcomes if outcome.failure]
-    for outcome in failed:
-        print(f"failed: {outcome.failure}", file=sys.stderr)
-    print(f"{len(outcomes) - len(failed)} of {len(outcomes)} converted to {config.output}")
+    from cyclegan_gc.convert.batch import convert
+    from cyclegan_gc.convert.case import as_row
+    from cyclegan_gc.convert.index import text_table
+
+    count = 0
+    with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
+        bar = progress.add_task("converting")
+
+        def started(jobs: list[Any], notes: list[str]) -> None:
+            nonlocal count
+            count = len(jobs)
+            progress.update(bar, total=count)
+            for note in notes:
+                print(f"note: {note}", file=sys.stderr)
+
+        def done(case: Any) -> None:
+            progress.advance(bar)
+            for warning in case.warnings:
+                print(f"warning: {case.source}: {warning}", file=sys.stderr)
+            if case.failure:
+                print(f"failed: {case.failure}", file=sys.stderr)
+            elif not sys.stderr.isatty():
+                judged = f", {case.quality.verdict}" if case.quality else ""
+                print(f"{case.outcome}{judged}: {case.source} ({case.seconds:.1f} s)", file=sys.stderr)
+
+        outcomes = convert(config, started=started, done=done)
+    print(text_table([as_row(case, config.output) for case in outcomes]))
+    failed = sum(case.failure is not None for case in outcomes)
+    print(f"{len(outcomes) - failed} of {count} converted to {config.output}")
     return 3 if failed else 0
+
+
+def run_manifest(config: ManifestConfig) -> int:
+    """Join the manifests of shards."""
+    from cyclegan_gc.convert.index import text_table
+    from cyclegan_gc.convert.manifest import merge_manifests
+
+    whole = merge_manifests(config.output)
+    print(text_table(whole["cases"]))
+    print(f"manifest: {config.output / 'manifest.json'}")
+    return 3 if whole["counts"].get("failed") else 0
 
 
 def run_evaluate(config: EvaluateConfig) -> int:
@@ -118,10 +161,28 @@ class Command(NamedTuple):
 COMMANDS = {
     "train": Command(TrainConfig, (), run_train),
     "convert": Command(ConvertConfig, ("input", "output"), run_convert),
+    "manifest": Command(ManifestConfig, ("action", "output"), run_manifest),
     "evaluate": Command(EvaluateConfig, (), run_evaluate),
     "phantom": Command(PhantomConfig, ("output",), run_phantom),
     "demo": Command(DemoConfig, (), run_demo),
 }
+
+
+def _tidied(words: Sequence[str]) -> list[str]:
+    """``--max-voxels`` as ``--max_voxels``, and ``--planes axial coronal`` as the one list that the parser wants."""
+    planes, tidied, position = get_args(SliceAxis), [], 0
+    while position < len(words):
+        word = words[position]
+        position += 1
+        if word.startswith("--"):
+            name, equals, value = word.partition("=")
+            word = "--" + name[2:].replace("-", "_") + equals + value
+        tidied.append(word)
+        if word in ("--planes", "--data.slice_axes"):
+            chosen = list(itertools.takewhile(lambda each: each in planes, words[position:]))
+            position += len(chosen)
+            tidied += [f"[{', '.join(chosen)}]"] if chosen else []
+    return tidied
 
 
 def _parse(words: Sequence[str]) -> tuple[Command, Any]:

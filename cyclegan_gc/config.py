@@ -31,14 +31,13 @@ DISCLAIMER = "Research use only; not a medical device."
 
 SliceAxis = Literal["axial", "coronal", "sagittal"]
 Direction = Literal["mr_to_ct", "ct_to_mr"]
+Fusion = Literal["mean", "median"]
 
 
 @dataclass(frozen=True)
 class PreprocessConfig:
     """How a volume becomes slices in [-1, 1]; kept in the checkpoint, so conversion cannot disagree with training."""
 
-    slice_axis: SliceAxis = "axial"
-    """Plane of the slices; the hip is sliced coronally after Hiasa et al. 2018."""
     spacing_mm: PositiveFloat | None = None
     """In-plane pixel size of the network's slices; null keeps each volume's own."""
     ct_window_hu: tuple[float, float] = (-1000.0, 1500.0)
@@ -61,6 +60,9 @@ class DataConfig:
     """MR volumes: a folder (searched recursively), a glob or a text list of files."""
     ct: str
     """CT volumes in HU: a folder (searched recursively), a glob or a text list of files."""
+    slice_axes: tuple[SliceAxis, ...] = ("axial",)
+    """Planes of the slices; the hip is sliced coronally after Hiasa et al. 2018. A model of several planes can convert
+    in each of them and fuse the results."""
     crop: tuple[PositiveInt, PositiveInt] = (256, 256)
     """Height and width of a training slice in pixels, cut at random; smaller slices are padded with air."""
     match_position: bool = False
@@ -82,6 +84,8 @@ class DataConfig:
     def __post_init__(self) -> None:
         if any(side % 4 for side in self.crop):
             raise UserError(f"data.crop must be multiples of 4, got {self.crop}")
+        if not self.slice_axes or len(set(self.slice_axes)) < len(self.slice_axes):
+            raise UserError(f"data.slice_axes must name planes, each once, got {list(self.slice_axes)}")
 
 
 @dataclass(frozen=True)
@@ -195,15 +199,61 @@ class ConvertConfig:
     checkpoint: Path
     """Checkpoint of a training run, for instance RUN/last.pt."""
     input: str
-    """A volume, a folder (searched recursively), a glob or a text list of files."""
+    """A volume, a DICOM series, a folder (searched recursively), a glob or a text list of files."""
     output: Path
-    """Folder of the results, NAME_sct.nii.gz (or NAME_smr.nii.gz)."""
+    """Folder of the results, NAME_sct.nii.gz (or NAME_smr.nii.gz), each with a sidecar NAME_sct.json."""
     direction: Direction = "mr_to_ct"
     """Which generator to use."""
+    planes: tuple[SliceAxis, ...] | None = None
+    """Planes to translate in and fuse, of those that the model was trained on; null takes its first."""
+    mirror: bool = False
+    """Fuse with the translation of the mirrored slices too (test-time augmentation)."""
+    ensemble: tuple[Path, ...] = ()
+    """Further checkpoints to fuse with."""
+    fusion: Fusion = "mean"
+    """How several translations become one; the median holds all of them in memory."""
+    uncertainty: bool = False
+    """Write their standard deviation in HU too, as NAME_sct_uncertainty.nii.gz."""
+    format: Literal["nifti", "dicom"] = "nifti"
+    """dicom writes a CT series into the source's study, in a folder NAME_sct."""
+    reference_dicom: Path | None = None
+    """Folder of the DICOM series that a NIfTI input was made from; needed for --format dicom then."""
+    naming: Literal["plain", "bids"] = "plain"
+    """plain keeps folders and names; bids writes derivatives, sub-X/ct/sub-X_..._desc-synthetic_ct.nii.gz."""
+    series: str | None = None
+    """SeriesInstanceUID to convert, where a folder holds several; null converts all."""
+    overwrite: bool = False
+    """Convert again what is there already, made from the same input, model and settings, and intact."""
+    force: bool = False
+    """Convert although the values look like the other modality's."""
+    preview: bool = True
+    """Write a PNG of three planes for each case."""
+    shard: str | None = None
+    """i/n converts the i-th of n parts, i from 1 to n (or 0 to n-1); null asks SLURM_ARRAY_TASK_* and torchrun."""
+    max_voxels: PositiveInt = 2**31
+    """Larger volumes are refused from their headers."""
     batch_size: PositiveInt = 8
     """Slices per pass through the network."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:N or mps."""
+
+    def __post_init__(self) -> None:
+        if self.direction == "ct_to_mr" and (self.format == "dicom" or self.naming == "bids"):
+            raise UserError("--format dicom and --naming bids are for synthetic CT; leave them out for ct_to_mr")
+        if self.format == "dicom" and self.naming == "bids":
+            raise UserError("--naming bids is for NIfTI; choose it or --format dicom")
+        if self.planes is not None and (not self.planes or len(set(self.planes)) < len(self.planes)):
+            raise UserError(f"--planes must name planes, each once, got {list(self.planes)}")
+
+
+@dataclass(frozen=True)
+class ManifestConfig:
+    """Join the manifests of a batch that was converted in parts."""
+
+    action: Literal["merge"]
+    """merge writes manifest.json and index.html."""
+    output: Path
+    """The folder of the results."""
 
 
 @dataclass(frozen=True)

@@ -1,46 +1,194 @@
-"""One volume through a generator, on its own grid."""
+"""One volume through one generator or several, on its own grid: whole slices, in one plane or fused from several."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from cyclegan_gc.checkpoint import TrainedModel
-from cyclegan_gc.data.grid import mask_to_network, network_grid, to_network, to_source
-from cyclegan_gc.data.preprocess import prepare, to_hu, turn_back
+from cyclegan_gc.config import Fusion, SliceAxis
+from cyclegan_gc.data.grid import NetworkGrid, mask_to_network, network_grid, pixel_mm, to_network, to_plane, to_source
+from cyclegan_gc.data.preprocess import Prepared, prepare, to_hu, turn_back
 from cyclegan_gc.data.volumes import Volume
+from cyclegan_gc.metrics import slice_discontinuity
 from cyclegan_gc.model.cyclegan import air_outside
+from cyclegan_gc.model.passes import Passes
 
 OUTSIDE_HU = -1000
 """Value of synthetic CT outside the body."""
 SYNTHETIC_MR_SCALE = 1000
 """Synthetic MR has no unit; its [-1, 1] is written as 0 to this value."""
+CYCLE_SLICES = 12
+"""Slices, spread over the body, on which the cycle error is measured."""
+FAR_FACTOR = 1.25
+"""Pixels larger or smaller than every training case's by more than this are far from the training."""
 
 
-def translate_volume(model: TrainedModel, volume: Volume, *, batch_size: int = 8) -> np.ndarray:
-    """Translate a volume slice by slice; whole slices, never tiles.
+class Member(NamedTuple):
+    """One of the translations that are fused: a model, a plane, mirrored or not."""
+
+    model: TrainedModel
+    axis: SliceAxis
+    mirrored: bool = False
+
+
+@dataclass(frozen=True)
+class Translation:
+    """What became of a volume, on the source's axes."""
+
+    array: NDArray[np.int16]
+    """(X, Y, Z): HU, rounded, -1000 outside the body; for ``ct_to_mr`` 0 to 1000."""
+    mask: NDArray[np.bool_]
+    """(X, Y, Z): the body."""
+    uncertainty: NDArray[np.int16] | None
+    """(X, Y, Z): standard deviation over the members, in the result's unit, rounded; None for a single member."""
+    cycle_error: float
+    """Error of the input translated there and back over its own variation in the body; 1 where nothing comes back."""
+    discontinuity: dict[str, float]
+    """:func:`cyclegan_gc.metrics.slice_discontinuity` of the ``source``, of one plane (``single``) and ``fused``."""
+    notes: tuple[str, ...]
+    """What was done otherwise than asked: pixels resampled, memory short."""
+
+
+def members_of(
+    models: Sequence[TrainedModel], planes: Sequence[SliceAxis] | None = None, *, mirror: bool = False
+) -> list[Member]:
+    """Every translation to be fused; without ``planes`` each model's first one.
+
+    A sagittal slice is never mirrored: that would swap front and back.
+    """
+    return [
+        Member(model, axis, mirrored)
+        for model in models
+        for axis in planes or model.slice_axes[:1]
+        for mirrored in ((False, True) if mirror and axis != "sagittal" else (False,))
+    ]
+
+
+def translate_volume(
+    members: Sequence[Member], volume: Volume, *, batch_size: int = 8, fusion: Fusion = "mean"
+) -> Translation:
+    """Translate a volume slice by slice, whole slices, by each member, and fuse the results.
 
     Args:
-        model: from :func:`cyclegan_gc.checkpoint.load_model`.
+        members: from :func:`members_of`; all of one direction.
         volume: MR, or CT in HU for the direction ``ct_to_mr``.
         batch_size: slices per pass; any size gives the same result up to rounding.
-
-    Returns:
-        ``(X, Y, Z)`` int16 on the source's axes: HU, rounded, -1000 outside the body; for ``ct_to_mr`` 0 to 1000.
+        fusion: of several members; the median holds all of them in memory.
 
     Raises:
-        VolumeError: if no body is found.
+        VolumeError: if no body is found (without a name; the caller knows it).
     """
-    settings = model.preprocess
-    case = prepare(volume, "mr" if model.direction == "mr_to_ct" else "ct", settings)
-    grid = network_grid(case, settings.spacing_mm, model.crop)
-    slices, masks = to_network(case.image.as_tensor(), grid), mask_to_network(case.mask, grid)
-    device = next(model.generator.parameters()).device
-    with torch.inference_mode():
-        batches = zip(slices.split(batch_size), masks.split(batch_size), strict=True)
-        translated = [air_outside(model.generator(image.to(device)), mask.to(device)).cpu() for image, mask in batches]
-    result = to_source(torch.cat(translated).float(), masks, grid)
-    if model.direction == "mr_to_ct":
-        values, outside = to_hu(result, settings), OUTSIDE_HU
+    return translate_cases(prepare_for(members, volume), members, batch_size=batch_size, fusion=fusion)
+
+
+def prepare_for(members: Sequence[Member], volume: Volume) -> list[Prepared]:
+    """The volume as each member's model sees it; models with equal settings share one."""
+    modality = "mr" if members[0].model.direction == "mr_to_ct" else "ct"
+    cases = {settings: prepare(volume, modality, settings) for settings in {m.model.preprocess for m in members}}
+    return [cases[member.model.preprocess] for member in members]
+
+
+def translate_cases(
+    cases: Sequence[Prepared], members: Sequence[Member], *, batch_size: int = 8, fusion: Fusion = "mean"
+) -> Translation:
+    """:func:`translate_volume` of what :func:`prepare_for` made."""
+    passes = Passes(batch_size)
+    case, member = cases[0], members[0]
+    grids = [_grid(case, member) for case, member in zip(cases, members, strict=True)]
+    single = _translate(case, member, grids[0], passes)
+    others = (_translate(*each, passes) for each in zip(cases[1:], members[1:], grids[1:], strict=True))
+    fused, spread = fuse(single, others, fusion)
+
+    outside = OUTSIDE_HU if member.model.direction == "mr_to_ct" else 0
+    stages = {"source": case.image.as_tensor(), "single": single} | ({} if spread is None else {"fused": fused})
+    return Translation(
+        array=_on_source(torch.where(case.mask, fused.round(), outside), case),
+        mask=np.ascontiguousarray(turn_back(case.mask, case).astype(bool)),
+        uncertainty=None if spread is None else _on_source(torch.where(case.mask, spread.round(), 0), case),
+        cycle_error=_cycle_error(case, member, grids[0], passes),
+        discontinuity={name: _discontinuity(stage, case, member.axis) for name, stage in stages.items()},
+        notes=(*_resampled(grids), *passes.notes),
+    )
+
+
+def fuse(first: Tensor, others: Iterable[Tensor], fusion: Fusion) -> tuple[Tensor, Tensor | None]:
+    """Mean or median of volumes and their standard deviation; None for it where there is one volume only.
+
+    For the mean, the others are taken one by one and never held together (Welford 1962).
+    """
+    if fusion == "median":
+        stack = torch.stack([first, *others])
+        spread = stack.std(dim=0, correction=0) if len(stack) > 1 else None
+        return torch.from_numpy(np.median(stack.numpy(), axis=0)), spread
+    count, mean, squares = 1, first, None
+    for count, other in enumerate(others, start=2):
+        change = other - mean
+        mean = mean + change / count
+        squares = (0 if squares is None else squares) + change * (other - mean)
+    return mean, None if squares is None else (squares / count).sqrt()
+
+
+def _grid(case: Prepared, member: Member) -> NetworkGrid:
+    model = member.model
+    spacing_mm = model.preprocess.spacing_mm or _spacing_of_training(case, member)
+    return network_grid(case, member.axis, spacing_mm, model.crop)
+
+
+def _spacing_of_training(case: Prepared, member: Member) -> float | None:
+    """For a model that took every pixel size as it came: the usual one, for a case far from all of them."""
+    modality = "mr" if member.model.direction == "mr_to_ct" else "ct"
+    known = [pixel_mm(each["spacing_mm"], member.axis) for each in member.model.fingerprint[modality]]
+    low, high = np.min(known) / FAR_FACTOR, np.max(known) * FAR_FACTOR
+    near = all(low <= own <= high for own in pixel_mm(case.spacing_mm, member.axis))
+    return None if near else float(np.median(known))
+
+
+def _translate(case: Prepared, member: Member, grid: NetworkGrid, passes: Passes) -> Tensor:
+    """The translation by one member in its unit, (1, H, W, D)."""
+    images, masks = to_network(case.image.as_tensor(), grid), mask_to_network(case.mask, grid)
+    if member.mirrored:
+        slices = passes.run(member.model.generator, images.flip(-1)).flip(-1)
     else:
-        values, outside = (result + 1) / 2 * SYNTHETIC_MR_SCALE, 0
-    whole = torch.where(case.mask, values.round(), outside).to(torch.int16)
-    return np.ascontiguousarray(turn_back(whole, case, settings))
+        slices = passes.run(member.model.generator, images)
+    result = to_source(air_outside(slices, masks), masks, grid)
+    if member.model.direction == "mr_to_ct":
+        return to_hu(result, member.model.preprocess)
+    return (result + 1) / 2 * SYNTHETIC_MR_SCALE
+
+
+def _cycle_error(case: Prepared, member: Member, grid: NetworkGrid, passes: Passes) -> float:
+    images, masks = to_network(case.image.as_tensor(), grid), mask_to_network(case.mask, grid)
+    chosen = torch.linspace(0, len(images) - 1, min(CYCLE_SLICES, len(images))).round().long()
+    images, masks = images[chosen], masks[chosen]
+    there = air_outside(passes.run(member.model.generator, images), masks)
+    back = passes.run(member.model.back, there)
+    inside = images[masks]
+    if not len(inside):
+        return 1.0
+    variation = (inside - inside.median()).abs().mean().clamp_min(1e-6)
+    return float((back[masks] - inside).abs().mean() / variation)
+
+
+def _discontinuity(volume: Tensor, case: Prepared, axis: SliceAxis) -> float:
+    return slice_discontinuity(to_plane(volume, axis)[0].numpy(), to_plane(case.mask, axis)[0].numpy())
+
+
+def _resampled(grids: Sequence[NetworkGrid]) -> list[str]:
+    """A sentence for each plane whose pixels the network saw at another size."""
+    notes = {}
+    for grid in (grid for grid in grids if grid.resampled):
+        own = " x ".join(f"{mm:.3g}" for mm in grid.pixel_mm)
+        seen = " x ".join(f"{mm:.3g}" for mm in grid.network_pixel_mm)
+        notes[grid.axis] = (
+            f"{grid.axis.capitalize()} pixels of {own} mm went through the network at {seen} mm and back."
+        )
+    return list(notes.values())
+
+
+def _on_source(volume: Tensor, case: Prepared) -> NDArray[np.int16]:
+    return np.ascontiguousarray(turn_back(volume.to(torch.int16), case))

@@ -110,6 +110,30 @@ def bone_hd95(sct: NDArray, ct: NDArray, mask: Mask, spacing_mm: tuple[float, fl
     return hd95(bone(sct, mask), bone(ct, mask), spacing_mm)
 
 
+def slice_discontinuity(volume: NDArray, mask: Mask) -> float:
+    """Mean jump between neighbouring slices over the mean jump between neighbours within slices, in the mask.
+
+    1 for a picture that changes alike in all directions; steps from slice to slice raise it, thick slices too, so it is
+    compared between pictures on one grid. 0 where there are no neighbours, or no jumps within slices.
+
+    Args:
+        volume: ``(H, W, D)``, slices along the last axis; every other row and column is looked at.
+        mask: same shape.
+    """
+    jumps = [_mean_jump(volume, mask, axis) for axis in range(3)]
+    within = (jumps[0] + jumps[1]) / 2
+    return jumps[2] / within if within else 0.0
+
+
+def _mean_jump(volume: NDArray, mask: Mask, axis: int) -> float:
+    thin = tuple(slice(None) if other == axis else slice(None, None, 2) for other in range(3))
+    volume, mask = np.moveaxis(volume[thin], axis, 0), np.moveaxis(mask[thin], axis, 0)
+    both = mask[1:] & mask[:-1]
+    if not both.any():
+        return 0.0
+    return float(np.abs(volume[1:] - volume[:-1])[both].mean())
+
+
 def case_metrics(
     sct: NDArray, ct: NDArray, mask: Mask, spacing_mm: tuple[float, float, float]
 ) -> dict[str, float | None]:

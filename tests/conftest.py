@@ -2,6 +2,10 @@
 
 from pathlib import Path
 
+import numpy as np
+import pydicom
+import pydicom.dataset
+import pydicom.uid
 import pytest
 
 from cyclegan_gc.data.phantom import write_phantoms
@@ -23,3 +27,65 @@ def real_data() -> Path:
     if not REAL_DATA.is_dir():
         pytest.skip(f"public volumes are not at {REAL_DATA}")
     return REAL_DATA
+
+
+DIRECTIONS = {
+    "axial": (1, 0, 0, 0, 1, 0),
+    "coronal": (1, 0, 0, 0, 0, -1),
+    "sagittal": (0, 1, 0, 0, 0, -1),
+    "oblique": (0.9659258263, 0.2588190451, 0, -0.2241438680, 0.8365163037, 0.5),
+}
+
+
+def dicom_slices(pixels: np.ndarray, plane: str = "axial", spacing_mm: tuple[float, float, float] = (1.5, 1.2, 3.0)):
+    """MR slices of (rows, columns, slices) int16; spacing is between rows, columns and slices; the file order is not
+    the order in space."""
+    directions = DIRECTIONS[plane]
+    normal = np.cross(directions[:3], directions[3:])
+    for number, z in enumerate(np.random.default_rng(0).permutation(pixels.shape[2]), start=1):
+        dataset = pydicom.Dataset()
+        dataset.file_meta = pydicom.dataset.FileMetaDataset()
+        dataset.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+        dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID = pydicom.uid.MRImageStorage
+        dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID = pydicom.uid.UID(
+            f"1.2.826.0.1.99.{number}"
+        )
+        dataset.StudyInstanceUID, dataset.SeriesInstanceUID = "1.2.826.0.1.1", "1.2.826.0.1.2"
+        dataset.FrameOfReferenceUID, dataset.PatientPosition = "1.2.826.0.1.3", "HFS"
+        dataset.PatientName, dataset.PatientID = "Phantom^Head", "P1"
+        dataset.StudyDate, dataset.StudyTime = "20200102", "101112"
+        dataset.Modality, dataset.SeriesNumber, dataset.InstanceNumber = "MR", 4, number
+        dataset.ImageType, dataset.EchoTime, dataset.ImageComments = ["ORIGINAL", "PRIMARY", "M"], 4.6, "a remark"
+        dataset.add_new((0x0019, 0x0010), "LO", "A MAKER")
+        dataset.add_new((0x0019, 0x1001), "LO", "private")
+        dataset.ImageOrientationPatient = [round(float(x), 10) for x in directions]
+        dataset.ImagePositionPatient = [round(float(x), 8) for x in (-30.0, -20.0, 10.0) + normal * z * spacing_mm[2]]
+        dataset.PixelSpacing, dataset.SliceThickness = list(spacing_mm[:2]), spacing_mm[2]
+        dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
+        dataset.Rows, dataset.Columns = pixels.shape[:2]
+        dataset.BitsAllocated = dataset.BitsStored = 16
+        dataset.HighBit, dataset.PixelRepresentation = 15, 1
+        dataset.PixelData = np.ascontiguousarray(pixels[..., z], "<i2").tobytes()
+        yield dataset
+
+
+def write_dicom(folder: Path, datasets) -> list[Path]:
+    """The files of a series, named by their instance number."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for dataset in datasets:
+        paths.append(folder / f"IM{int(dataset.InstanceNumber):04d}.dcm")
+        dataset.save_as(paths[-1], enforce_file_format=True)
+    return paths
+
+
+@pytest.fixture(scope="session")
+def slices_of():
+    """The maker of DICOM slices."""
+    return dicom_slices
+
+
+@pytest.fixture(scope="session")
+def write_series():
+    """The writer of DICOM files."""
+    return write_dicom

@@ -9,15 +9,20 @@ PACKAGE = Path(__file__).parents[1] / "cyclegan_gc"
 FLOORS = {
     **dict.fromkeys(("errors", "atomic"), 0),
     **dict.fromkeys(("config", "distributed", "device", "model"), 1),
-    **dict.fromkeys(("data", "checkpoint", "metrics", "tracking", "inference"), 2),
+    **dict.fromkeys(("data", "checkpoint", "metrics", "tracking", "inference", "consistency", "pictures", "pages"), 2),
     **dict.fromkeys(("train", "convert", "evaluate"), 3),
     # The package's front door offers names from below on first use; it stands on top, so no module goes through it.
     **{"demo": 4, "cli": 5, "__init__": 6},
 }
 ROOMS_OPEN_WITHIN = ("data", "train", "convert", "evaluate")
-SIDEWAYS = {("inference", "data"), ("inference", "checkpoint")}
+SIDEWAYS = {
+    *{("inference", room) for room in ("data", "checkpoint", "metrics")},
+    *{("consistency", "data"), ("pictures", "data")},
+}
+INSIDE_MODEL = ("model", "model.cyclegan", "model.strips", "model.passes")
 ONLY_IN = {
     "wandb": ("tracking",),
+    "SimpleITK": ("data.itk_images",),
     "nibabel": ("data.nifti", "data.volumes", "data.phantom"),
     "pydicom": ("data.dicom",),
     "highdicom": ("data.dicom",),
@@ -68,7 +73,7 @@ def floor_faults(module: str, targets: set[str]) -> list[str]:
     room, faults = module.split(".")[0], []
     for target in sorted(targets - {module}):
         other = target.split(".")[0]
-        inside = room == other and (room in ROOMS_OPEN_WITHIN or module in ("model.cyclegan", "model"))
+        inside = room == other and (room in ROOMS_OPEN_WITHIN or module in INSIDE_MODEL)
         if not inside and (room, other) not in SIDEWAYS and FLOORS[other] >= FLOORS[room]:
             faults.append(f"{module} (floor {FLOORS[room]}) imports {target} (floor {FLOORS[other]})")
     return faults

@@ -1,32 +1,32 @@
 """Convert one volume or many: read, translate, write on the source's grid; one bad case does not stop the others."""
 
-import sys
+import tempfile
 import warnings
-from dataclasses import dataclass
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
-from rich.progress import track
-
-from cyclegan_gc.checkpoint import TrainedModel, load_model
+from cyclegan_gc.atomic import write_text
+from cyclegan_gc.checkpoint import load_model
 from cyclegan_gc.config import ConvertConfig, Direction
-from cyclegan_gc.data.files import SUFFIXES, case_id, find_volumes
+from cyclegan_gc.convert.case import Batch, Converted, as_row, read_case, settings_of, translate_case, write_case
+from cyclegan_gc.convert.manifest import Manifest, manifest_of, write_manifest
+from cyclegan_gc.convert.pipeline import overlapped
+from cyclegan_gc.convert.plan import Job, part_of, plan, shard_of
+from cyclegan_gc.data.files import WRITABLE
+from cyclegan_gc.data.preprocess import check_values
 from cyclegan_gc.data.volumes import read_volume, write_volume
 from cyclegan_gc.device import choose_device
 from cyclegan_gc.errors import UserError, VolumeError
-from cyclegan_gc.inference import translate_volume
+from cyclegan_gc.inference import Member, members_of, translate_volume
 
-ENDINGS: dict[Direction, str] = {"mr_to_ct": "_sct", "ct_to_mr": "_smr"}
-"""What is added to a source's name."""
-
-
-@dataclass(frozen=True)
-class Converted:
-    """What became of one case: a file, or the reason why there is none."""
-
-    source: Path
-    result: Path
-    failure: str | None = None
-    warnings: tuple[str, ...] = ()
+BIDS_DESCRIPTION = """{
+  "Name": "Synthetic CT",
+  "BIDSVersion": "1.9.0",
+  "DatasetType": "derivative",
+  "GeneratedBy": [{"Name": "cyclegan-gc"}]
+}
+"""
 
 
 def convert_volume(
@@ -41,7 +41,7 @@ def convert_volume(
 
     Args:
         checkpoint: of a training run.
-        source: .nii or .nii.gz.
+        source: a volume file.
         result: file to write, .nii or .nii.gz; int16, rounded.
         direction: which generator to use.
         device: auto, cpu, cuda, cuda:N or mps.
@@ -53,70 +53,80 @@ def convert_volume(
         UserError: if the checkpoint or the volume cannot be used; one line.
     """
     source, result = Path(source), Path(result)
-    if not result.name.lower().endswith(SUFFIXES):
+    if not result.name.lower().endswith(WRITABLE):
         raise UserError(f"{result}: the result's name must end in .nii or .nii.gz")
-    model = load_model(Path(checkpoint), direction, choose_device(device))
-    for warning in _convert_file(model, source, result, batch_size=8):
+    members = members_of([load_model(Path(checkpoint), direction, choose_device(device))])
+    volume = read_volume(source)
+    try:
+        check_values(volume.array, "mr" if direction == "mr_to_ct" else "ct")
+        translation = translate_volume(members, volume)
+    except VolumeError as error:
+        raise VolumeError(f"{source}: {error}") from None
+    write_volume(result, translation.array, volume)
+    for warning in (*volume.warnings, *translation.notes):
         warnings.warn(f"{source}: {warning}", stacklevel=2)
     return result
 
 
-def convert(config: ConvertConfig) -> list[Converted]:
-    """Convert every volume of ``config.input``; the outcome of each case, in order.
+def convert(
+    config: ConvertConfig,
+    *,
+    started: Callable[[list[Job], list[str]], None] = lambda jobs, notes: None,
+    done: Callable[[Converted], None] = lambda case: None,
+) -> list[Converted]:
+    """Convert every case of ``config.input``; the outcome of each, in order, and a manifest in the output folder.
+
+    Args:
+        config: what to convert and how.
+        started: called with the cases of this process and what was left out, before the first one.
+        done: called after each case.
 
     Raises:
         UserError: if nothing can start: input, output, checkpoint or device cannot be used, or two results collide.
     """
-    sources = find_volumes(config.input)
-    results = _results(sources, config)
-    model = load_model(config.checkpoint, config.direction, choose_device(config.device))
-    if config.output.name.lower().endswith(SUFFIXES):
-        raise UserError(f"{config.output}: the output is a folder, in which each result has its source's name")
+    jobs, notes = plan(config)
+    shard = shard_of(config)
+    jobs = part_of(jobs, shard)
+    _make_folder(config.output)
+    members = _members(config)
+    if config.naming == "bids":
+        write_text(config.output / "dataset_description.json", BIDS_DESCRIPTION)
+    batch = Batch(config, members, settings_of(config, members))
+    started(jobs, notes)
+    outcomes = []
+    steps = partial(read_case, batch=batch), partial(translate_case, batch=batch), partial(write_case, batch=batch)
+    for outcome in overlapped(jobs, *steps):
+        outcomes.append(outcome)
+        done(outcome)
+    write_manifest(config.output, manifest(outcomes, batch), shard)
+    return outcomes
+
+
+def manifest(outcomes: list[Converted], batch: Batch) -> Manifest:
+    """The manifest of these outcomes."""
+    return manifest_of([as_row(case, batch.config.output) for case in outcomes], batch.settings)
+
+
+def _members(config: ConvertConfig) -> list[Member]:
+    device = choose_device(config.device)
+    paths = [config.checkpoint, *config.ensemble]
+    models = [load_model(path, config.direction, device) for path in paths]
+    for path, model in zip(paths, models, strict=True):
+        unknown = [plane for plane in config.planes or () if plane not in model.slice_axes]
+        if unknown:
+            raise UserError(
+                f"{path}: trained on {', '.join(model.slice_axes)} slices, not {', '.join(unknown)}; choose other "
+                "--planes or train with --data.slice_axes"
+            )
+    members = members_of(models, config.planes, mirror=config.mirror)
+    if config.uncertainty and len(members) == 1:
+        raise UserError("--uncertainty needs several translations: give --planes, --mirror or --ensemble")
+    return members
+
+
+def _make_folder(output: Path) -> None:
     try:
-        config.output.mkdir(parents=True, exist_ok=True)
+        output.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=output).close()
     except OSError as error:
-        raise UserError(f"{config.output}: cannot be made ({error.strerror}); choose another folder") from error
-    return [
-        _convert_case(model, source, result, config.batch_size)
-        for source, result in track(
-            list(zip(sources, results, strict=True)), "converting", transient=True, disable=not sys.stdout.isatty()
-        )
-    ]
-
-
-def _convert_case(model: TrainedModel, source: Path, result: Path, batch_size: int) -> Converted:
-    try:
-        result.parent.mkdir(parents=True, exist_ok=True)
-        return Converted(source, result, warnings=_convert_file(model, source, result, batch_size))
-    except VolumeError as error:
-        return Converted(source, result, failure=str(error))
-    except (OSError, RuntimeError, MemoryError) as error:  # a folder in the way, a full GPU: the others may do
-        return Converted(source, result, failure=f"{source}: {type(error).__name__}: {' '.join(str(error).split())}")
-
-
-def _convert_file(model: TrainedModel, source: Path, result: Path, batch_size: int) -> tuple[str, ...]:
-    volume = read_volume(source)
-    try:
-        write_volume(result, translate_volume(model, volume, batch_size=batch_size), volume)
-    except VolumeError as error:
-        raise VolumeError(str(error) if str(error).startswith(str(result)) else f"{source}: {error}") from None
-    return volume.warnings
-
-
-def _results(sources: list[Path], config: ConvertConfig) -> list[Path]:
-    """Where each result goes: the folders below the input are kept."""
-    root = Path(config.input).expanduser()
-    ending = ENDINGS[config.direction] + ".nii.gz"
-    below = [source.parent.relative_to(root) if root.is_dir() else Path() for source in sources]
-    results = [
-        config.output / folder / (case_id(source) + ending) for folder, source in zip(below, sources, strict=True)
-    ]
-    origin: dict[Path, Path] = {}
-    for source, result in zip(sources, results, strict=True):
-        if result in origin:
-            raise UserError(f"{origin[result]} and {source} would both be written to {result}; rename one")
-        origin[result] = source
-    overwritten = {path.resolve() for path in sources} & {path.resolve() for path in results}
-    if overwritten:
-        raise UserError(f"{min(overwritten)}: would be overwritten by its own result; choose another output folder")
-    return results
+        raise UserError(f"{output}: cannot be written ({error.strerror}); choose another folder") from error

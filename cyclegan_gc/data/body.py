@@ -1,11 +1,17 @@
 """Where the body is: masks that leave out air, noise, couch and head holder but keep the cavities inside.
 
-All functions take ``(X, Y, Z)`` arrays in any axis order and give the same mask, turned, for a turned volume.
+All functions take ``(X, Y, Z)`` arrays in any axis order and give the same mask, turned, for a turned volume (up to a
+few voxels of the rim where voxels are fine). Voxels under 1.4 mm are gathered into coarser ones, on which the body is
+found; its outline is then drawn between them.
 """
 
+import math
+
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy import ndimage
+from torch.nn import functional
 
 CT_THRESHOLD_HU = -400.0
 """Midway between air and fat; skin edges blurred by partial volume fall on either side evenly."""
@@ -15,11 +21,14 @@ CLOSING_MM = 4.0
 """Gaps in the outline that are closed: cortical bone under thin skin is as dark as air in MR."""
 OPENING_MM = 2.0
 """Bridges that are cut: a couch or a head holder that touches the skin."""
+COARSE_MM = 2.8
+"""Voxels are gathered up to this size."""
 
 BoolArray = NDArray[np.bool_]
+Spacing = tuple[float, float, float]
 
 
-def ct_body_mask(array_hu: np.ndarray, spacing_mm: tuple[float, float, float]) -> BoolArray:
+def ct_body_mask(array_hu: np.ndarray, spacing_mm: Spacing) -> BoolArray:
     """Body of a CT, cavities included.
 
     Args:
@@ -32,7 +41,7 @@ def ct_body_mask(array_hu: np.ndarray, spacing_mm: tuple[float, float, float]) -
     return _solid_body(array_hu > CT_THRESHOLD_HU, spacing_mm)
 
 
-def mr_body_mask(array: np.ndarray, spacing_mm: tuple[float, float, float]) -> BoolArray:
+def mr_body_mask(array: np.ndarray, spacing_mm: Spacing) -> BoolArray:
     """Body of an MR, dark bone and cavities included.
 
     Args:
@@ -42,16 +51,57 @@ def mr_body_mask(array: np.ndarray, spacing_mm: tuple[float, float, float]) -> B
     Returns:
         ``(X, Y, Z)`` bool; all false for a constant volume.
     """
-    low, high = np.percentile(array, (1, 99))
+    sample = array[tuple(slice(factor // 2, None, factor) for factor in _factors(spacing_mm))]
+    low, high = np.percentile(sample, (1, 99))
     if not low < high:
         return np.zeros(array.shape, dtype=bool)
-    threshold = low + MR_THRESHOLD_FRACTION * (_otsu(np.clip(array, low, high)) - low)
+    threshold = low + MR_THRESHOLD_FRACTION * (_otsu(np.clip(sample, low, high)) - low)
     return _solid_body(array > threshold, spacing_mm)
 
 
-def _solid_body(tissue: BoolArray, spacing_mm: tuple[float, float, float]) -> BoolArray:
+def _solid_body(tissue: BoolArray, spacing_mm: Spacing) -> BoolArray:
+    """The body among all that is tissue, found on a coarser grid where voxels are fine."""
+    factors = _factors(spacing_mm)
+    if max(factors) == 1:
+        return _find_body(tissue, spacing_mm, OPENING_MM)
+    share = _block_means(tissue, factors)
+    coarse_mm = (spacing_mm[0] * factors[0], spacing_mm[1] * factors[1], spacing_mm[2] * factors[2])
+    body = _find_body(share >= 0.5, coarse_mm, max(OPENING_MM, *coarse_mm))
+    return _drawn_finely(body, share, factors, tissue.shape)
+
+
+def _factors(spacing_mm: Spacing) -> tuple[int, int, int]:
+    x, y, z = (max(1, math.floor(COARSE_MM / mm)) for mm in spacing_mm)
+    return x, y, z
+
+
+def _block_means(mask: BoolArray, factors: tuple[int, int, int]) -> NDArray[np.float32]:
+    """Share of true voxels in each block; what a last block lacks is filled with the border."""
+    wanting = [-size % factor for size, factor in zip(mask.shape, factors, strict=True)]
+    padded = np.pad(mask.view(np.uint8), [(0, n) for n in wanting], mode="edge")
+    x, y, z = factors
+    total = np.zeros([size // factor for size, factor in zip(padded.shape, factors, strict=True)], np.float32)
+    for i, j, k in np.ndindex(x, y, z):
+        total += padded[i::x, j::y, k::z]
+    total /= x * y * z
+    return total
+
+
+def _drawn_finely(
+    body: BoolArray, share: NDArray[np.float32], factors: tuple[int, int, int], shape: tuple[int, ...]
+) -> BoolArray:
+    """The outline between coarse voxels, by the share of tissue in those of the rim."""
+    inner = np.asarray(ndimage.binary_erosion(body, np.ones((3, 3, 3)), border_value=1), dtype=bool)
+    rim = np.asarray(ndimage.binary_dilation(body, np.ones((3, 3, 3))), dtype=bool)
+    filled = np.where(inner | (body & (share < 0.5)), np.float32(1), np.where(body | (rim & (share < 0.5)), share, 0))
+    scale = [float(factor) for factor in factors]
+    fine = functional.interpolate(torch.from_numpy(filled)[None, None], scale_factor=scale, mode="trilinear")[0, 0]
+    return fine.numpy()[tuple(slice(size) for size in shape)] > 0.5
+
+
+def _find_body(tissue: BoolArray, spacing_mm: Spacing, opening_mm: float) -> BoolArray:
     """Largest piece after cutting thin bridges, closed, with what it encloses in any plane."""
-    core = _largest_piece(_open(tissue, spacing_mm))
+    core = _largest_piece(_open(tissue, opening_mm, spacing_mm))
     # Cutting shaved thin parts of the body itself (ears, nose); what lies within a voxel of the core comes back.
     body = tissue & np.asarray(ndimage.binary_dilation(core, np.ones((3, 3, 3))), dtype=bool)
     return _fill(_close(body, spacing_mm))
@@ -64,22 +114,23 @@ def _largest_piece(mask: BoolArray) -> BoolArray:
     return pieces == np.bincount(pieces.ravel())[1:].argmax() + 1
 
 
-def _open(mask: BoolArray, spacing_mm: tuple[float, float, float]) -> BoolArray:
-    return _grow(_shrink(mask, OPENING_MM, spacing_mm), OPENING_MM, spacing_mm) & mask
+def _open(mask: BoolArray, radius_mm: float, spacing_mm: Spacing) -> BoolArray:
+    return _grow(_shrink(mask, radius_mm, spacing_mm), radius_mm, spacing_mm) & mask
 
 
-def _close(mask: BoolArray, spacing_mm: tuple[float, float, float]) -> BoolArray:
+def _close(mask: BoolArray, spacing_mm: Spacing) -> BoolArray:
     return _shrink(_grow(mask, CLOSING_MM, spacing_mm), CLOSING_MM, spacing_mm) | mask
 
 
-def _grow(mask: BoolArray, radius_mm: float, spacing_mm: tuple[float, float, float]) -> BoolArray:
-    """Every voxel within the radius of the mask; by distances, whose cost does not grow with the radius in voxels."""
-    if not mask.any():
-        return mask
-    return np.asarray(ndimage.distance_transform_edt(~mask, spacing_mm)) <= radius_mm
+def _grow(mask: BoolArray, radius_mm: float, spacing_mm: Spacing) -> BoolArray:
+    """Every voxel within the radius of the mask."""
+    reach = [math.floor(radius_mm / mm) for mm in spacing_mm]
+    offsets = np.mgrid[tuple(slice(-n, n + 1) for n in reach)]
+    lengths = sum((offset * mm) ** 2 for offset, mm in zip(offsets, spacing_mm, strict=True))
+    return np.asarray(ndimage.binary_dilation(mask, np.asarray(lengths) <= radius_mm**2), dtype=bool)
 
 
-def _shrink(mask: BoolArray, radius_mm: float, spacing_mm: tuple[float, float, float]) -> BoolArray:
+def _shrink(mask: BoolArray, radius_mm: float, spacing_mm: Spacing) -> BoolArray:
     # Beyond the border counts as body: a volume that ends within the body is not eaten from its faces.
     return ~_grow(~mask, radius_mm, spacing_mm)
 

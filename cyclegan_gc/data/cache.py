@@ -12,13 +12,13 @@ import torch
 from torch import Tensor
 
 from cyclegan_gc.atomic import atomic_write, write_text
-from cyclegan_gc.config import PreprocessConfig
+from cyclegan_gc.config import PreprocessConfig, SliceAxis
 from cyclegan_gc.data.grid import mask_to_network, network_grid, to_network
-from cyclegan_gc.data.preprocess import Modality, Prepared, prepare, to_hu, turn_back
+from cyclegan_gc.data.preprocess import Modality, Prepared, check_values, prepare, to_hu, turn_back
 from cyclegan_gc.data.volumes import read_volume
 from cyclegan_gc.errors import UserError, VolumeError
 
-FORMAT = 1
+FORMAT = 2
 """Raised whenever the same content and settings would give other slices."""
 OUTSIDE = -32768
 SCALE = 32767
@@ -29,30 +29,32 @@ HISTOGRAM_EDGES = np.linspace(-1, 1, 513)
 
 @dataclass(frozen=True)
 class SliceStack:
-    """The prepared slices of one case on disk."""
+    """The prepared slices of one case in one plane on disk."""
 
+    axis: SliceAxis
     path: Path
     """int16 ``.npy`` of shape (slices, h, w); -32768 outside the body, else the normalised value times 32767."""
     heights: tuple[float, ...]
     """Relative position of each slice in the body, 0 to 1 along the slice axis."""
     statistics: dict[str, Any]
-    """Spacing in mm, foreground quantiles in the volume's unit and the histogram of normalised body values."""
+    """``case``: see :func:`case_statistics`; ``histogram`` of the normalised body values."""
     warnings: tuple[str, ...]
     """What the reader doubted, without the file's name."""
 
 
-def cached_stack(path: Path, modality: Modality, settings: PreprocessConfig, folder: Path) -> SliceStack:
-    """The stack of one volume, prepared now or found in ``folder``.
+def cached_stacks(
+    path: Path, modality: Modality, settings: PreprocessConfig, axes: Sequence[SliceAxis], folder: Path
+) -> list[SliceStack]:
+    """The stacks of one volume, one for each plane, prepared now or found in ``folder``.
 
     Raises:
         VolumeError: if the volume cannot be used; one line with the path.
     """
     key = _key(path, modality, settings)
-    pixels, facts = folder / f"{key}.npy", folder / f"{key}.json"
-    if not (pixels.exists() and facts.exists()):
-        _write_stack(path, modality, settings, pixels, facts)
-    known = json.loads(facts.read_text())
-    return SliceStack(pixels, tuple(known["heights"]), known["statistics"], tuple(known["warnings"]))
+    missing: list[SliceAxis] = [axis for axis in axes if not all(file.exists() for file in _files(folder, key, axis))]
+    if missing:
+        _write_stacks(path, modality, settings, missing, folder, key)
+    return [_known_stack(axis, *_files(folder, key, axis)) for axis in axes]
 
 
 def decode(raw: np.ndarray) -> tuple[Tensor, Tensor]:
@@ -62,10 +64,31 @@ def decode(raw: np.ndarray) -> tuple[Tensor, Tensor]:
     return image.clamp_(-1, 1), mask
 
 
+def case_statistics(case: Prepared, array: np.ndarray) -> dict[str, Any]:
+    """What is remembered of a training case, and compared with a case to be converted.
+
+    Args:
+        case: the prepared volume.
+        array: its own values, (X, Y, Z) on the source's axes.
+
+    Returns:
+        ``spacing_mm`` and ``shape`` along H, W and D, ``body_mm`` the body's extent along them, and the quantiles 1,
+        25, 50, 75 and 99 % of the foreground in the volume's own unit.
+    """
+    foreground = array[turn_back(case.mask, case).astype(bool)]
+    box = network_grid(case, "axial", None).box
+    return {
+        "spacing_mm": case.spacing_mm,
+        "shape": tuple(case.mask.shape[1:]),
+        "body_mm": tuple((side.stop - side.start) * mm for side, mm in zip(box, case.spacing_mm, strict=True)),
+        "quantiles": np.quantile(foreground, (0.01, 0.25, 0.5, 0.75, 0.99)).tolist(),
+    }
+
+
 def fingerprint(mr: Sequence[SliceStack], ct: Sequence[SliceStack], settings: PreprocessConfig) -> dict[str, Any]:
     """What the training sets look like, in plain numbers: spacing, foreground quantiles, histograms in the body.
 
-    ``mr_histogram`` has its edges in [-1, 1], ``ct_histogram`` in HU; both add up every case with equal weight.
+    ``mr_histogram`` has its edges in [-1, 1], ``ct_histogram`` in HU; both add up every stack with equal weight.
     """
     edges_hu = to_hu(torch.from_numpy(HISTOGRAM_EDGES), settings).tolist()
     return {
@@ -88,31 +111,46 @@ def _key(path: Path, modality: Modality, settings: PreprocessConfig) -> str:
     return hashlib.sha256(words.encode()).hexdigest()[:32]
 
 
-def _write_stack(path: Path, modality: Modality, settings: PreprocessConfig, pixels: Path, facts: Path) -> None:
+def _files(folder: Path, key: str, axis: SliceAxis) -> tuple[Path, Path]:
+    return folder / f"{key}_{axis}.npy", folder / f"{key}_{axis}.json"
+
+
+def _known_stack(axis: SliceAxis, pixels: Path, facts: Path) -> SliceStack:
+    known = json.loads(facts.read_text())
+    return SliceStack(axis, pixels, tuple(known["heights"]), known["statistics"], tuple(known["warnings"]))
+
+
+def _write_stacks(
+    path: Path,
+    modality: Modality,
+    settings: PreprocessConfig,
+    axes: Sequence[SliceAxis],
+    folder: Path,
+    key: str,
+) -> None:
     volume = read_volume(path)
     try:
+        check_values(volume.array, modality)
         case = prepare(volume, modality, settings)
     except VolumeError as error:
         raise VolumeError(f"{path}: {error}") from None
-    slices, heights = _slices(case, settings)
-    body = slices[slices != OUTSIDE] / np.float32(SCALE)
-    foreground = volume.array[turn_back(case.mask, case, settings).astype(bool)]
-    quantiles = np.quantile(foreground, (0.01, 0.25, 0.5, 0.75, 0.99)).tolist()
-    statistics = {
-        "case": {"spacing_mm": case.spacing_mm, "shape": case.image.shape[1:], "quantiles": quantiles},
-        "histogram": np.histogram(body, HISTOGRAM_EDGES)[0].tolist(),
-    }
+    case_facts = case_statistics(case, volume.array)
     try:
-        pixels.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_write(pixels) as file:
-            np.save(file, slices)
-        write_text(facts, json.dumps({"heights": heights, "statistics": statistics, "warnings": volume.warnings}))
+        folder.mkdir(parents=True, exist_ok=True)
+        for axis in axes:
+            pixels, facts = _files(folder, key, axis)
+            slices, heights = _slices(case, axis, settings)
+            body = slices[slices != OUTSIDE] / np.float32(SCALE)
+            statistics = {"case": case_facts, "histogram": np.histogram(body, HISTOGRAM_EDGES)[0].tolist()}
+            with atomic_write(pixels) as file:
+                np.save(file, slices)
+            write_text(facts, json.dumps({"heights": heights, "statistics": statistics, "warnings": volume.warnings}))
     except OSError as error:
-        raise UserError(f"{pixels.parent}: cannot be written ({error.strerror}); give another --data.cache") from error
+        raise UserError(f"{folder}: cannot be written ({error.strerror}); give another --data.cache") from error
 
 
-def _slices(case: Prepared, settings: PreprocessConfig) -> tuple[np.ndarray, list[float]]:
-    grid = network_grid(case, settings.spacing_mm)
+def _slices(case: Prepared, axis: SliceAxis, settings: PreprocessConfig) -> tuple[np.ndarray, list[float]]:
+    grid = network_grid(case, axis, settings.spacing_mm)
     mask = mask_to_network(case.mask, grid)[:, 0]
     image = to_network(case.image.as_tensor(), grid)[:, 0]
     area = mask.float().sum(dim=(1, 2))

@@ -1,24 +1,38 @@
-"""Which volumes a user means: a folder, a glob pattern, a text list or one file."""
+"""Which files a user means: a folder, a glob pattern, a text list or one file."""
 
 import glob
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from cyclegan_gc.errors import UserError
 
-SUFFIXES = (".nii", ".nii.gz")
+WRITABLE = (".nii", ".nii.gz")
+"""Suffixes of volumes that are written."""
+READABLE = (*WRITABLE, ".hdr", ".hdr.gz", ".img", ".img.gz", ".mha", ".mhd", ".nrrd", ".nhdr")
+"""Suffixes of volumes that are read; an .img is read by way of its .hdr."""
+
+Accept = Callable[[Path], bool]
 
 
 def case_id(path: Path) -> str:
-    """File name without .nii or .nii.gz."""
-    name = path.name
-    return next((name[: -len(suffix)] for suffix in SUFFIXES if name.lower().endswith(suffix)), name)
+    """File name without the suffix of a volume."""
+    suffix = _suffix(path)
+    return path.name[: -len(suffix)] if suffix else path.name
+
+
+def is_volume(path: Path) -> bool:
+    """Whether the name is a volume file's; the second file of a pair (.hdr, .img) does not count."""
+    suffix = _suffix(path)
+    if suffix is None or not suffix.startswith(".img"):
+        return suffix is not None
+    stem = path.name[: -len(suffix)].lower()
+    return not {stem + ".hdr", stem + ".hdr.gz"} & {other.name.lower() for other in path.parent.iterdir()}
 
 
 def find_volumes(source: str | Path) -> list[Path]:
-    """All NIfTI files of a folder (with its subfolders), a glob pattern, a text list or one file, sorted.
+    """All volume files of a folder (with its subfolders), a glob pattern, a text list or one file, sorted.
 
     Hidden files and folders are skipped; a folder reached twice through links is read once. A list holds one path
     a line, relative to the list's own folder; empty lines and lines that begin with ``#`` do not count.
@@ -26,14 +40,36 @@ def find_volumes(source: str | Path) -> list[Path]:
     Raises:
         UserError: if nothing is there, or a listed file is missing; says what was found instead.
     """
+    return list_files(source, is_volume)[1]
+
+
+def list_files(source: str | Path, accept: Accept) -> tuple[Path, list[Path]]:
+    """The files that ``accept`` takes, sorted, and the folder that they are told relative to.
+
+    Args:
+        source: as :func:`find_volumes`; folders that a list or a pattern names are searched too.
+        accept: whether a file is a picture, by its name or its first bytes.
+
+    Raises:
+        UserError: as :func:`find_volumes`.
+    """
     path = Path(source).expanduser()
     if path.is_dir():
-        return _volumes_among(list(_walk(path)), f"{source}: no .nii or .nii.gz file in this folder")
+        return path, _accepted(_walk(path), accept, f"{source}: no volume in this folder")
     if path.is_file():
-        return [path] if path.name.lower().endswith(SUFFIXES) else _read_list(path)
+        if accept(path) or _suffix(path):
+            return path.parent, [path]
+        return path.parent, _read_list(path, accept)
     if glob.has_magic(str(path)):
-        return _volumes_among(_expand(path), f"{source}: the pattern matches no .nii or .nii.gz file")
+        root, found = _expand(path)
+        return root, _accepted(found, accept, f"{source}: the pattern matches no volume")
     raise UserError(f"{source}: no such file or folder; check the path")
+
+
+def _suffix(path: Path) -> str | None:
+    name = path.name.lower()
+    # The longest first: .nii.gz also ends in .gz, .hdr.gz in nothing shorter.
+    return next((s for s in sorted(READABLE, key=len, reverse=True) if name.endswith(s)), None)
 
 
 def _walk(folder: Path) -> Iterator[Path]:
@@ -46,36 +82,45 @@ def _walk(folder: Path) -> Iterator[Path]:
         seen.add(real)
 
 
-def _expand(pattern: Path) -> list[Path]:
+def _expand(pattern: Path) -> tuple[Path, list[Path]]:
     """Files that match; pathlib's ``**`` stays out of linked folders, glob's follows a loop of links for ever."""
     fixed = next(i for i, part in enumerate(pattern.parts) if glob.has_magic(part))
     root = Path(*pattern.parts[:fixed])
-    found = root.glob(str(Path(*pattern.parts[fixed:])))
-    return [f for f in found if f.is_file() and not any(p.startswith(".") for p in f.relative_to(root).parts)]
+    found = [
+        path
+        for path in root.glob(str(Path(*pattern.parts[fixed:])))
+        if not any(part.startswith(".") for part in path.relative_to(root).parts)
+    ]
+    return root, [file for path in found for file in (_walk(path) if path.is_dir() else [path])]
 
 
-def _volumes_among(files: list[Path], complaint: str) -> list[Path]:
-    volumes = sorted(f for f in files if f.name.lower().endswith(SUFFIXES) and not f.name.startswith("."))
+def _accepted(files: Iterator[Path] | list[Path], accept: Accept, complaint: str) -> list[Path]:
+    files = sorted(set(files))
+    volumes = [file for file in files if not file.name.startswith(".") and accept(file)]
     if volumes:
         return volumes
-    found = Counter(f.suffix or "no suffix" for f in files).most_common(5)
-    raise UserError(f"{complaint}; found {', '.join(f'{n} x {s}' for s, n in found) or 'no files at all'}")
+    found = Counter(file.suffix or "no suffix" for file in files).most_common(5)
+    known = ", ".join(s for s in READABLE if not s.startswith(".img"))
+    found_text = ", ".join(f"{n} x {s}" for s, n in found) or "no files at all"
+    raise UserError(f"{complaint} ({known}); found {found_text}")
 
 
-def _read_list(path: Path) -> list[Path]:
+def _read_list(path: Path, accept: Accept) -> list[Path]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except UnicodeDecodeError:
-        raise UserError(f"{path}: neither NIfTI nor a text list of files; give .nii or .nii.gz") from None
-    volumes = []
+        raise UserError(f"{path}: neither a volume nor a text list of volumes; give {', '.join(WRITABLE)}") from None
+    volumes: set[Path] = set()
     for number, line in enumerate(lines, start=1):
         if not line.strip() or line.lstrip().startswith("#"):
             continue
         volume = path.parent / Path(line.strip()).expanduser()
-        if not volume.is_file() or not volume.name.lower().endswith(SUFFIXES):
-            state = "not a .nii or .nii.gz file" if volume.is_file() else "no such file"
+        found = list(_walk(volume)) if volume.is_dir() else [volume] if volume.is_file() else []
+        accepted = [file for file in found if accept(file)]
+        if not accepted:
+            state = "not a volume" if found else "no such file"
             raise UserError(f"{path}: line {number}: {line.strip()}: {state}; correct the list")
-        volumes.append(volume)
+        volumes.update(accepted)
     if not volumes:
         raise UserError(f"{path}: the list names no file; write one path a line")
-    return sorted(set(volumes))
+    return sorted(volumes)

@@ -1,6 +1,7 @@
 """Between a volume's own grid and the network's: cut to the body, slices resampled in the plane, padded with air.
 
-Through the slices nothing is ever resampled: a slice of the result is a slice of the source.
+Through the slices nothing is ever resampled: a slice of the result is a slice of the source. Volumes come and go in
+the frame of :mod:`cyclegan_gc.data.preprocess`, (1, H, W, D) to the back, to the left and upwards.
 """
 
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from cyclegan_gc.config import SliceAxis
 from cyclegan_gc.data.preprocess import AIR, Prepared
 
 MULTIPLE = 4
@@ -19,8 +21,12 @@ SPACING_TOLERANCE = 0.1
 
 @dataclass(frozen=True)
 class NetworkGrid:
-    """The body's box in a volume (H, W, D) and the size of its slices in the network."""
+    """The body's box in a volume turned to a plane, (H, W, D), and the size of its slices in the network."""
 
+    axis: SliceAxis
+    """Plane of the slices."""
+    pixel_mm: tuple[float, float]
+    """The volume's own pixel size along H and W."""
     shape: tuple[int, int, int]
     """(H, W, D) of the whole volume."""
     box: tuple[slice, slice, slice]
@@ -31,31 +37,46 @@ class NetworkGrid:
     """(h, w) after padding, multiples of 4."""
 
     @property
+    def own_size(self) -> tuple[int, int]:
+        """(h, w) of the box's slices at the volume's own pixel size."""
+        rows, columns, _ = self.box
+        return rows.stop - rows.start, columns.stop - columns.start
+
+    @property
     def resampled(self) -> bool:
         """Whether the network sees other pixels than the volume's own."""
-        rows, columns, _ = self.box
-        return self.size != (rows.stop - rows.start, columns.stop - columns.start)
+        return self.size != self.own_size
+
+    @property
+    def network_pixel_mm(self) -> tuple[float, float]:
+        """Pixel size that the network sees along H and W."""
+        height, width = (mm * own / seen for mm, own, seen in zip(self.pixel_mm, self.own_size, self.size, strict=True))
+        return height, width
 
 
-def network_grid(case: Prepared, spacing_mm: float | None, minimum: tuple[int, int] = (16, 16)) -> NetworkGrid:
-    """The grid on which the network sees a case.
+def network_grid(
+    case: Prepared, axis: SliceAxis, spacing_mm: float | None, minimum: tuple[int, int] = (16, 16)
+) -> NetworkGrid:
+    """The grid on which the network sees a case in one plane.
 
     Args:
         case: with at least one body voxel.
+        axis: plane of the slices.
         spacing_mm: pixel size the network was trained on; None keeps the case's own.
         minimum: smallest padded (h, w). Instance norm weighs air and body, so a slice is padded to what training saw.
     """
-    mask = case.mask[0]
+    mask = to_plane(case.mask, axis)[0]
+    own_mm = pixel_mm(case.spacing_mm, axis)
     box = tuple(_extent(mask.any(dim=a).any(dim=b)) for a, b in ((2, 1), (2, 0), (1, 0)))
     lengths = [side.stop - side.start for side in box[:2]]
-    size = [_resized(n, own, spacing_mm) for n, own in zip(lengths, case.spacing_mm[:2], strict=True)]
+    size = [_resized(n, own, spacing_mm) for n, own in zip(lengths, own_mm, strict=True)]
     padded = [-(-max(n, least) // MULTIPLE) * MULTIPLE for n, least in zip(size, minimum, strict=True)]
-    return NetworkGrid(tuple(mask.shape), box, tuple(size), tuple(padded))  # pyright: ignore[reportArgumentType]
+    return NetworkGrid(axis, own_mm, tuple(mask.shape), box, tuple(size), tuple(padded))  # pyright: ignore[reportArgumentType]
 
 
 def to_network(image: Tensor, grid: NetworkGrid) -> Tensor:
     """Float image (1, H, W, D) in [-1, 1] to slices (D', 1, h, w), padded with air."""
-    slices = image[0][grid.box].permute(2, 0, 1)[:, None].contiguous()
+    slices = to_plane(image, grid.axis)[0][grid.box].permute(2, 0, 1)[:, None].contiguous()
     return functional.pad(_resize(slices, grid.size), _padding(grid), value=AIR)
 
 
@@ -73,12 +94,33 @@ def to_source(slices: Tensor, masks: Tensor, grid: NetworkGrid) -> Tensor:
         slices = _repeat_rim(slices, masks)
     left, right, top, bottom = _padding(grid)
     height, width = slices.shape[-2:]
-    rows, columns, _ = grid.box
     inner = slices[..., top : height - bottom, left : width - right]
     full = torch.full((1, *grid.shape), AIR, dtype=slices.dtype)
-    own_size = (rows.stop - rows.start, columns.stop - columns.start)
-    full[0][grid.box] = _resize(inner, own_size)[:, 0].permute(1, 2, 0)
-    return full
+    full[0][grid.box] = _resize(inner, grid.own_size)[:, 0].permute(1, 2, 0)
+    return from_plane(full, grid.axis)
+
+
+def to_plane(volume: Tensor, axis: SliceAxis) -> Tensor:
+    """Turn (1, H, W, D), axial slices, so that H and W span an upright slice of another plane; a view where it can be.
+
+    Coronal rows run down, columns to the left and slices to the front; sagittal ones down, to the back, to the left.
+    """
+    if axis == "coronal":
+        return volume.permute(0, 3, 2, 1).flip(1, 3)
+    return volume.permute(0, 3, 1, 2).flip(1) if axis == "sagittal" else volume
+
+
+def from_plane(volume: Tensor, axis: SliceAxis) -> Tensor:
+    """Undo :func:`to_plane`."""
+    if axis == "coronal":
+        return volume.flip(1, 3).permute(0, 3, 2, 1)
+    return volume.flip(1).permute(0, 2, 3, 1) if axis == "sagittal" else volume
+
+
+def pixel_mm(spacing_mm: tuple[float, float, float], axis: SliceAxis) -> tuple[float, float]:
+    """Height and width of a pixel of a plane in a volume of voxels (H, W, D)."""
+    height, width, depth = spacing_mm
+    return {"axial": (height, width), "coronal": (depth, width), "sagittal": (depth, height)}[axis]
 
 
 def _extent(occupied: Tensor) -> slice:

@@ -4,20 +4,25 @@ nibabel alone accepts much that must not pass silently: flipped gzip bytes, a se
 more voxels than there are. The errors here name the cause and the cure; the caller adds the file.
 """
 
+import glob
 import gzip
+import re
 import struct
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TypeAlias
 
 import nibabel as nib
 import numpy as np
+from isal import igzip, igzip_lib
 from nibabel.spatialimages import HeaderDataError
 
 from cyclegan_gc.errors import VolumeError
 
 Header: TypeAlias = nib.Nifti1Header | nib.Nifti2Header
-Stream: TypeAlias = IO[bytes] | gzip.GzipFile
+Stream: TypeAlias = IO[bytes] | gzip.GzipFile  # isal's is one too
 
 CHUNK = 2**20
 # Bytes before or after the voxels (extensions, padding) beyond this are a broken header or a gzip bomb.
@@ -32,34 +37,79 @@ GEOMETRY_FIELDS = (
 
 
 def read_nifti(path: Path, max_voxels: int) -> tuple[Header, tuple[int, ...], np.ndarray, list[str]]:
-    """Header, spatial shape, stored (X, Y, Z) voxels and warnings; every byte of a gzip stream is verified."""
-    if not path.is_file():
-        raise VolumeError(
-            "not a file; give a .nii or .nii.gz file" if path.exists() else "no such file; check the path"
-        )
-    size = path.stat().st_size
-    if size == 0:
-        raise VolumeError("the file is empty (0 bytes); copy it again from its source")
-    with path.open("rb") as file:
-        zipped = file.read(2) == b"\x1f\x8b"
-        file.seek(0)
-        stream = gzip.GzipFile(fileobj=file) if zipped else file
-        try:
-            header = _read_header(stream)
-            shape = _checked_shape(header, max_voxels)
-            voxels, notes = _read_voxels(stream, header, shape, size * (MAX_DEFLATE_RATIO if zipped else 1))
-        except EOFError:
-            raise VolumeError("the gzip stream is cut off; copy the file again from its source") from None
-        except (gzip.BadGzipFile, zlib.error):
-            raise VolumeError("the gzip data are corrupt (checksum); copy the file again from its source") from None
-    if zipped != path.name.lower().endswith(".gz"):
+    """Header, spatial shape, stored (X, Y, Z) voxels and warnings; every byte of a gzip stream is verified.
+
+    Of a pair either file may be given.
+    """
+    header_path, voxel_path = _pair(path)
+    paired = header_path != voxel_path
+    with _opened(header_path) as stream:
+        header = _read_header(stream, paired)
+        shape = _checked_shape(header, max_voxels)
+        if not paired:
+            voxels, notes = _read_voxels(stream, header, shape, _most_bytes(path), start=int(header["sizeof_hdr"]))
+    if paired:
+        with _opened(voxel_path) as stream:
+            voxels, notes = _read_voxels(stream, header, shape, _most_bytes(voxel_path), start=0)
+    zipped = _is_zipped(voxel_path)
+    if zipped != voxel_path.name.lower().endswith(".gz"):
         notes.append(
             f"The name says otherwise, but the file is {'gzipped' if zipped else 'not gzipped'}; read as such."
         )
     return header, shape, voxels, notes
 
 
-def _read_header(stream: Stream) -> Header:
+def read_header(path: Path, max_voxels: int) -> tuple[Header, tuple[int, ...]]:
+    """Header and spatial shape alone."""
+    header_path, voxel_path = _pair(path)
+    with _opened(header_path) as stream:
+        header = _read_header(stream, paired=header_path != voxel_path)
+    return header, _checked_shape(header, max_voxels)
+
+
+def _pair(path: Path) -> tuple[Path, Path]:
+    """The files of the header and of the voxels; one and the same unless the name is that of a pair."""
+    match = re.fullmatch(r"(.*)\.(?:hdr|img)(\.gz)?", path.name, flags=re.IGNORECASE)
+    if match is None:
+        return path, path
+    siblings = {file.name.lower(): file for file in path.parent.glob(glob.escape(match[1]) + ".*")}
+    halves = [
+        [siblings[name] for zipped in ("", ".gz") if (name := f"{match[1]}.{half}{zipped}".lower()) in siblings]
+        for half in ("hdr", "img")
+    ]
+    for half, found in zip(("hdr", "img"), halves, strict=True):
+        if not found:
+            raise VolumeError(f"one half of a pair; put {match[1]}.{half} beside it")
+    return halves[0][0], halves[1][0]
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Stream]:
+    """A stream of the file, unzipped where it is zipped, whatever its name says; its faults in plain words."""
+    if not path.is_file():
+        raise VolumeError("not a file; give a volume file" if path.exists() else "no such file; check the path")
+    if path.stat().st_size == 0:
+        raise VolumeError("the file is empty (0 bytes); copy it again from its source")
+    with path.open("rb") as file:
+        try:
+            yield igzip.IGzipFile(fileobj=file) if _is_zipped(path) else file
+        except EOFError:
+            raise VolumeError("the gzip stream is cut off; copy the file again from its source") from None
+        except (gzip.BadGzipFile, zlib.error, igzip_lib.IsalError):  # pyright: ignore[reportGeneralTypeIssues]
+            raise VolumeError("the gzip data are corrupt (checksum); copy the file again from its source") from None
+
+
+def _is_zipped(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(2) == b"\x1f\x8b"
+
+
+def _most_bytes(path: Path) -> int:
+    """What a file of this size can hold at all."""
+    return path.stat().st_size * (MAX_DEFLATE_RATIO if _is_zipped(path) else 1)
+
+
+def _read_header(stream: Stream, paired: bool) -> Header:
     start = stream.read(4)
     for order in "<>":
         size = struct.unpack(order + "i", start)[0] if len(start) == 4 else 0
@@ -69,9 +119,12 @@ def _read_header(stream: Stream) -> Header:
         if len(block) < size:
             raise VolumeError(f"the header is cut off ({len(block)} of {size} bytes); copy the file again")
         header = (nib.Nifti1Header if size == 348 else nib.Nifti2Header)(block, order, check=False)
-        if header["magic"].item() in (b"n+1", b"n+2"):
+        magic = header["magic"].item()
+        if magic in ((b"ni1", b"ni2") if paired else (b"n+1", b"n+2")):
             return header
-        raise VolumeError("a header without voxels (.hdr/.img pair or Analyze); convert it to one .nii.gz file")
+        if magic in (b"ni1", b"ni2"):
+            raise VolumeError("a header whose voxels are elsewhere; name the pair .hdr and .img")
+        raise VolumeError("Analyze, which does not tell left from right; convert it to NIfTI with its orientation")
     kind = "nothing" if not start else "text" if start.isascii() else "data of another kind"
     raise VolumeError(f"not a NIfTI file: it holds {kind}; convert the original to .nii.gz")
 
@@ -110,17 +163,20 @@ def _stored_type(header: Header) -> np.dtype:
 
 
 def _read_voxels(
-    stream: Stream, header: Header, shape: tuple[int, ...], most_bytes: int
+    stream: Stream, header: Header, shape: tuple[int, ...], most_bytes: int, *, start: int
 ) -> tuple[np.ndarray, list[str]]:
-    """Stored (X, Y, Z) values; ``most_bytes`` is what a file of this size can hold at all."""
+    """Stored (X, Y, Z) values.
+
+    ``most_bytes`` is what a file of this size can hold at all, ``start`` how many bytes of it were read before.
+    """
     dtype = _stored_type(header)
-    header_bytes, expected = int(header["sizeof_hdr"]), int(np.prod(shape)) * dtype.itemsize
-    offset = float(header["vox_offset"]) or header_bytes + 4
-    if not header_bytes <= offset <= MAX_EXTRA_BYTES:
+    expected = int(np.prod(shape)) * dtype.itemsize
+    offset = float(header["vox_offset"]) or (start + 4 if start else 0)
+    if not start <= offset <= MAX_EXTRA_BYTES:
         raise VolumeError(f"impossible voxel offset {offset:g} in the header; export the file again")
     if most_bytes < offset + expected:
         raise VolumeError(f"voxel data shorter than the header says ({expected} bytes); copy the file again")
-    stream.read(int(offset) - header_bytes)
+    stream.read(int(offset) - start)
     buffer = np.empty(expected, np.uint8)
     filled = 0
     while chunk := stream.read(min(CHUNK, expected - filled)):

@@ -1,7 +1,7 @@
 """From a volume in its own units to [-1, 1] in a canonical frame: the one crossing point of training and conversion.
 
-The MONAI pipelines turn a file into ``image`` and ``mask`` of shape (1, H, W, D): H and W span a slice that stands
-upright (patient's right at the left), D runs across slices. Turning is exact; nothing is resampled here.
+The MONAI pipelines turn a file into ``image`` and ``mask`` of shape (1, H, W, D): H runs to the patient's back, W to
+the left and D upwards, so H and W span an axial slice that stands upright. Turning is exact; nothing is resampled here.
 """
 
 from collections.abc import Sequence
@@ -28,10 +28,8 @@ from cyclegan_gc.errors import VolumeError
 Modality = Literal["mr", "ct"]
 TensorLike = TypeVar("TensorLike", bound=Tensor)
 
-SLICE_FRAMES = {"axial": "PLS", "coronal": "ILA", "sagittal": "IPL"}
-"""Directions in which row, column and slice index grow, for each slice axis."""
-# One transform for each frame: MONAI undoes a turn only by the very object that made it.
-TURNS = {axis: Orientationd("image", axcodes=frame, labels=None) for axis, frame in SLICE_FRAMES.items()}
+# One transform for every volume: MONAI undoes a turn only by the very object that made it.
+TURN = Orientationd("image", axcodes="PLS", labels=None)
 AIR_BELOW = -200
 """A CT has air, of about -1000 HU; an MR has no such values, or few that a resampling left behind."""
 AIR = -1.0
@@ -120,22 +118,12 @@ def volume_transforms(modality: Modality, settings: PreprocessConfig) -> Compose
     return Compose([load, *_after_loading(modality, settings)])
 
 
-def prepare(volume: Volume, modality: Modality, settings: PreprocessConfig) -> Prepared:
-    """The pipeline on a volume that is already in memory.
+def check_values(array: np.ndarray, modality: Modality) -> None:
+    """Swapped folders would train, and a CT would convert, without a word.
 
     Raises:
-        VolumeError: if no body is found or the values are the other modality's (without a name; the caller knows it).
+        VolumeError: if the values are the other modality's (without a name; the caller knows it).
     """
-    _check_values(volume.array, modality)
-    loaded = {"image": MetaTensor(torch.from_numpy(volume.array)[None], affine=torch.from_numpy(volume.affine))}
-    data: Any = Compose(_after_loading(modality, settings))(loaded)
-    if not data["mask"].any():
-        raise VolumeError(f"no body found; check that this is a {modality.upper()} volume with a visible subject")
-    return Prepared(data["image"], data["mask"])
-
-
-def _check_values(array: np.ndarray, modality: Modality) -> None:
-    """Swapped folders would train, and a CT would convert, without a word."""
     air = float(np.mean(array < AIR_BELOW))
     if modality == "mr" and air > 0.05:
         raise VolumeError(f"{air:.0%} of the values lie below {AIR_BELOW}, which look like CT; give MR volumes")
@@ -143,10 +131,23 @@ def _check_values(array: np.ndarray, modality: Modality) -> None:
         raise VolumeError(f"no value lies below {AIR_BELOW}, so there is no air: not a CT in HU; give CT in HU")
 
 
-def turn_back(image: Tensor, like: Prepared, settings: PreprocessConfig) -> np.ndarray:
+def prepare(volume: Volume, modality: Modality, settings: PreprocessConfig) -> Prepared:
+    """The pipeline on a volume that is already in memory.
+
+    Raises:
+        VolumeError: if no body is found (without a name; the caller knows it).
+    """
+    loaded = {"image": MetaTensor(torch.from_numpy(volume.array)[None], affine=torch.from_numpy(volume.affine))}
+    data: Any = Compose(_after_loading(modality, settings))(loaded)
+    if not data["mask"].any():
+        raise VolumeError(f"no body found; check that this is a {modality.upper()} volume with a visible subject")
+    return Prepared(data["image"], data["mask"])
+
+
+def turn_back(image: Tensor, like: Prepared) -> np.ndarray:
     """Turn ``image`` (1, H, W, D) from the canonical frame to the source's own axes, exactly; (X, Y, Z)."""
     turned = MetaTensor(image, meta=like.image.meta, applied_operations=like.image.applied_operations)
-    return TURNS[settings.slice_axis].inverse({"image": turned})["image"].numpy()[0]
+    return TURN.inverse({"image": turned})["image"].numpy()[0]
 
 
 def normalise_mr(array: np.ndarray, spacing_mm: tuple[float, float, float], settings: PreprocessConfig) -> np.ndarray:
@@ -164,7 +165,7 @@ def to_hu(image: Tensor, settings: PreprocessConfig) -> Tensor:
 
 def _after_loading(modality: Modality, settings: PreprocessConfig) -> list[MapTransform]:
     normalise = NormaliseMRd(settings.mr_percentiles) if modality == "mr" else NormaliseCTd(settings.ct_window_hu)
-    return [TURNS[settings.slice_axis], BodyMaskd(modality), normalise]
+    return [TURN, BodyMaskd(modality), normalise]
 
 
 def _percentiles(array: np.ndarray, mask: np.ndarray, percentiles: tuple[float, float]) -> tuple[float, float]:

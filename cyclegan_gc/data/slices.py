@@ -31,8 +31,7 @@ class UnpairedSlices(Dataset[Sample]):
     Args:
         mr: prepared MR cases.
         ct: prepared CT cases.
-        config: crop, augmentation and matching.
-        slice_axis: the mirror is anatomical (left to right) in axial and coronal slices only.
+        config: planes, crop, augmentation and matching.
         seed: of the stream.
         length: number of samples, from index 0.
     """
@@ -42,13 +41,13 @@ class UnpairedSlices(Dataset[Sample]):
         mr: Sequence[SliceStack],
         ct: Sequence[SliceStack],
         config: DataConfig,
-        slice_axis: SliceAxis,
         seed: int,
         length: int,
     ) -> None:
-        self.mr, self.ct, self.seed, self.length = mr, ct, seed, length
+        self.axes, self.seed, self.length = config.slice_axes, seed, length
+        self.mr, self.ct = ({axis: [s for s in each if s.axis == axis] for axis in self.axes} for each in (mr, ct))
         self.match_position = config.match_position
-        self.augment = augmentation(config, slice_axis)
+        self.augment = {axis: augmentation(config, axis) for axis in self.axes}
 
     def __len__(self) -> int:
         return self.length
@@ -56,9 +55,11 @@ class UnpairedSlices(Dataset[Sample]):
     def __getitem__(self, index: int) -> Sample:
         """``mr`` and ``ct`` (1, h, w) float32 in [-1, 1], ``mr_mask`` and ``ct_mask`` (1, h, w) bool."""
         random = np.random.default_rng([self.seed, index])
-        mr = _draw(self.mr, random)
+        # One plane draws no number, so a stream of one plane is what it was before there were several.
+        axis = self.axes[int(random.integers(len(self.axes))) if len(self.axes) > 1 else 0]
+        mr = _draw(self.mr[axis], random)
         mr_slice = int(random.integers(len(mr.heights)))
-        ct = _draw(self.ct, random)
+        ct = _draw(self.ct[axis], random)
         ct_slice = int(random.integers(len(ct.heights)))
         if self.match_position:
             ct_slice = _nearest(ct.heights, mr.heights[mr_slice] + random.normal(0, HEIGHT_SPREAD))
@@ -68,9 +69,10 @@ class UnpairedSlices(Dataset[Sample]):
 
     def _augmented(self, stack: SliceStack, index: int, random: np.random.Generator) -> tuple[Tensor, Tensor]:
         image, mask = load_slice(stack, index)
-        self.augment.set_random_state(seed=int(random.integers(2**31)))
+        augment = self.augment[stack.axis]
+        augment.set_random_state(seed=int(random.integers(2**31)))
         # MONAI fills with 0 what comes in from beyond the border, so air is made 0 and afterwards -1 again.
-        changed: Any = self.augment({"image": image + 1, "mask": mask.float()})
+        changed: Any = augment({"image": image + 1, "mask": mask.float()})
         mask = changed["mask"].as_tensor() > 0.5
         return torch.where(mask, changed["image"].as_tensor() - 1, -1.0), mask
 
@@ -81,7 +83,10 @@ def load_slice(stack: SliceStack, index: int) -> tuple[Tensor, Tensor]:
 
 
 def augmentation(config: DataConfig, slice_axis: SliceAxis) -> Compose:
-    """Pad, mirror, turn, scale and crop ``image`` (air is 0) and ``mask`` alike to ``config.crop``."""
+    """Pad, mirror, turn, scale and crop ``image`` (air is 0) and ``mask`` alike to ``config.crop``.
+
+    The mirror is anatomical, left to right, so sagittal slices are never mirrored.
+    """
     keys = ["image", "mask"]
     turn = np.deg2rad(config.rotate_degrees)
     mirror = 0.5 if config.flip and slice_axis != "sagittal" else 0.0

@@ -4,18 +4,20 @@ All-NaN pictures, masks given as MR, singular affines: every check ends in one l
 the cure.
 """
 
-import gzip
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+from isal import igzip
 from nibabel.spatialimages import HeaderDataError
 
 from cyclegan_gc.atomic import atomic_write
-from cyclegan_gc.data.files import SUFFIXES
-from cyclegan_gc.data.nifti import Header, geometry_header, read_nifti, write_nifti
+from cyclegan_gc.data.files import WRITABLE
+from cyclegan_gc.data.itk_images import is_itk, itk_shape, read_itk
+from cyclegan_gc.data.nifti import Header, geometry_header, read_header, read_nifti, write_nifti
 from cyclegan_gc.errors import VolumeError
 
 MAX_VOXELS = 2**31
@@ -43,7 +45,7 @@ class Volume:
 
 
 def read_volume(path: Path, *, max_voxels: int = MAX_VOXELS) -> Volume:
-    """Read one .nii or .nii.gz file, its gzip checksum verified to the end of the stream.
+    """Read one NIfTI, MetaImage or NRRD file; a gzip checksum is verified to the end of the stream.
 
     NaN and infinite voxels become the smallest finite value, which is background in MR and in CT (0 HU would be
     water). Where sform and qform disagree the sform counts. Lengths in metres or micrometres become mm.
@@ -55,15 +57,24 @@ def read_volume(path: Path, *, max_voxels: int = MAX_VOXELS) -> Volume:
     Raises:
         VolumeError: if the volume cannot be used; one line with the path, the cause and the cure.
     """
-    try:
+    with _named(path):
+        if is_itk(path):
+            return volume_on_grid(*read_itk(path, max_voxels))
         header, shape, voxels, notes = read_nifti(path, max_voxels)
         affine, geometry_notes = _affine_mm(header, shape)
         array, value_notes = _scaled_values(header, voxels)
-    except VolumeError as error:
-        raise VolumeError(f"{path}: {error}") from None
-    except OSError as error:
-        raise VolumeError(f"{path}: cannot be read ({error.strerror or error}); check its permissions") from error
     return Volume(array, affine, header, (*notes, *geometry_notes, *value_notes))
+
+
+def volume_shape(path: Path, *, max_voxels: int = MAX_VOXELS) -> tuple[int, int, int]:
+    """(X, Y, Z) from the header alone.
+
+    Raises:
+        VolumeError: as :func:`read_volume`, as far as the header shows it.
+    """
+    with _named(path):
+        x, y, z = itk_shape(path, max_voxels) if is_itk(path) else read_header(path, max_voxels)[1]
+        return x, y, z
 
 
 def volume_on_grid(values: np.ndarray, affine: np.ndarray, notes: Sequence[str] = ()) -> Volume:
@@ -87,20 +98,31 @@ def read_mask(path: Path) -> Volume:
     Raises:
         VolumeError: as :func:`read_volume`.
     """
-    try:
+    with _named(path):
+        if is_itk(path):
+            voxels, affine, notes = read_itk(path, MAX_VOXELS)
+            return Volume((voxels != 0).astype(np.uint8), affine, geometry_header(affine), tuple(notes))
         header, shape, voxels, notes = read_nifti(path, MAX_VOXELS)
         affine, geometry_notes = _affine_mm(header, shape)
+    return Volume((voxels != 0).astype(np.uint8), affine, header, (*notes, *geometry_notes))
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Errors with the file's name before them."""
+    try:
+        yield
     except VolumeError as error:
         raise VolumeError(f"{path}: {error}") from None
     except OSError as error:
         raise VolumeError(f"{path}: cannot be read ({error.strerror or error}); check its permissions") from error
-    return Volume((voxels != 0).astype(np.uint8), affine, header, (*notes, *geometry_notes))
 
 
 def write_volume(path: Path, array: np.ndarray, like: Volume) -> None:
     """Write ``array`` on the grid of ``like``: under ``path`` stands the whole file or what stood there before.
 
-    The header is a fresh one. From the source come sform, qform, their codes and the units, field by field, and
+    Before the file takes its name it is read again and compared with the array and the grid. The header is a fresh
+    one. From the source come sform, qform, their codes and the units, field by field, and
     nothing that could carry a name: no description, extension, slope or data type. Equal input gives equal bytes.
 
     Args:
@@ -116,17 +138,30 @@ def write_volume(path: Path, array: np.ndarray, like: Volume) -> None:
         raise ValueError(f"{path}: array of shape {array.shape} does not fit the grid {like.array.shape}")
     if array.dtype not in (np.int16, np.uint8, np.float32):
         raise ValueError(f"{path}: cannot write {array.dtype}; use int16, uint8 or float32")
-    if not path.name.lower().endswith(SUFFIXES):
+    if not path.name.lower().endswith(WRITABLE):
         raise ValueError(f"{path}: a volume's name ends in .nii or .nii.gz")
     try:
-        with atomic_write(path) as file:
+        with atomic_write(path, check=lambda written: _verify(written, array, like)) as file:
             if path.name.lower().endswith(".gz"):
-                with gzip.GzipFile(filename="", mode="wb", compresslevel=1, fileobj=file, mtime=0) as stream:
+                with igzip.IGzipFile(filename="", mode="wb", compresslevel=1, fileobj=file, mtime=0) as stream:
                     write_nifti(stream, array, like.header)
             else:
                 write_nifti(file, array, like.header)
+    except VolumeError as error:
+        raise VolumeError(f"{path}: {error}") from None
     except OSError as error:
         raise VolumeError(f"{path}: cannot be written ({error.strerror or error}); free or choose a disk") from error
+
+
+def _verify(written: Path, array: np.ndarray, like: Volume) -> None:
+    """Read a file again, its checksum included, and hold it against what it should be."""
+    header, shape, voxels, _ = read_nifti(written, array.size)
+    affine, _ = _affine_mm(header, shape)
+    expected, _ = _affine_mm(like.header, array.shape)
+    if shape != array.shape or not np.array_equal(voxels, array):
+        raise VolumeError("what was written is not what is read back; check the disk")
+    if not np.array_equal(affine, expected):
+        raise VolumeError("the geometry read back is not the source's; please report this")
 
 
 def _scaled_values(header: Header, voxels: np.ndarray) -> tuple[np.ndarray, list[str]]:

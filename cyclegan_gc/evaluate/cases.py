@@ -10,10 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from cyclegan_gc.atomic import write_text
+from cyclegan_gc.consistency import mr_gradient_correlation
 from cyclegan_gc.errors import UserError
 from cyclegan_gc.evaluate.baselines import (
     AIR_HU,
@@ -23,15 +23,12 @@ from cyclegan_gc.evaluate.baselines import (
     count_hu,
     histogram_match,
 )
-from cyclegan_gc.evaluate.grids import to_ras
 from cyclegan_gc.evaluate.matching import Case, load_case, match_cases
 from cyclegan_gc.evaluate.panels import case_panel
 from cyclegan_gc.evaluate.report import worst_first, write_report
 from cyclegan_gc.evaluate.summary import METHOD_LABELS, METRICS, SCT, Evaluation, Row, summarise
 from cyclegan_gc.metrics import case_metrics
-from cyclegan_gc.model.losses import gradient_correlation
 
-GC_WINDOW_HU = (-1000.0, 2000.0)
 MAX_PICTURES = 8
 
 
@@ -87,33 +84,6 @@ def evaluate(
     evaluation = Evaluation(rows, summarise(rows), failures, notes)
     _write(evaluation, output, {case: pictures[case] for case in worst if case in pictures})
     return evaluation
-
-
-def mr_gradient_correlation(ct_hu: NDArray, mr: NDArray, mask: NDArray[np.bool_], affine: NDArray) -> float:
-    """Absolute gradient correlation of a CT with an MR on the same grid, in [-1, 1], averaged over axial slices.
-
-    Needs no true CT; what a true CT reaches is the value to aim at, and a higher one is not better. The slices that
-    contain mask count, inside the mask. The CT is windowed to [-1000, 2000] HU, the MR to its percentiles 0.5 to 99.5.
-
-    Args:
-        ct_hu: ``(X, Y, Z)``.
-        mr: same shape, any unit.
-        mask: same shape, not empty.
-        affine: ``(4, 4)`` voxel index to RAS mm, to find the axial slices.
-    """
-    low, high = np.percentile(mr[mask], (0.5, 99.5))
-    images = _normalise(ct_hu, *GC_WINDOW_HU), _normalise(mr, low, high), mask
-    # (X, Y, Z) to slices (Z, 1, Y, X)
-    ct, source, inside = (to_ras(image, affine)[0].transpose(2, 1, 0)[:, None] for image in images)
-    used = inside.any(axis=(1, 2, 3))
-    ct, source, inside = (torch.from_numpy(np.ascontiguousarray(image[used])) for image in (ct, source, inside))
-    return float(gradient_correlation(ct, source, mode="absolute", operator="central", mask=inside).mean())
-
-
-def _normalise(image: NDArray, low: float, high: float) -> NDArray[np.float32]:
-    """``[low, high]`` to [-1, 1], clipped."""
-    scaled = (np.clip(image, low, high) - low) / max(high - low, np.finfo(np.float32).tiny)
-    return (2 * scaled - 1).astype(np.float32)
 
 
 def _measured_rows(case: Case, model: HistogramModel | None) -> list[Row]:

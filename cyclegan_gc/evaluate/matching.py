@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 
 from cyclegan_gc.data.body import ct_body_mask
 from cyclegan_gc.data.files import case_id, find_volumes
+from cyclegan_gc.data.frames import same_grid
 from cyclegan_gc.data.volumes import Volume, read_mask, read_volume
 from cyclegan_gc.errors import UserError, VolumeError
 from cyclegan_gc.evaluate.baselines import AIR_HU
-from cyclegan_gc.evaluate.grids import resample, same_grid
+from cyclegan_gc.evaluate.grids import resample
 
 NAMES_SHOWN = 5
 

@@ -1,14 +1,12 @@
 """Pictures of one case: MR, synthetic CT, true CT and error, upright and as a radiologist reads them."""
 
-from io import BytesIO
-
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from cyclegan_gc.evaluate.grids import to_ras
+from cyclegan_gc.data.frames import to_ras
+from cyclegan_gc.pictures import png, upright
 
 DISPLAY_HU = (-300.0, 1000.0)
 ERROR_HU = 500.0
@@ -46,15 +44,7 @@ def case_panel(mr: NDArray | None, sct: NDArray, ct: NDArray, mask: NDArray[np.b
         figure.colorbar(shown, ax=row[-1], label="HU", fraction=0.05)
     for panel, name in zip(axes[0], images, strict=True):
         panel.set_title(name, fontsize=10)
-    return _png(figure)
-
-
-def upright(plane: NDArray) -> NDArray:
-    """A plane with axes to the right and to the front (or up) as rows and columns of a picture.
-
-    The first row is the front (or top), the first column the patient's right.
-    """
-    return plane.T[::-1, ::-1]
+    return png(figure)
 
 
 def _show(panel: Axes, plane: NDArray, aspect: float, window: tuple[float, float] | None, name: str):
@@ -79,9 +69,3 @@ def _heights(shape: tuple[int, ...], spacing_mm: tuple[float, float, float]) -> 
 def _mr_window(mr: NDArray, mask: NDArray[np.bool_]) -> tuple[float, float]:
     inside = mr[mask] if mask.any() else mr
     return float(np.min(mr)), float(np.percentile(inside, 99.5))
-
-
-def _png(figure: Figure) -> bytes:
-    buffer = BytesIO()
-    FigureCanvasAgg(figure).print_png(buffer)
-    return buffer.getvalue()

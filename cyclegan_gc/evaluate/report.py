@@ -1,7 +1,7 @@
 """The report of an evaluation: one HTML file with its pictures inside, that opens from disk and needs nothing else."""
 
 from base64 import b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from html import escape
 from pathlib import Path
 
@@ -17,21 +17,7 @@ from cyclegan_gc.evaluate.summary import (
     format_value,
     summary_cells,
 )
-
-STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 1150px; margin: 2em auto; padding: 0 1em; }
-h1 { margin-bottom: 0; } h2 { margin-top: 2em; border-bottom: 1px solid #ccc; }
-.disclaimer { color: #a00; font-weight: 600; }
-.wide { overflow-x: auto; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { padding: .25em .8em; text-align: right; border-bottom: 1px solid #e4e4e4; white-space: nowrap; }
-th:first-child, td:first-child { text-align: left; }
-thead th { border-bottom: 2px solid #888; }
-tr.baseline td { color: #777; border-bottom-style: dotted; }
-td.own { font-weight: 600; }
-img { max-width: 100%; }
-figure { margin: 1.5em 0; } figcaption { font-weight: 600; }
-"""
+from cyclegan_gc.pages import bullets, page, section, table
 
 
 def write_report(path: Path, *, title: str, evaluation: Evaluation, panels: Mapping[str, bytes]) -> None:
@@ -44,19 +30,14 @@ def write_report(path: Path, *, title: str, evaluation: Evaluation, panels: Mapp
         panels: case -> PNG of its pictures, in the order to be shown.
     """
     parts = [
-        f"<h1>{escape(title)}</h1>",
         f'<p class="disclaimer">{DISCLAIMER}</p>',
-        _section("Cases that failed", _list(evaluation.failures)),
-        _section("Summary", _summary_table(evaluation) + _list(comparisons(evaluation))),
-        _section("Notes", _list(evaluation.notes)),
-        _section("Cases, worst MAE first", _case_table(evaluation)),
-        _section("Pictures", "".join(_figure(case, png) for case, png in panels.items())),
+        section("Cases that failed", bullets(evaluation.failures)),
+        section("Summary", _summary_table(evaluation) + bullets(comparisons(evaluation))),
+        section("Notes", bullets(evaluation.notes)),
+        section("Cases, worst MAE first", _case_table(evaluation)),
+        section("Pictures", "".join(_figure(case, png) for case, png in panels.items())),
     ]
-    head = f'<meta charset="utf-8"><title>{escape(title)}</title><style>{STYLE}</style>'
-    write_text(
-        path,
-        f'<!DOCTYPE html>\n<html lang="en"><head>{head}</head>\n<body>\n' + "\n".join(parts) + "\n</body></html>\n",
-    )
+    write_text(path, page(title, parts))
 
 
 def worst_first(rows: list[Row]) -> list[str]:
@@ -65,26 +46,9 @@ def worst_first(rows: list[Row]) -> list[str]:
     return sorted(errors, key=lambda case: -float(errors[case] or 0.0))
 
 
-def _section(heading: str, body: str) -> str:
-    return f"<h2>{escape(heading)}</h2>\n{body}" if body else ""
-
-
-def _list(lines: Sequence[str]) -> str:
-    return "<ul>" + "".join(f"<li>{escape(line)}</li>" for line in lines) + "</ul>" if lines else ""
-
-
-def _table(header: Sequence[str], rows: Sequence[tuple[str, Sequence[str]]]) -> str:
-    """A table whose rows are a CSS class and the cells' HTML-escaped text."""
-    head = "".join(f"<th>{escape(cell)}</th>" for cell in header)
-    body = "\n".join(
-        f'<tr class="{css}">' + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>" for css, cells in rows
-    )
-    return f'<div class="wide"><table><thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table></div>'
-
-
 def _summary_table(evaluation: Evaluation) -> str:
     header, *rows = summary_cells(evaluation)
-    return _table(header, [("", row) for row in rows]) if rows else ""
+    return table(header, [("", row) for row in rows]) if rows else ""
 
 
 def _case_table(evaluation: Evaluation) -> str:
@@ -98,7 +62,7 @@ def _case_table(evaluation: Evaluation) -> str:
             values = [format_value(name, row.get(name)) for name in shown]
             label = [case if method == SCT else "", METHOD_LABELS[method]]
             rows.append(("" if method == SCT else "baseline", [*label, *values, str(row["resampled"] or "")]))
-    return _table(header, rows) if rows else ""
+    return table(header, rows) if rows else ""
 
 
 def _figure(case: str, png: bytes) -> str:

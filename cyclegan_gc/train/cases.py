@@ -12,7 +12,7 @@ import numpy as np
 from rich.progress import track
 
 from cyclegan_gc.config import TrainConfig
-from cyclegan_gc.data.cache import SliceStack, cached_stack
+from cyclegan_gc.data.cache import SliceStack, cached_stacks
 from cyclegan_gc.data.files import case_id, find_volumes
 from cyclegan_gc.data.preprocess import Modality
 from cyclegan_gc.errors import UserError
@@ -20,7 +20,8 @@ from cyclegan_gc.errors import UserError
 
 @dataclass(frozen=True)
 class Cases:
-    """Prepared cases of both modalities; where no subject is held out, validation looks at the training cases."""
+    """Prepared cases of both modalities, each once a plane; where no subject is held out, validation looks at the
+    training cases."""
 
     mr: list[SliceStack]
     ct: list[SliceStack]
@@ -102,10 +103,10 @@ def _prepare(
         total=len(subjects),
     )
     for path, subject in steps:
-        stack = cached_stack(path, modality, config.preprocess, folder)
-        for warning in stack.warnings:
+        stacks = cached_stacks(path, modality, config.preprocess, config.data.slice_axes, folder)
+        for warning in stacks[0].warnings:
             print(f"warning: {path}: {warning}", file=sys.stderr)
-        parts[subject in held_out].append(stack)
+        parts[subject in held_out].extend(stacks)
     return parts
 
 

@@ -69,7 +69,7 @@ def train(config: TrainConfig) -> Path:
     _make_folder(config.output)
     saved = _resume_from(config)
     cases = load_cases(config)
-    facts = {"config": public_settings(config), "fingerprint": fingerprint(cases.mr, cases.ct, config.preprocess)}
+    facts = {"config": public_settings(config), "fingerprint": _fingerprint(cases, config)}
     state, progress = build_state(config, device), Progress()
     if saved is not None:
         _check_same_run(saved, facts, config)
@@ -98,13 +98,12 @@ def _run(
 ) -> None:
     fixed = _to_device(validation_batch(cases.validation_mr, cases.validation_ct, config.data.crop), device)
     end = config.stop_at or config.steps
-    slices = UnpairedSlices(
-        cases.mr, cases.ct, config.data, config.preprocess.slice_axis, config.seed, end * config.optimizer.batch_size
-    )
+    slices = UnpairedSlices(cases.mr, cases.ct, config.data, config.seed, end * config.optimizer.batch_size)
     loader = unpaired_loader(
         slices, batch_size=config.optimizer.batch_size, first_step=progress.step, workers=config.data.workers
     )
-    print(f"{len(cases.mr)} MR and {len(cases.ct)} CT cases; steps {progress.step} to {end} on {device}")
+    mr, ct = (len(each) // len(config.data.slice_axes) for each in (cases.mr, cases.ct))
+    print(f"{mr} MR and {ct} CT cases; steps {progress.step} to {end} on {device}")
     meter = Meter()
     for sample in loader:
         meter.add(train_step(state, _batch(sample, device), config.loss))
@@ -116,6 +115,13 @@ def _run(
         best = validating and _validate(config, state, progress, tracker, fixed)
         if saving:
             _save(config.output, {**vars(progress), **facts, **state_dict(state)}, best=best)
+
+
+def _fingerprint(cases: Cases, config: TrainConfig) -> dict[str, Any]:
+    """Of every training case once, whatever the number of planes."""
+    first = config.data.slice_axes[0]
+    mr, ct = ([stack for stack in each if stack.axis == first] for each in (cases.mr, cases.ct))
+    return fingerprint(mr, ct, config.preprocess)
 
 
 def _log(tracker: Tracker, step: int, meter: Meter, state: TrainState, end: int) -> None:

@@ -20,9 +20,9 @@ from cyclegan_gc.config import (
     WandbConfig,
 )
 from cyclegan_gc.convert.batch import convert
-from cyclegan_gc.data.volumes import read_volume
+from cyclegan_gc.data.volumes import Volume, read_volume
 from cyclegan_gc.errors import UserError, VolumeError
-from cyclegan_gc.inference import translate_volume
+from cyclegan_gc.inference import Member, translate_volume
 from cyclegan_gc.train.loop import train
 
 
@@ -52,6 +52,10 @@ def source(phantoms) -> Path:
     return next((phantoms / "test" / "mr").iterdir())
 
 
+def hu_of(model: TrainedModel, volume: Volume, batch_size: int = 8) -> np.ndarray:
+    return translate_volume([Member(model, "axial")], volume, batch_size=batch_size).array
+
+
 def test_the_result_lies_on_the_sources_exact_grid(checkpoint, source, tmp_path):
     result = convert_volume(str(checkpoint), str(source), str(tmp_path / "x_sct.nii.gz"), device="cpu")
     before, after = nib.Nifti1Image.from_filename(source), nib.Nifti1Image.from_filename(result)
@@ -62,7 +66,7 @@ def test_the_result_lies_on_the_sources_exact_grid(checkpoint, source, tmp_path)
 
 
 def test_air_outside_the_body_and_hu_inside_the_window(model, source):
-    hu = translate_volume(model, read_volume(source))
+    hu = hu_of(model, read_volume(source))
     low, high = model.preprocess.ct_window_hu
     assert hu.dtype == np.int16 and low <= hu.min() and hu.max() <= high
     assert (hu[0] == -1000).all() or (hu[:, 0] == -1000).all() or (hu[..., 0] == -1000).all()
@@ -70,14 +74,14 @@ def test_air_outside_the_body_and_hu_inside_the_window(model, source):
 
 def test_one_slice_at_a_time_gives_the_same_as_a_batch(model, source):
     volume = read_volume(source)
-    one, many = (translate_volume(model, volume, batch_size=size).astype(int) for size in (1, 7))
+    one, many = (hu_of(model, volume, batch_size=size).astype(int) for size in (1, 7))
     assert np.abs(one - many).max() <= 1
 
 
 def test_a_stored_slope_changes_nothing(model, source):
     volume = read_volume(source)
     scaled = replace(volume, array=volume.array * 4)
-    assert np.abs(translate_volume(model, volume).astype(int) - translate_volume(model, scaled)).max() <= 1
+    assert np.abs(hu_of(model, volume).astype(int) - hu_of(model, scaled)).max() <= 1
 
 
 def test_at_the_trained_pixel_size_a_slice_is_the_network_of_that_slice(model, source):
@@ -99,9 +103,9 @@ def test_at_the_trained_pixel_size_a_slice_is_the_network_of_that_slice(model, s
         translated = own.generator(padded)[0, :, top : top + inner.shape[1], left : left + inner.shape[2]]
     expected = torch.full(case.image.shape, -1000.0)
     expected[:, rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1, middle] = to_hu(translated, own.preprocess)
-    by_hand = turn_back(torch.where(case.mask, expected, -1000.0), case, own.preprocess)
-    here = turn_back(torch.zeros_like(case.mask).index_fill_(3, torch.tensor([middle]), True), case, own.preprocess)
-    assert np.abs(translate_volume(own, volume) - by_hand)[here.astype(bool)].max() <= 1
+    by_hand = turn_back(torch.where(case.mask, expected, -1000.0), case)
+    here = turn_back(torch.zeros_like(case.mask).index_fill_(3, torch.tensor([middle]), True), case)
+    assert np.abs(hu_of(own, volume) - by_hand)[here.astype(bool)].max() <= 1
 
 
 def test_the_other_direction_writes_a_synthetic_mr(checkpoint, phantoms, tmp_path):
@@ -121,9 +125,10 @@ def test_a_bad_case_is_named_and_the_others_go_on(checkpoint, phantoms, source, 
     errors = capsys.readouterr().err
     assert code == 3
     assert "cut.nii.gz" in errors and "really_ct.nii.gz" in errors and "look like CT" in errors
-    assert [p.relative_to(tmp_path / "out").as_posix() for p in (tmp_path / "out").rglob("*.*")] == [
-        "deep/good_sct.nii.gz"
-    ]
+    written = {p.relative_to(tmp_path / "out").as_posix() for p in (tmp_path / "out").rglob("*.*")}
+    assert written == {
+        *("deep/good_sct.nii.gz", "deep/good_sct.json", "deep/good_sct.png", "manifest.json", "index.html"),
+    }
 
 
 def test_two_sources_for_one_result_are_refused_before_anything_is_written(checkpoint, source, tmp_path):

@@ -4,9 +4,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from monai.transforms.spatial.dictionary import Orientationd
 
 from cyclegan_gc.config import PreprocessConfig
-from cyclegan_gc.data.grid import mask_to_network, network_grid, to_network, to_source
+from cyclegan_gc.data.grid import from_plane, mask_to_network, network_grid, to_network, to_plane, to_source
 from cyclegan_gc.data.preprocess import normalise_mr, prepare, to_hu, turn_back, volume_transforms
 from cyclegan_gc.data.volumes import Volume, read_volume
 from cyclegan_gc.errors import VolumeError
@@ -44,7 +45,7 @@ def test_all_48_axis_orders_give_the_same_slices_and_turn_back_exactly(mr, axes,
     turned = reordered(mr, axes, flips)
     case, expected = prepare(turned, "mr", SETTINGS), prepare(mr, "mr", SETTINGS)
     assert torch.equal(case.image.as_tensor(), expected.image.as_tensor())
-    back = turn_back(case.image.as_tensor(), case, SETTINGS)
+    back = turn_back(case.image.as_tensor(), case)
     assert np.array_equal(back, normalise_mr(turned.array, turned.spacing_mm, SETTINGS))
 
 
@@ -57,8 +58,8 @@ def test_the_monai_pipeline_from_a_path_equals_the_road_from_memory(phantoms, mr
 
 def test_hu_inside_the_window_come_back_from_the_unit_range(ct):
     case = prepare(ct, "ct", SETTINGS)
-    hu = turn_back(to_hu(case.image.as_tensor(), SETTINGS), case, SETTINGS)
-    body = turn_back(case.mask, case, SETTINGS).astype(bool)
+    hu = turn_back(to_hu(case.image.as_tensor(), SETTINGS), case)
+    body = turn_back(case.mask, case).astype(bool)
     np.testing.assert_allclose(hu[body], np.clip(ct.array, -1000, 1500)[body], atol=0.01)
     assert (hu[~body] == -1000).all()
 
@@ -72,11 +73,22 @@ def test_the_mr_scale_ignores_its_unit_and_the_air_around(mr):
     assert (inner - image).abs().mean() < 0.01
 
 
-@pytest.mark.parametrize(("slice_axis", "across"), [("axial", 2), ("coronal", 1), ("sagittal", 0)])
-def test_slices_are_cut_across_the_axis_that_was_asked_for(mr, slice_axis, across):
-    case = prepare(mr, "mr", PreprocessConfig(slice_axis=slice_axis))
-    direction = np.abs(case.image.affine[:3, 2].numpy())
-    assert direction.argmax() == across
+@pytest.mark.parametrize(("axis", "frame"), [("axial", "PLS"), ("coronal", "ILA"), ("sagittal", "IPL")])
+def test_a_plane_is_the_turn_that_monai_makes_and_turns_back_exactly(mr, axis, frame):
+    case = prepare(mr, "mr", SETTINGS)
+    turned: Any = Orientationd("image", axcodes=frame, labels=None)({"image": case.image})["image"]
+    assert torch.equal(to_plane(case.image.as_tensor(), axis), turned.as_tensor())
+    assert torch.equal(from_plane(turned.as_tensor(), axis), case.image.as_tensor())
+    spacing_mm = np.linalg.norm(turned.affine[:3, :3].numpy(), axis=0)
+    assert network_grid(case, axis, None).pixel_mm == pytest.approx(spacing_mm[:2])
+
+
+@pytest.mark.parametrize("axis", ["coronal", "sagittal"])
+def test_the_road_there_and_back_is_exact_in_every_plane(mr, axis):
+    case = prepare(mr, "mr", SETTINGS)
+    grid = network_grid(case, axis, None)
+    slices, masks = to_network(case.image.as_tensor(), grid), mask_to_network(case.mask, grid)
+    assert torch.equal(to_source(slices, masks, grid), case.image.as_tensor())
 
 
 def test_a_volume_without_a_body_is_refused(ct):
@@ -87,7 +99,7 @@ def test_a_volume_without_a_body_is_refused(ct):
 
 def test_at_the_networks_own_pixel_size_the_road_there_and_back_is_exact(mr):
     case = prepare(mr, "mr", SETTINGS)
-    grid = network_grid(case, None, minimum=(128, 128))
+    grid = network_grid(case, "axial", None, minimum=(128, 128))
     slices = to_network(case.image.as_tensor(), grid)
     assert slices.shape[-2:] == grid.padded == (128, 128)
     assert not grid.resampled
@@ -99,7 +111,7 @@ def test_at_the_networks_own_pixel_size_the_road_there_and_back_is_exact(mr):
 @pytest.mark.parametrize("spacing_mm", [1.5, 4.0, 6.0])
 def test_what_is_constant_in_the_body_comes_back_constant_up_to_its_rim(mr, spacing_mm):
     case = prepare(mr, "mr", SETTINGS)
-    grid = network_grid(case, spacing_mm)
+    grid = network_grid(case, "axial", spacing_mm)
     masks = mask_to_network(case.mask, grid)
     back = to_source(torch.where(masks, 0.25, -1.0), masks, grid)[case.mask]
     assert ((back - 0.25).abs() < 1e-5).float().mean() > 0.999
@@ -107,7 +119,7 @@ def test_what_is_constant_in_the_body_comes_back_constant_up_to_its_rim(mr, spac
 
 def test_slices_are_resampled_in_their_plane_to_the_wanted_pixel_size(mr):
     case = prepare(mr, "mr", SETTINGS)
-    grid = network_grid(case, 4.0)
+    grid = network_grid(case, "axial", 4.0)
     rows, columns, slices = grid.box
     height, width, _ = case.spacing_mm
     assert grid.resampled
@@ -119,5 +131,5 @@ def test_slices_are_resampled_in_their_plane_to_the_wanted_pixel_size(mr):
 def test_a_pixel_size_within_a_tenth_of_the_wanted_one_is_left_alone(mr):
     case = prepare(mr, "mr", SETTINGS)
     assert case.spacing_mm[0] == pytest.approx(case.spacing_mm[1], rel=0.04)
-    assert not network_grid(case, case.spacing_mm[0] * 1.05).resampled
-    assert network_grid(case, case.spacing_mm[0] * 1.2).resampled
+    assert not network_grid(case, "axial", case.spacing_mm[0] * 1.05).resampled
+    assert network_grid(case, "axial", case.spacing_mm[0] * 1.2).resampled

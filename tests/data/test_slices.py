@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import torch
 
-from cyclegan_gc.config import DataConfig, PreprocessConfig
-from cyclegan_gc.data.cache import OUTSIDE, SliceStack, cached_stack, fingerprint
+from cyclegan_gc.config import DataConfig, PreprocessConfig, SliceAxis
+from cyclegan_gc.data.cache import OUTSIDE, SliceStack, cached_stacks, fingerprint
 from cyclegan_gc.data.slices import UnpairedSlices, load_slice, unpaired_loader
 from cyclegan_gc.errors import VolumeError
 
@@ -22,13 +22,17 @@ def cache(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def stacks(phantoms, cache) -> dict[str, list[SliceStack]]:
     return {
-        modality: [cached_stack(path, modality, SETTINGS, cache) for path in sorted((phantoms / modality).iterdir())]
+        modality: [
+            stack
+            for path in sorted((phantoms / modality).iterdir())
+            for stack in cached_stacks(path, modality, SETTINGS, ["axial"], cache)
+        ]
         for modality in ("mr", "ct")
     }
 
 
 def dataset(stacks: dict[str, list[SliceStack]], config: DataConfig = CONFIG, seed: int = 0) -> UnpairedSlices:
-    return UnpairedSlices(stacks["mr"], stacks["ct"], config, "axial", seed, 64)
+    return UnpairedSlices(stacks["mr"], stacks["ct"], config, seed, 64)
 
 
 def test_a_sample_depends_on_the_seed_and_its_index_alone(stacks):
@@ -87,15 +91,17 @@ def _height_of(image: torch.Tensor, stacks: list[SliceStack]) -> float:
 def test_a_prepared_volume_is_found_again_and_other_settings_are_prepared_anew(phantoms, cache, stacks):
     path = sorted((phantoms / "mr").iterdir())[0]
     before = stacks["mr"][0].path.stat().st_mtime_ns
-    assert cached_stack(path, "mr", SETTINGS, cache).path.stat().st_mtime_ns == before
-    assert cached_stack(path, "mr", PreprocessConfig(spacing_mm=5.0), cache).path != stacks["mr"][0].path
+    [again] = cached_stacks(path, "mr", SETTINGS, ["axial"], cache)
+    assert again.path.stat().st_mtime_ns == before
+    [other] = cached_stacks(path, "mr", PreprocessConfig(spacing_mm=5.0), ["axial"], cache)
+    assert other.path != stacks["mr"][0].path
 
 
 def test_a_copy_under_another_name_shares_the_prepared_slices(phantoms, cache, stacks, tmp_path):
     path = sorted((phantoms / "mr").iterdir())[0]
     copy = tmp_path / "DOE_JOHN.nii.gz"
     copy.write_bytes(path.read_bytes())
-    assert cached_stack(copy, "mr", SETTINGS, cache) == stacks["mr"][0]
+    assert cached_stacks(copy, "mr", SETTINGS, ["axial"], cache) == [stacks["mr"][0]]
     assert not [file for file in cache.iterdir() if b"DOE_JOHN" in file.name.encode() + file.read_bytes()]
 
 
@@ -121,4 +127,24 @@ def test_a_volume_that_cannot_be_used_is_named(tmp_path, cache):
     path = tmp_path / "empty.nii.gz"
     path.write_bytes(b"")
     with pytest.raises(VolumeError, match=r"empty\.nii\.gz"):
-        cached_stack(path, "mr", SETTINGS, cache)
+        cached_stacks(path, "mr", SETTINGS, ["axial"], cache)
+
+
+def test_with_several_planes_both_slices_of_a_sample_are_of_one_plane_and_all_planes_are_drawn(phantoms, cache):
+    axes: tuple[SliceAxis, ...] = ("axial", "coronal", "sagittal")
+    stacks = [cached_stacks(next((phantoms / m).iterdir()), m, SETTINGS, axes, cache) for m in ("mr", "ct")]
+    assert [stack.axis for stack in stacks[0]] == list(axes)
+    # Each plane of a stack gets a grey value of its own, by which a sample tells where it comes from.
+    marked = [[replace(s, path=mark(s.path, n)) for n, s in enumerate(each)] for each in stacks]
+    config = replace(CONFIG, slice_axes=axes, rotate_degrees=0.0, scale=0.0)
+    slices = UnpairedSlices(marked[0], marked[1], config, seed=0, length=64)
+    samples = [slices[n] for n in range(24)]
+    drawn = [(float(s["mr"][s["mr_mask"]].max()), float(s["ct"][s["ct_mask"]].max())) for s in samples]
+    assert all(mr == ct for mr, ct in drawn) and len(set(drawn)) == 3
+
+
+def mark(path: Path, number: int) -> Path:
+    pixels = np.load(path)
+    marked = path.with_name(f"marked_{path.name}")
+    np.save(marked, np.where(pixels == OUTSIDE, OUTSIDE, 1000 * (number + 1)).astype(np.int16))
+    return marked

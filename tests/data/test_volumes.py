@@ -1,5 +1,7 @@
 import gzip
+import re
 import resource
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -350,12 +352,22 @@ ODD_FAILURES = {
     },
     **{"gzip_corrupt": "corrupt", "gzip_truncated": "cut off", "header_only": "shorter", "short_voxel_data": "shorter"},
     **{"tiny3": "too small", "zero_pixdim": "voxel size", "nibabel_example4d": "4-D", "nibabel_example_nifti2": "4-D"},
-    **{"metaimage": "not a NIfTI", "not-nifti": "not a NIfTI", "pair_ras.hdr": "pair", "pair_ras.img": "not a NIfTI"},
+    "not-nifti": "not a NIfTI",
 }
 ODD_WARNINGS = {
     **{"nan_inf": "29 NaN", "no_form_codes": "No orientation", "qform_sform_disagree": "disagree"},
     **{"sheared": "sheared", "units_meter": "metres"},
 }
+
+
+def _independently_read(path: Path) -> np.ndarray:
+    if path.suffix == ".mha":
+        header, _, voxels = path.read_bytes().partition(b"ElementDataFile = LOCAL\n")
+        shape = [int(n) for n in re.findall(rb"DimSize = (\d+) (\d+) (\d+)", header)[0]]
+        voxels = zlib.decompress(voxels) if b"CompressedData = True" in header else voxels
+        return np.frombuffer(voxels, "<i2").reshape(shape, order="F")
+    kind = nib.Nifti1Pair if path.name.startswith("pair") else nib.Nifti1Image
+    return np.asarray(kind.load(path).dataobj)
 
 
 @needs_odd
@@ -371,7 +383,7 @@ def test_every_odd_real_volume_loads_or_fails_as_its_name_says(path: Path):
     assert bool(volume.warnings) == bool(assumed)
     assert all(word in " ".join(volume.warnings) for word in assumed)
     if not assumed:
-        raw = np.asarray(nib.Nifti1Image.load(path).dataobj)
+        raw = _independently_read(path)
         np.testing.assert_allclose(volume.array, raw.reshape(volume.array.shape), rtol=1e-5)
 
 

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from cyclegan_gc import metrics
+from cyclegan_gc.consistency import mr_gradient_correlation
 from cyclegan_gc.errors import UserError
 from cyclegan_gc.evaluate.baselines import Histogram, HistogramModel, histogram_match
-from cyclegan_gc.evaluate.cases import evaluate, mr_gradient_correlation
+from cyclegan_gc.evaluate.cases import evaluate
 from cyclegan_gc.evaluate.summary import Evaluation, Row, summary_table
 
 AFFINE = np.diag([3.0, 3.0, 4.0, 1.0])

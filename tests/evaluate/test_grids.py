@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from cyclegan_gc.evaluate.grids import resample, same_grid, to_ras
+from cyclegan_gc.data.frames import same_grid, to_ras
+from cyclegan_gc.evaluate.grids import resample
 
 
 def test_axes_are_turned_to_right_front_and_up():

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from cyclegan_gc.evaluate.grids import to_ras
-from cyclegan_gc.evaluate.panels import case_panel, upright
+from cyclegan_gc.data.frames import to_ras
+from cyclegan_gc.evaluate.panels import case_panel
+from cyclegan_gc.pictures import upright
 
 FLIPPED = np.array([[0, -3, 0, 90], [0, 0, 4, -50], [-3, 0, 0, 60], [0, 0, 0, 1.0]])
 

@@ -1,0 +1,69 @@
+"""What became of a batch: one manifest for each run or shard, joined at the end, and its page."""
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from cyclegan_gc import __version__
+from cyclegan_gc.atomic import write_text
+from cyclegan_gc.config import DISCLAIMER
+from cyclegan_gc.convert.index import write_index
+from cyclegan_gc.errors import UserError
+
+Manifest = dict[str, Any]
+
+
+def manifest_of(cases: Sequence[Mapping[str, Any]], settings: Mapping[str, Any]) -> Manifest:
+    """The manifest of cases as :func:`cyclegan_gc.convert.case.as_row` gives them."""
+    counts = Counter(case["outcome"] for case in cases) + Counter(c["verdict"] for c in cases if c["verdict"])
+    return {
+        "tool": f"cyclegan-gc {__version__}",
+        "disclaimer": DISCLAIMER,
+        "settings": dict(settings),
+        "counts": dict(counts),
+        "cases": [dict(case) for case in cases],
+    }
+
+
+def write_manifest(folder: Path, manifest: Manifest, shard: tuple[int, int] | None) -> None:
+    """``manifest.json`` and ``index.html``; for a shard ``manifest_IofN.json`` alone.
+
+    Raises:
+        UserError: if they cannot be written.
+    """
+    name = "manifest.json" if shard is None else f"manifest_{shard[0]}of{shard[1]}.json"
+    try:
+        write_text(folder / name, json.dumps(manifest, indent=2) + "\n")
+        if shard is None:
+            write_index(folder / "index.html", manifest)
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be written ({error.strerror}); free or choose a disk") from error
+
+
+def merge_manifests(folder: Path) -> Manifest:
+    """Join the shards' manifests of a folder into one, with its page; says which are missing.
+
+    Raises:
+        UserError: if there are none, one is missing or broken, or they are of different settings.
+    """
+    paths = sorted(folder.glob("manifest_*of*.json"))
+    if not paths:
+        raise UserError(f"{folder}: no manifest_IofN.json here; give the output folder of a sharded conversion")
+    try:
+        parts = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+        counts = {int(path.stem.rsplit("of", 1)[1]) for path in paths}
+        present = {int(path.stem.removeprefix("manifest_").split("of")[0]) for path in paths}
+    except (OSError, ValueError) as error:
+        raise UserError(f"{folder}: a manifest cannot be read ({error}); run its shard again") from error
+    if len(counts) > 1:
+        raise UserError(f"{folder}: manifests of {sorted(counts)} shards; remove those of the earlier run")
+    missing = sorted(set(range(1, max(counts) + 1)) - present)
+    if missing:
+        raise UserError(f"{folder}: shards {missing} of {max(counts)} are missing; run them first")
+    if any(part["settings"] != parts[0]["settings"] for part in parts):
+        raise UserError(f"{folder}: the shards were converted with different models or settings; convert them again")
+    whole = manifest_of([case for part in parts for case in part["cases"]], parts[0]["settings"])
+    write_manifest(folder, whole, None)
+    return whole

@@ -1,0 +1,65 @@
+"""A look at one conversion: three planes of MR and synthetic CT, and the CT's outlines on the MR."""
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from cyclegan_gc.data.frames import to_ras
+from cyclegan_gc.pictures import png, upright
+
+DISPLAY_HU = (-300.0, 1500.0)
+EDGES_HU = {-400.0: "tab:cyan", 250.0: "tab:orange"}
+"""Skin and bone, rising."""
+PLANES = {"axial": (2, (0, 1)), "coronal": (1, (0, 2)), "sagittal": (0, (1, 2))}
+"""Axis across each plane in a volume that runs to the right, front and top, and the axes of its columns and rows."""
+
+
+def preview_png(
+    mr: NDArray, hu: NDArray[np.int16], mask: NDArray[np.bool_], affine: NDArray, uncertainty: NDArray | None = None
+) -> bytes:
+    """PNG of an axial, a coronal and a sagittal slice through the middle of the body.
+
+    Rows are MR, synthetic CT (-300 to 1500 HU), the MR with the CT's skin (-400 HU) and bone (250 HU) drawn on it and,
+    where given, the uncertainty in HU. Front or top is up; the patient's right is at the left of axial and coronal
+    slices, the front at the left of sagittal ones.
+
+    Args:
+        mr: ``(X, Y, Z)`` in any unit.
+        hu: same shape.
+        mask: same shape, the body.
+        affine: ``(4, 4)`` voxel index to RAS mm; only its axes and spacing are used.
+        uncertainty: same shape, in HU.
+    """
+    images = [to_ras(image, affine)[0] for image in (mr, hu, uncertainty) if image is not None]
+    body, spacing_mm = to_ras(mask, affine)
+    low, high = float(mr.min()), float(np.percentile(mr[mask], 99.5)) if mask.any() else float(mr.max())
+    figure = Figure(figsize=(9, 3 * (len(images) + 1)), layout="constrained")
+    axes = figure.subplots(len(images) + 1, 3, squeeze=False)
+    for column, (name, (across, (x, y))) in enumerate(PLANES.items()):
+        at = _middle(body, across)
+        planes = [upright(image.take(at, axis=across)) for image in images]
+        aspect = spacing_mm[y] / spacing_mm[x]
+        axes[0, column].set_title(name, fontsize=10)
+        _show(axes[0, column], planes[0], aspect, (low, high), "MR")
+        _show(axes[1, column], planes[1], aspect, DISPLAY_HU, "synthetic CT")
+        _show(axes[2, column], planes[0], aspect, (low, high), "its skin and bone on the MR")
+        if min(planes[1].shape) > 1:
+            axes[2, column].contour(
+                planes[1], sorted(EDGES_HU), colors=[EDGES_HU[v] for v in sorted(EDGES_HU)], linewidths=0.7
+            )
+        if uncertainty is not None:
+            shown = _show(axes[3, column], planes[2], aspect, (0, 300), "uncertainty", colours="magma")
+            figure.colorbar(shown, ax=axes[3, column], label="HU", fraction=0.05)
+    return png(figure)
+
+
+def _show(panel: Axes, plane: NDArray, aspect: float, window: tuple[float, float], name: str, colours: str = "gray"):
+    panel.set_axis_off()
+    panel.text(0.02, 0.98, name, transform=panel.transAxes, color="tab:orange", va="top", fontsize=8)
+    return panel.imshow(plane, cmap=colours, vmin=window[0], vmax=max(window[1], window[0] + 1e-6), aspect=aspect)
+
+
+def _middle(mask: NDArray[np.bool_], axis: int) -> int:
+    used = np.flatnonzero(mask.any(axis=tuple(other for other in range(3) if other != axis)))
+    return int(used[0] + used[-1]) // 2 if used.size else mask.shape[axis] // 2

@@ -1,0 +1,220 @@
+"""Whether a conversion is believable, judged without a true CT: pass, warn or fail, each with its reasons.
+
+Everything is measured on voxels gathered to about 3 mm; limits are relative to the training sets where they can be.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cyclegan_gc.consistency import mr_gradient_correlation
+from cyclegan_gc.data.body import ct_body_mask
+from cyclegan_gc.metrics import dice
+
+Verdict = Literal["pass", "warn", "fail"]
+Grade = tuple[Literal["warn", "fail"], str]
+
+GATHERED_MM = 3.0
+OUTLINE_DICE = (0.97, 0.93)
+"""Warn and fail below. True phantom CTs reach 0.99, those of another head of the set 0.85 to 0.92."""
+GC = (0.2, 0.1)
+"""Warn and fail below. Good phantom conversions reach 0.4 to 0.5, noise and slices in disorder less than 0.1."""
+CYCLE_ERROR = (0.6, 0.9)
+"""Warn and fail above; 1 means that nothing of the MR comes back."""
+SHIFT_MM = (2.0, 4.0)
+"""Warn and fail at this displacement, by which edges of MR and CT would agree better."""
+HISTOGRAM_HU = (150.0, 300.0)
+"""Warn and fail above this distance (Wasserstein) between the HU in the body and those of the training CTs."""
+SHARE_FACTOR = (2.5, 5.0)
+"""Warn and fail where a tissue takes up so many times more or less of the body than in the training CTs."""
+SIZE_FACTOR = (1.4, 2.0)
+"""Warn and fail where the body is by this factor larger or smaller than every training MR's."""
+SPACING_FACTOR = 2.0
+QUANTILE_DISTANCE = (0.2, 0.35)
+"""Warn and fail where the MR's grey values are spread so much otherwise than in every training MR."""
+TISSUES_HU = {"air": (-1100.0, -250.0), "soft": (-250.0, 250.0), "bone": (250.0, 4000.0)}
+GRADED = {
+    "outline_dice": (OUTLINE_DICE, "outlines of MR and synthetic CT agree only by a Dice of {:.2f}"),
+    "gc": (GC, "edges of MR and synthetic CT hardly agree (gradient correlation {:.2f})"),
+    "cycle_error": (CYCLE_ERROR, "the MR does not come back from the synthetic CT (cycle error {:.2f})"),
+    "shift_mm": (SHIFT_MM, "the synthetic CT seems displaced by {:.0f} mm"),
+    "histogram_hu": (HISTOGRAM_HU, "HU are spread otherwise than in the training CTs (distance {:.0f} HU)"),
+}
+PEAKS_HU = {"fat": (-180.0, -30.0), "muscle": (0.0, 120.0)}
+
+
+@dataclass(frozen=True)
+class Quality:
+    """The judgement of one case."""
+
+    verdict: Verdict
+    reasons: tuple[str, ...]
+    figures: dict[str, float]
+
+
+def judge(
+    mr: NDArray[np.float32],
+    mask: NDArray[np.bool_],
+    hu: NDArray[np.int16],
+    affine: NDArray[np.float64],
+    fingerprint: Mapping[str, Any],
+    *,
+    mr_facts: Mapping[str, Any],
+    cycle_error: float,
+) -> Quality:
+    """Judge a synthetic CT by its MR and by what the training sets looked like.
+
+    Args:
+        mr: ``(X, Y, Z)`` in its own unit.
+        mask: same shape, the MR's body.
+        hu: same shape.
+        affine: ``(4, 4)`` voxel index to RAS mm.
+        fingerprint: of the checkpoint.
+        mr_facts: of this MR, as :func:`cyclegan_gc.data.cache.case_statistics` gives them.
+        cycle_error: as :class:`cyclegan_gc.inference.Translation` has it.
+    """
+    spacing_mm = np.linalg.norm(affine[:3, :3], axis=0)
+    factors = [max(1, round(GATHERED_MM / mm)) for mm in spacing_mm]
+    small_mr, small_hu, share = (_gathered(array, factors) for array in (mr, hu, mask))
+    body = share >= 0.5
+    small_affine = affine @ np.diag([*factors, 1])
+    small_mm = (float(spacing_mm[0] * factors[0]), float(spacing_mm[1] * factors[1]), float(spacing_mm[2] * factors[2]))
+    counts = _histogram(hu[mask], fingerprint)
+    figures = {
+        "outline_dice": dice(ct_body_mask(small_hu, small_mm), body) or 0.0,
+        "gc": mr_gradient_correlation(small_hu, small_mr, body, small_affine) if body.any() else 0.0,
+        "cycle_error": cycle_error,
+        "shift_mm": _shift_mm(small_mr, small_hu, small_mm),
+        "histogram_hu": _wasserstein(counts, fingerprint),
+        **{f"{name}_share": _share(counts, fingerprint, limits) for name, limits in TISSUES_HU.items()},
+        **{f"{name}_peak_hu": _peak(counts, fingerprint, limits) for name, limits in PEAKS_HU.items()},
+    }
+    grades = [*_graded(figures), *_tissues(figures, fingerprint), *_unlike_training(mr_facts, fingerprint["mr"])]
+    levels = {level for level, _ in grades}
+    verdict: Verdict = "fail" if "fail" in levels else "warn" if "warn" in levels else "pass"
+    return Quality(verdict, tuple(reason for _, reason in sorted(grades)), figures)
+
+
+def _graded(figures: Mapping[str, float]) -> Iterator[Grade]:
+    signs = {"outline_dice": -1, "gc": -1, "cycle_error": 1, "shift_mm": 1, "histogram_hu": 1}
+    for name, (limits, words) in GRADED.items():
+        value, (warn, fail) = figures[name], limits
+        if signs[name] * value >= signs[name] * warn:
+            level = "fail" if signs[name] * value >= signs[name] * fail else "warn"
+            yield level, f"{words.format(value)}; limit {fail if level == 'fail' else warn:g}"
+
+
+def _tissues(figures: Mapping[str, float], fingerprint: Mapping[str, Any]) -> Iterator[Grade]:
+    known = np.asarray(fingerprint["ct_histogram"]["counts"])
+    for name, limits in TISSUES_HU.items():
+        usual, own = _share(known, fingerprint, limits), figures[f"{name}_share"]
+        if usual < 0.01:
+            continue
+        factor = max((own + 0.005) / (usual + 0.005), (usual + 0.005) / (own + 0.005))
+        if factor >= SHARE_FACTOR[0]:
+            level = "fail" if factor >= SHARE_FACTOR[1] else "warn"
+            yield level, f"{name} takes up {own:.0%} of the body, {usual:.0%} in the training CTs"
+    for name, limits in PEAKS_HU.items():
+        if (
+            _share(known, fingerprint, limits) >= 0.05
+            and abs(difference := figures[f"{name}_peak_hu"] - _peak(known, fingerprint, limits))
+            > (limits[1] - limits[0]) / 2
+        ):
+            yield "warn", f"the peak of {name} lies {difference:+.0f} HU from the training CTs'"
+
+
+def _unlike_training(facts: Mapping[str, Any], known: Sequence[Mapping[str, Any]]) -> Iterator[Grade]:
+    """Is the MR of the kind that the model was trained on?"""
+    pixels = [mm for case in known for mm in case["spacing_mm"]]
+    if (
+        min(facts["spacing_mm"]) < min(pixels) / SPACING_FACTOR
+        or max(facts["spacing_mm"]) > max(pixels) * SPACING_FACTOR
+    ):
+        sizes = " x ".join(f"{mm:.2g}" for mm in facts["spacing_mm"])
+        yield "warn", f"voxels of {sizes} mm, {min(pixels):.2g} to {max(pixels):.2g} mm in training"
+    for index, direction in enumerate(("front to back", "side to side", "bottom to top")):
+        lengths = [case["body_mm"][index] for case in known if "body_mm" in case]
+        own = facts["body_mm"][index]
+        factor = max(own / max(lengths), min(lengths) / own) if lengths else 1.0
+        if factor >= SIZE_FACTOR[0]:
+            level = "fail" if factor >= SIZE_FACTOR[1] else "warn"
+            yield (
+                level,
+                f"the body is {own:.0f} mm {direction}, {min(lengths):.0f} to {max(lengths):.0f} mm in training",
+            )
+    distance = min(float(np.abs(_shape(facts) - _shape(case)).max()) for case in known)
+    if distance >= QUANTILE_DISTANCE[0]:
+        level = "fail" if distance >= QUANTILE_DISTANCE[1] else "warn"
+        yield level, f"the MR's grey values are spread unlike any training MR's (distance {distance:.2f})"
+
+
+def _shape(facts: Mapping[str, Any]) -> NDArray[np.float64]:
+    """The quartiles between the lowest and the highest percentile, without the unit."""
+    low, *quartiles, high = facts["quantiles"]
+    return (np.asarray(quartiles) - low) / max(high - low, 1e-12)
+
+
+def _gathered(array: NDArray, factors: Sequence[int]) -> NDArray[np.float32]:
+    """Block means; what is left over at the end is dropped."""
+    sizes = [max(1, size // factor) for size, factor in zip(array.shape, factors, strict=True)]
+    x, y, z = (min(factor, size) for factor, size in zip(factors, array.shape, strict=True))
+    total = np.zeros(sizes, np.float32)
+    for i, j, k in np.ndindex(x, y, z):
+        total += array[i::x, j::y, k::z][: sizes[0], : sizes[1], : sizes[2]]
+    total /= x * y * z
+    return total
+
+
+def _shift_mm(mr: NDArray, hu: NDArray, spacing_mm: Sequence[float]) -> float:
+    """How far the CT lies from where its edges agree best with the MR's, looked for along each axis to 12 mm."""
+    edges = _edges(mr), _edges(np.clip(hu, -1000, 1000))
+    best, found = _agreement(*edges) + 1e-3, 0.0
+    for axis, mm in enumerate(spacing_mm):
+        for step in (n for n in range(-4, 5) if n and abs(n) * mm <= 12.1 and abs(n) < mr.shape[axis] // 2):
+            agreement = _agreement(edges[0], np.roll(edges[1], step, axis))
+            if agreement > best:
+                best, found = agreement, abs(step) * mm
+    return found
+
+
+def _edges(image: NDArray) -> NDArray[np.float32]:
+    total = np.zeros(image.shape, np.float32)
+    for axis in (axis for axis in range(3) if image.shape[axis] > 2):
+        total += np.abs(np.gradient(image, axis=axis))
+    return total
+
+
+def _agreement(a: NDArray, b: NDArray) -> float:
+    a, b = a - a.mean(), b - b.mean()
+    return float((a * b).sum() / max(float(np.sqrt((a * a).sum() * (b * b).sum())), 1e-12))
+
+
+def _histogram(values: NDArray, fingerprint: Mapping[str, Any]) -> NDArray[np.float64]:
+    edges = np.asarray(fingerprint["ct_histogram"]["edges"])
+    counts = np.histogram(np.clip(values[::7], edges[0], edges[-1]), edges)[0]
+    return counts / max(1, counts.sum())
+
+
+def _wasserstein(counts: NDArray, fingerprint: Mapping[str, Any]) -> float:
+    edges, known = (np.asarray(fingerprint["ct_histogram"][key]) for key in ("edges", "counts"))
+    return float((np.abs(np.cumsum(counts) - np.cumsum(known)) * np.diff(edges)).sum())
+
+
+def _share(counts: NDArray, fingerprint: Mapping[str, Any], limits: tuple[float, float]) -> float:
+    centres = _centres(fingerprint)
+    return float(np.asarray(counts)[(centres >= limits[0]) & (centres < limits[1])].sum())
+
+
+def _peak(counts: NDArray, fingerprint: Mapping[str, Any], limits: tuple[float, float]) -> float:
+    centres = _centres(fingerprint)
+    inside = (centres >= limits[0]) & (centres < limits[1])
+    smooth = np.convolve(counts, np.ones(5) / 5, mode="same")
+    return float(centres[inside][smooth[inside].argmax()]) if inside.any() else float(np.mean(limits))
+
+
+def _centres(fingerprint: Mapping[str, Any]) -> NDArray[np.float64]:
+    edges = np.asarray(fingerprint["ct_histogram"]["edges"])
+    return (edges[1:] + edges[:-1]) / 2

@@ -1,0 +1,161 @@
+"""How the slices of a DICOM series lie in space, checked: what is not one regular stack is refused, each cause named.
+
+Positions and directions come in the patient's LPS frame (DICOM PS3.3 C.7.6.2), affines go out to RAS, all in mm.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cyclegan_gc.errors import VolumeError
+
+LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+UNEVEN = 0.02
+"""Gaps may differ from the usual one by this part of it."""
+MISSING = 1.5
+"""A gap this many times the usual one lacks a slice."""
+TILT = 0.01
+"""A stack may drift in the plane by this part of the gap, 0.6 degrees; a tilted gantry drifts by ten times as much."""
+SAME_PLACE_MM = 0.01
+SAME_DIRECTION = 1e-3
+OFF_GRID_VOXELS = 0.05
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One slice: where it lies and which object (and frame of it) holds its pixels."""
+
+    name: str
+    """File name, for messages."""
+    sop_class: str
+    sop_instance: str
+    number: int | None
+    """Frame number in a multi-frame object, from 1; None in an object of one slice."""
+    rows: int
+    columns: int
+    position: tuple[float, ...] | None
+    """Centre of the first pixel, LPS, in mm."""
+    orientation: tuple[float, ...] | None
+    """Direction cosines along a row, then along a column, LPS."""
+    pixel_spacing: tuple[float, ...] | None
+    """Between rows, between columns, in mm."""
+    thickness: float | None
+    """Distance to the next slice as the header tells it, in mm."""
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Slices in their order along the normal, and the grid that they make."""
+
+    order: tuple[int, ...]
+    shape: tuple[int, int, int]
+    """Columns, rows, slices."""
+    affine: NDArray[np.float64]
+    """(4, 4) from (column, row, slice) to RAS in mm."""
+    notes: tuple[str, ...]
+
+
+def stack(frames: Sequence[Frame]) -> Stack:
+    """Order slices and check that they make one regular grid.
+
+    Raises:
+        VolumeError: with the cause, where they do not.
+    """
+    first = frames[0]
+    along_row, along_column = _check_alike(frames)
+    between_rows, between_columns = first.pixel_spacing or (0.0, 0.0)
+    normal = np.cross(along_row, along_column)
+    positions = np.array([frame.position for frame in frames])
+    heights = positions @ normal
+    order = np.argsort(heights, kind="stable")
+    step, notes = _step(positions[order], heights[order], normal, first.thickness)
+    affine = np.eye(4)
+    affine[:3, 0] = along_row * between_columns
+    affine[:3, 1] = along_column * between_rows
+    affine[:3, 2] = step
+    affine[:3, 3] = positions[order[0]]
+    return Stack(tuple(order.tolist()), (first.columns, first.rows, len(frames)), LPS_TO_RAS @ affine, tuple(notes))
+
+
+def aligned(array: NDArray, affine: NDArray, shape: tuple[int, int, int], target: NDArray[np.float64]) -> NDArray:
+    """An array on another grid that differs by swapped and mirrored axes only: exact, nothing is interpolated.
+
+    Args:
+        array: ``(X, Y, Z)`` with ``affine`` ``(4, 4)`` from voxel index to RAS mm.
+        shape: of the other grid, with ``target``.
+
+    Raises:
+        VolumeError: if the grids differ by more.
+    """
+    mapping = np.linalg.inv(target) @ affine
+    turn = np.rint(mapping[:3, :3])
+    if not (np.abs(turn).sum(axis=0) == 1).all() or not (np.abs(turn).sum(axis=1) == 1).all():
+        raise VolumeError("not on the grid of the reference series (other directions or voxel sizes)")
+    axes = np.abs(turn).argmax(axis=1)
+    turned = array.transpose(axes)
+    if turned.shape != tuple(shape):
+        raise VolumeError(f"not on the grid of the reference series ({turned.shape} voxels, there {tuple(shape)})")
+    backward = tuple(axis for axis in range(3) if turn[axis, axes[axis]] < 0)
+    corners = np.array(np.meshgrid(*[(0, size - 1) for size in array.shape])).reshape(3, -1)
+    there = mapping[:3, :3] @ corners + mapping[:3, 3:]
+    expected = turn @ corners
+    for axis in backward:
+        expected[axis] += shape[axis] - 1
+    if np.abs(there - expected).max() > OFF_GRID_VOXELS:
+        raise VolumeError("not on the grid of the reference series (shifted, turned or of other voxel sizes)")
+    return np.flip(turned, backward)
+
+
+def _check_alike(frames: Sequence[Frame]) -> NDArray[np.float64]:
+    """The directions (2, 3) of rows and columns that all slices share."""
+    first = frames[0]
+    for frame in frames:
+        if frame.position is None or frame.orientation is None:
+            raise VolumeError(f"{frame.name} has no position or orientation of its slice; export the series again")
+        if frame.pixel_spacing is None or min(frame.pixel_spacing) <= 0:
+            raise VolumeError(f"{frame.name} has no pixel spacing; export the series again")
+        if (frame.rows, frame.columns) != (first.rows, first.columns):
+            raise VolumeError(
+                f"slices of different size ({first.rows} x {first.columns} and {frame.rows} x {frame.columns} in "
+                f"{frame.name}); convert them as separate series"
+            )
+        if not np.allclose(frame.orientation, first.orientation or (), atol=SAME_DIRECTION):
+            raise VolumeError(f"mixed orientations ({frame.name} is turned against {first.name}); split the series")
+        if not np.allclose(frame.pixel_spacing, first.pixel_spacing or (), rtol=1e-3):
+            raise VolumeError(f"mixed pixel spacings ({frame.name} differs from {first.name}); split the series")
+    cosines = np.array(first.orientation).reshape(2, 3)
+    if not np.allclose(cosines @ cosines.T, np.eye(2), atol=1e-2):
+        raise VolumeError("the orientation is not two directions at right angles; export the series again")
+    return cosines
+
+
+def _step(
+    positions: NDArray, heights: NDArray, normal: NDArray, thickness: float | None
+) -> tuple[NDArray[np.float64], list[str]]:
+    """From one slice to the next, LPS in mm; positions and heights along the normal are in order."""
+    if len(positions) == 1:
+        return normal * (thickness or 1.0), [f"A single slice; its thickness was taken as {thickness or 1.0:g} mm."]
+    gaps = np.diff(heights)
+    usual = float(np.median(gaps))
+    if gaps.min() < SAME_PLACE_MM:
+        count = int((gaps < SAME_PLACE_MM).sum())
+        raise VolumeError(
+            f"{count} slices lie where another lies (duplicates or several time points); keep one of each"
+        )
+    drift = np.linalg.norm(np.diff(positions, axis=0) - np.outer(gaps, normal), axis=1)
+    if (drift > TILT * gaps).any():
+        angle = np.degrees(np.arctan2(drift, gaps)).max()
+        raise VolumeError(f"a tilted gantry ({angle:.1f} degrees), so the grid is sheared; resample the series upright")
+    if gaps.max() > MISSING * usual:
+        place = int(gaps.argmax()) + 1
+        raise VolumeError(
+            f"a slice is missing after slice {place} (a gap of {gaps.max():.4g} mm, {usual:.4g} mm elsewhere); "
+            "fetch the series again"
+        )
+    if np.abs(gaps - usual).max() > UNEVEN * usual:
+        raise VolumeError(
+            f"uneven gaps between slices ({gaps.min():.4g} to {gaps.max():.4g} mm); resample the series evenly"
+        )
+    return (positions[-1] - positions[0]) / (len(positions) - 1), []
