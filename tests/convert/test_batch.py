@@ -1,5 +1,4 @@
 from dataclasses import replace
-from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -8,48 +7,15 @@ import torch
 from nibabel.funcs import as_closest_canonical
 
 from cyclegan_gc import convert_volume
-from cyclegan_gc.checkpoint import TrainedModel, load_model
+from cyclegan_gc.checkpoint import TrainedModel
 from cyclegan_gc.cli import main
 from cyclegan_gc.config import (
     ConvertConfig,
-    DataConfig,
-    NetworkConfig,
-    OptimizerConfig,
-    PreprocessConfig,
-    TrainConfig,
-    WandbConfig,
 )
 from cyclegan_gc.convert.batch import convert
 from cyclegan_gc.data.volumes import Volume, read_volume
 from cyclegan_gc.errors import UserError, VolumeError
 from cyclegan_gc.inference import Member, translate_volume
-from cyclegan_gc.train.loop import train
-
-
-@pytest.fixture(scope="module")
-def checkpoint(phantoms, tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("model")
-    config = TrainConfig(
-        output=folder,
-        data=DataConfig(str(phantoms / "mr"), str(phantoms / "ct"), crop=(48, 40)),
-        steps=3,
-        device="cpu",
-        preprocess=PreprocessConfig(spacing_mm=4.0),
-        network=NetworkConfig(width=4, blocks=1, stem="unshuffle", discriminator_width=4, discriminator_layers=1),
-        optimizer=OptimizerConfig(ema_decay=0.5),
-        wandb=WandbConfig(mode="disabled"),
-    )
-    return train(config)
-
-
-@pytest.fixture(scope="module")
-def model(checkpoint) -> TrainedModel:
-    return load_model(checkpoint)
-
-
-@pytest.fixture(scope="module")
-def source(phantoms) -> Path:
-    return next((phantoms / "test" / "mr").iterdir())
 
 
 def hu_of(model: TrainedModel, volume: Volume, batch_size: int = 8) -> np.ndarray:

@@ -1,0 +1,37 @@
+"""A network of a few steps, which goes every road but draws no believable CT."""
+
+from pathlib import Path
+
+import pytest
+
+from cyclegan_gc.checkpoint import TrainedModel, load_model
+from cyclegan_gc.config import DataConfig, NetworkConfig, OptimizerConfig, PreprocessConfig, TrainConfig, WandbConfig
+from cyclegan_gc.train.loop import train
+
+
+@pytest.fixture(scope="session")
+def checkpoint(phantoms, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("model")
+    config = TrainConfig(
+        output=folder,
+        data=DataConfig(
+            str(phantoms / "mr"), str(phantoms / "ct"), slice_axes=("axial", "coronal", "sagittal"), crop=(48, 40)
+        ),
+        steps=3,
+        device="cpu",
+        preprocess=PreprocessConfig(spacing_mm=4.0),
+        network=NetworkConfig(width=4, blocks=1, stem="unshuffle", discriminator_width=4, discriminator_layers=1),
+        optimizer=OptimizerConfig(ema_decay=0.5),
+        wandb=WandbConfig(mode="disabled"),
+    )
+    return train(config)
+
+
+@pytest.fixture(scope="session")
+def model(checkpoint) -> TrainedModel:
+    return load_model(checkpoint)
+
+
+@pytest.fixture(scope="session")
+def source(phantoms) -> Path:
+    return next((phantoms / "test" / "mr").iterdir())
