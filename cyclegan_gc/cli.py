@@ -18,6 +18,7 @@ from cyclegan_gc.config import (
     ConvertConfig,
     DemoConfig,
     EvaluateConfig,
+    InfoConfig,
     ManifestConfig,
     PhantomConfig,
     SliceAxis,
@@ -92,6 +93,14 @@ def run_convert(config: ConvertConfig) -> int:
     return 3 if failed else 0
 
 
+def run_info(config: InfoConfig) -> int:
+    """Describe a file."""
+    from cyclegan_gc.info import describe
+
+    print("\n".join(describe(config.file)))
+    return 0
+
+
 def run_manifest(config: ManifestConfig) -> int:
     """Join the manifests of shards."""
     from cyclegan_gc.convert.index import text_table
@@ -161,6 +170,7 @@ class Command(NamedTuple):
 COMMANDS = {
     "train": Command(TrainConfig, (), run_train),
     "convert": Command(ConvertConfig, ("input", "output"), run_convert),
+    "info": Command(InfoConfig, ("file",), run_info),
     "manifest": Command(ManifestConfig, ("action", "output"), run_manifest),
     "evaluate": Command(EvaluateConfig, (), run_evaluate),
     "phantom": Command(PhantomConfig, ("output",), run_phantom),

@@ -257,6 +257,14 @@ class ManifestConfig:
 
 
 @dataclass(frozen=True)
+class InfoConfig:
+    """Describe a volume, a DICOM series or a checkpoint."""
+
+    file: Path
+    """A volume, a DICOM file or folder, or a checkpoint (.pt)."""
+
+
+@dataclass(frozen=True)
 class EvaluateConfig:
     """Compare synthetic CT with true CT inside the body, beside trivial baselines."""
 

@@ -10,7 +10,7 @@ FLOORS = {
     **dict.fromkeys(("errors", "atomic"), 0),
     **dict.fromkeys(("config", "distributed", "device", "model"), 1),
     **dict.fromkeys(("data", "checkpoint", "metrics", "tracking", "inference", "consistency", "pictures", "pages"), 2),
-    **dict.fromkeys(("train", "convert", "evaluate"), 3),
+    **dict.fromkeys(("train", "convert", "evaluate", "info"), 3),
     # The package's front door offers names from below on first use; it stands on top, so no module goes through it.
     **{"demo": 4, "cli": 5, "__init__": 6},
 }

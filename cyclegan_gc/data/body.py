@@ -119,7 +119,11 @@ def _open(mask: BoolArray, radius_mm: float, spacing_mm: Spacing) -> BoolArray:
 
 
 def _close(mask: BoolArray, spacing_mm: Spacing) -> BoolArray:
-    return _shrink(_grow(mask, CLOSING_MM, spacing_mm), CLOSING_MM, spacing_mm) | mask
+    # Beyond the border goes on what is at the border, else the closing would fill the gap between body and border.
+    reach = [2 * math.floor(CLOSING_MM / mm) + 1 for mm in spacing_mm]
+    wider = np.pad(mask, [(n, n) for n in reach], mode="edge")
+    closed = _shrink(_grow(wider, CLOSING_MM, spacing_mm), CLOSING_MM, spacing_mm)
+    return closed[tuple(slice(n, -n) for n in reach)] | mask
 
 
 def _grow(mask: BoolArray, radius_mm: float, spacing_mm: Spacing) -> BoolArray:

@@ -36,3 +36,13 @@ def voxel_mapping(source_affine: NDArray, target_affine: NDArray) -> NDArray:
     """(4, 4) from a voxel index of one grid to that of the other."""
     # Rounded, for an index of -1e-12 counts as outside and a flipped volume would lose its first slice.
     return np.round(np.linalg.inv(target_affine) @ source_affine, 6)
+
+
+def axis_directions(affine: NDArray) -> str:
+    """Where the three array axes run, as in ``LPS``: right or left, front (A) or back (P), up (S) or down (I)."""
+    columns = np.asarray(affine, dtype=float)[:3, :3]
+    directions, axes = linear_sum_assignment(-np.abs(columns / np.linalg.norm(columns, axis=0)))
+    letters = {
+        int(axis): "RAS"[d] if columns[d, axis] > 0 else "LPI"[d] for d, axis in zip(directions, axes, strict=True)
+    }
+    return "".join(letters[axis] for axis in range(3))

@@ -70,3 +70,18 @@ def test_the_body_of_a_real_mr_matches_that_of_its_ct(real_data):
     mr, ct = (read_volume(pair / name) for name in ("mr_colin27_t1.nii.gz", "ct_synthetic_hu_DERIVED.nii.gz"))
     from_mr, from_ct = mr_body_mask(mr.array, mr.spacing_mm), ct_body_mask(ct.array, ct.spacing_mm)
     assert 2 * (from_mr & from_ct).sum() / (from_mr.sum() + from_ct.sum()) > 0.95
+
+
+def test_the_gap_between_a_body_and_the_border_is_no_body_but_a_cut_body_reaches_the_border(head_hu):
+    close, cut = head_hu[:, 4:], head_hu[:, :, 12:]
+    assert np.array_equal(ct_body_mask(close, SPACING), ball(18)[:, 4:])
+    assert np.array_equal(ct_body_mask(cut, SPACING), ball(18)[:, :, 12:])
+
+
+def test_fine_voxels_are_gathered_and_give_the_outline_of_coarse_ones():
+    shape, centre = (96, 100, 110), (47.0, 50.0, 54.0)
+    grid = np.ogrid[tuple(slice(n) for n in shape)]
+    inside = np.asarray(sum((axis - c) ** 2 for axis, c in zip(grid, centre, strict=True))) <= 40**2
+    noise = np.random.default_rng(0).normal(0, 10, shape)
+    body = ct_body_mask((np.where(inside, 40.0, -1000.0) + noise).astype(np.float32), (0.5, 0.9, 1.0))
+    assert (body ^ inside).sum() < 0.2 * 4 * np.pi * 40**2  # a fifth of a voxel on average

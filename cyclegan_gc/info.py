@@ -1,0 +1,58 @@
+"""A volume, a DICOM series or a checkpoint in a few lines, without a GPU."""
+
+from pathlib import Path
+
+import numpy as np
+
+from cyclegan_gc.data.frames import axis_directions
+from cyclegan_gc.data.sources import find_sources, read_source
+from cyclegan_gc.data.volumes import MAX_VOXELS, Volume
+
+CHECKPOINT_SUFFIXES = (".pt", ".pth", ".ckpt")
+
+
+def describe(path: Path) -> list[str]:
+    """Lines of ``name: value``; a folder of several cases gives the lines of each.
+
+    Raises:
+        UserError: if the file cannot be read; one line.
+    """
+    if path.name.lower().endswith(CHECKPOINT_SUFFIXES):
+        return _checkpoint_lines(path)
+    lines = []
+    for source in find_sources(path)[0]:
+        volume = read_source(source, MAX_VOXELS)
+        kind = "volume" if source.series is None else f"DICOM series of {len(source.files)} files"
+        lines += [f"{source.label}: {kind}", *_volume_lines(volume)]
+    return lines
+
+
+def _volume_lines(volume: Volume) -> list[str]:
+    array = volume.array
+    quantiles = np.percentile(array, (1, 50, 99))
+    return [
+        f"  shape: {' x '.join(map(str, array.shape))}",
+        f"  voxel size: {' x '.join(f'{mm:.4g}' for mm in volume.spacing_mm)} mm",
+        f"  axes run to: {axis_directions(volume.affine)}",
+        f"  values: {array.min():g} to {array.max():g}; 1, 50 and 99 %: {', '.join(f'{q:.4g}' for q in quantiles)}",
+        *(f"  warning: {warning}" for warning in volume.warnings),
+    ]
+
+
+def _checkpoint_lines(path: Path) -> list[str]:
+    from cyclegan_gc.checkpoint import load_checkpoint
+
+    state = load_checkpoint(path)
+    config, known = state["config"], state["fingerprint"]
+    network, preprocess = config["network"], config["preprocess"]
+    spacings = np.array([case["spacing_mm"] for case in known["mr"]])
+    return [
+        f"{path.name}: checkpoint at step {state['step']} of {config['steps']}",
+        f"  slices: {', '.join(config['data']['slice_axes'])}, {' x '.join(map(str, config['data']['crop']))} pixels",
+        f"  pixel size: {preprocess['spacing_mm'] or 'of each volume'} mm; CT window {preprocess['ct_window_hu']} HU",
+        f"  generator: width {network['width']}, {network['blocks']} blocks, reduction {network['reduction']}",
+        f"  trained on {len(known['mr'])} MR of {spacings.min():.3g} to {spacings.max():.3g} mm voxels and "
+        f"{len(known['ct'])} CT",
+        f"  loss: cycle {config['loss']['cycle']}, gradient {config['loss']['gradient']}, "
+        f"identity {config['loss']['identity']}",
+    ]
