@@ -35,8 +35,8 @@ def gradient_correlation(
 
     The printed equations are signed. ``absolute`` takes the size of each derivative first, as the code of the paper's
     first author does, and is the default because cortical bone is dark in MR and bright in CT: between a head's T1
-    and its own CT (colin27, as this package prepares them) signed GC (forward) is 0.01 in place and 0.04 with the CT
-    shifted by 8 mm, so it prefers the wrong picture; absolute GC (central) falls from 0.39 to 0.18.
+    and its own CT (colin27, as this package prepares them) signed GC (forward) is -0.01 in place and +0.04 with the CT
+    shifted by 8 mm, so it prefers the wrong picture; absolute GC (central) falls from 0.38 to 0.18.
 
     Statistics are taken per sample and channel over the valid region of each axis (nothing is padded), averaged over
     axes and channels. Two flat images agree (1), a flat one against structure gives about 0. Brightness and positive
