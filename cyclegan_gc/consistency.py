@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 
 from cyclegan_gc.data.frames import to_ras
 from cyclegan_gc.model.losses import gradient_correlation
+from cyclegan_gc.voxels import values_inside
 
 GC_WINDOW_HU = (-1000.0, 2000.0)
 
@@ -22,7 +23,7 @@ def mr_gradient_correlation(ct_hu: NDArray, mr: NDArray, mask: NDArray[np.bool_]
         mask: same shape, not empty.
         affine: ``(4, 4)`` voxel index to RAS mm, to find the axial slices.
     """
-    low, high = np.percentile(mr[mask], (0.5, 99.5))
+    low, high = np.percentile(values_inside(mr, mask), (0.5, 99.5))
     images = _normalise(ct_hu, *GC_WINDOW_HU), _normalise(mr, low, high), mask
     # (X, Y, Z) to slices (Z, 1, Y, X)
     ct, source, inside = (to_ras(image, affine)[0].transpose(2, 1, 0)[:, None] for image in images)

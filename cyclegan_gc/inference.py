@@ -100,17 +100,22 @@ def translate_cases(
     passes = Passes(batch_size)
     case, member = cases[0], members[0]
     grids = [_grid(case, member) for case, member in zip(cases, members, strict=True)]
-    single = _translate(case, member, grids[0], passes)
-    others = (_translate(*each, passes) for each in zip(cases[1:], members[1:], grids[1:], strict=True))
+    slices = _translate(case, member, grids[0], passes)
+    single, cycle_error = _as_volume(slices, member, grids[0]), _cycle_error(slices, member, passes)
+    del slices
+    others = (
+        _as_volume(_translate(case, member, grid, passes), member, grid)
+        for case, member, grid in zip(cases[1:], members[1:], grids[1:], strict=True)
+    )
     fused, spread = fuse(single, others, fusion)
 
     outside = OUTSIDE_HU if member.model.direction == "mr_to_ct" else 0
     stages = {"source": case.image.as_tensor(), "single": single} | ({} if spread is None else {"fused": fused})
     return Translation(
         array=_on_source(torch.where(case.mask, fused.round(), outside), case),
-        mask=np.ascontiguousarray(turn_back(case.mask, case).astype(bool)),
+        mask=np.asfortranarray(turn_back(case.mask, case)),
         uncertainty=None if spread is None else _on_source(torch.where(case.mask, spread.round(), 0), case),
-        cycle_error=_cycle_error(case, member, grids[0], passes),
+        cycle_error=cycle_error,
         discontinuity={name: _discontinuity(stage, case, member.axis) for name, stage in stages.items()},
         notes=(*_resampled(grids), *passes.notes),
     )
@@ -148,24 +153,35 @@ def _spacing_of_training(case: Prepared, member: Member) -> float | None:
     return None if near else float(np.median(known))
 
 
-def _translate(case: Prepared, member: Member, grid: NetworkGrid, passes: Passes) -> Tensor:
-    """The translation by one member in its unit, (1, H, W, D)."""
+class _Slices(NamedTuple):
+    """(N, 1, h, w) each, as the network sees them."""
+
+    images: Tensor
+    masks: Tensor
+    translated: Tensor
+
+
+def _translate(case: Prepared, member: Member, grid: NetworkGrid, passes: Passes) -> _Slices:
     images, masks = to_network(case.image.as_tensor(), grid), mask_to_network(case.mask, grid)
     if member.mirrored:
         slices = passes.run(member.model.generator, images.flip(-1)).flip(-1)
     else:
         slices = passes.run(member.model.generator, images)
-    result = to_source(air_outside(slices, masks), masks, grid)
+    return _Slices(images, masks, air_outside(slices, masks))
+
+
+def _as_volume(slices: _Slices, member: Member, grid: NetworkGrid) -> Tensor:
+    """The translation in its unit, (1, H, W, D)."""
+    result = to_source(slices.translated, slices.masks, grid)
     if member.model.direction == "mr_to_ct":
         return to_hu(result, member.model.preprocess)
     return (result + 1) / 2 * SYNTHETIC_MR_SCALE
 
 
-def _cycle_error(case: Prepared, member: Member, grid: NetworkGrid, passes: Passes) -> float:
-    images, masks = to_network(case.image.as_tensor(), grid), mask_to_network(case.mask, grid)
-    chosen = torch.linspace(0, len(images) - 1, min(CYCLE_SLICES, len(images))).round().long()
-    images, masks = images[chosen], masks[chosen]
-    there = air_outside(passes.run(member.model.generator, images), masks)
+def _cycle_error(slices: _Slices, member: Member, passes: Passes) -> float:
+    count = len(slices.images)
+    chosen = torch.linspace(0, count - 1, min(CYCLE_SLICES, count)).round().long()
+    images, masks, there = (each[chosen] for each in slices)
     back = passes.run(member.model.back, there)
     inside = images[masks]
     if not len(inside):
@@ -191,4 +207,4 @@ def _resampled(grids: Sequence[NetworkGrid]) -> list[str]:
 
 
 def _on_source(volume: Tensor, case: Prepared) -> NDArray[np.int16]:
-    return np.ascontiguousarray(turn_back(volume.to(torch.int16), case))
+    return np.asfortranarray(turn_back(volume.to(torch.int16), case))

@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import binary_erosion, distance_transform_edt, uniform_filter
 
+from cyclegan_gc.voxels import bounding_box, values_inside
+
 Mask = NDArray[np.bool_]
 
 RANGE_HU = (-1024.0, 3000.0)
@@ -65,7 +67,7 @@ def ssim(sct: NDArray, ct: NDArray, mask: Mask) -> float | None:
     if not inner.any():
         return None
     # The windows of the voxels in the mask reach 3 voxels beyond its bounding box: the rest need not be filtered.
-    box = tuple(slice(axis.start - margin, axis.stop + margin) for axis in _bounding_box(inner))
+    box = tuple(slice(axis.start - margin, axis.stop + margin) for axis in bounding_box(inner))
     # In float64: the variances are small differences of large squares.
     clipped = (np.clip(image[box].astype(np.float64), *RANGE_HU) for image in (sct, ct))
     x, y = (np.where(mask[box], image - RANGE_HU[0], 0.0) for image in clipped)
@@ -86,7 +88,7 @@ def hd95(a: Mask, b: Mask, spacing_mm: tuple[float, float, float]) -> float | No
     """
     if not (a.any() and b.any()):
         return None
-    box = _bounding_box(a | b)
+    box = bounding_box(a | b)
     surface_a, surface_b = (mask[box] & np.logical_not(binary_erosion(mask[box])) for mask in (a, b))
     from_a = _distance_to(surface_b, spacing_mm)[surface_a]
     from_b = _distance_to(surface_a, spacing_mm)[surface_b]
@@ -131,7 +133,7 @@ def _mean_jump(volume: NDArray, mask: Mask, axis: int) -> float:
     both = mask[1:] & mask[:-1]
     if not both.any():
         return 0.0
-    return float(np.abs(volume[1:] - volume[:-1])[both].mean())
+    return float(values_inside(np.abs(volume[1:] - volume[:-1]), both).mean())
 
 
 def case_metrics(
@@ -181,9 +183,3 @@ def _check(sct: NDArray, ct: NDArray, mask: Mask) -> None:
         raise ValueError(f"the mask must be boolean, got {mask.dtype}")
     if not mask.any():
         raise ValueError("the mask holds no voxel")
-
-
-def _bounding_box(mask: Mask) -> tuple[slice, ...]:
-    axes = range(mask.ndim)
-    extents = (np.flatnonzero(mask.any(axis=tuple(other for other in axes if other != axis))) for axis in axes)
-    return tuple(slice(int(extent[0]), int(extent[-1]) + 1) for extent in extents)

@@ -18,5 +18,6 @@ def upright(plane: NDArray) -> NDArray:
 def png(figure: Figure) -> bytes:
     """The figure as PNG; needs no screen and may run in any thread."""
     buffer = BytesIO()
-    FigureCanvasAgg(figure).print_png(buffer)
+    # Level 1 takes a third of the time of level 6 for a fifth more bytes.
+    FigureCanvasAgg(figure).print_png(buffer, pil_kwargs={"compress_level": 1})
     return buffer.getvalue()

@@ -8,7 +8,7 @@ PACKAGE = Path(__file__).parents[1] / "cyclegan_gc"
 
 FLOORS = {
     **dict.fromkeys(("errors", "atomic"), 0),
-    **dict.fromkeys(("config", "distributed", "device", "model"), 1),
+    **dict.fromkeys(("config", "distributed", "device", "voxels", "model"), 1),
     **dict.fromkeys(("data", "checkpoint", "metrics", "tracking", "inference", "consistency", "pictures", "pages"), 2),
     **dict.fromkeys(("train", "convert", "evaluate", "info"), 3),
     # The package's front door offers names from below on first use; it stands on top, so no module goes through it.

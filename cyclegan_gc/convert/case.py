@@ -26,6 +26,7 @@ from cyclegan_gc.data.sources import find_sources, read_source
 from cyclegan_gc.data.volumes import Volume, write_volume
 from cyclegan_gc.errors import UserError, VolumeError
 from cyclegan_gc.inference import Member, Translation, prepare_for, translate_cases
+from cyclegan_gc.voxels import values_inside
 
 TOOL = f"cyclegan-gc {__version__}"
 
@@ -237,7 +238,7 @@ def _write_preview(loaded: Loaded, result: Translation, path: Path) -> None:
 def _sidecar(
     loaded: Loaded, result: Translation, quality: Quality | None, warnings: Sequence[str], batch: Batch
 ) -> dict[str, Any]:
-    job, inside = loaded.job, result.array[result.mask]
+    job, inside = loaded.job, values_inside(result.array, result.mask)
     return {
         "tool": TOOL,
         "disclaimer": DISCLAIMER,

@@ -7,8 +7,11 @@ from numpy.typing import NDArray
 
 from cyclegan_gc.data.frames import to_ras
 from cyclegan_gc.pictures import png, upright
+from cyclegan_gc.voxels import values_inside
 
 DISPLAY_HU = (-300.0, 1500.0)
+SAMPLE = 300_000
+UNCERTAINTY_HU = (0.0, 300.0)
 EDGES_HU = {-400.0: "tab:cyan", 250.0: "tab:orange"}
 """Skin and bone, rising."""
 PLANES = {"axial": (2, (0, 1)), "coronal": (1, (0, 2)), "sagittal": (0, (1, 2))}
@@ -33,12 +36,16 @@ def preview_png(
     """
     images = [to_ras(image, affine)[0] for image in (mr, hu, uncertainty) if image is not None]
     body, spacing_mm = to_ras(mask, affine)
-    low, high = float(mr.min()), float(np.percentile(mr[mask], 99.5)) if mask.any() else float(mr.max())
-    figure = Figure(figsize=(9, 3 * (len(images) + 1)), layout="constrained")
-    axes = figure.subplots(len(images) + 1, 3, squeeze=False)
+    inside = values_inside(mr, mask, at_most=SAMPLE)
+    low, high = float(mr.min()), float(np.percentile(inside, 99.5) if inside.size else mr.max())
+    rows = len(images) + 1
+    # A layout that is worked out takes longer than all the rest of the picture.
+    figure = Figure(figsize=(9, 3 * rows))
+    axes = figure.subplots(rows, 3, squeeze=False)
+    figure.subplots_adjust(left=0.01, right=0.99, bottom=0.01, top=1 - 0.3 / (3 * rows), wspace=0.03, hspace=0.03)
     for column, (name, (across, (x, y))) in enumerate(PLANES.items()):
         at = _middle(body, across)
-        planes = [upright(image.take(at, axis=across)) for image in images]
+        planes = [upright(image[(slice(None),) * across + (at,)]) for image in images]
         aspect = spacing_mm[y] / spacing_mm[x]
         axes[0, column].set_title(name, fontsize=10)
         _show(axes[0, column], planes[0], aspect, (low, high), "MR")
@@ -49,8 +56,9 @@ def preview_png(
                 planes[1], sorted(EDGES_HU), colors=[EDGES_HU[v] for v in sorted(EDGES_HU)], linewidths=0.7
             )
         if uncertainty is not None:
-            shown = _show(axes[3, column], planes[2], aspect, (0, 300), "uncertainty", colours="magma")
-            figure.colorbar(shown, ax=axes[3, column], label="HU", fraction=0.05)
+            shown = _show(axes[3, column], planes[2], aspect, UNCERTAINTY_HU, "uncertainty [HU]", colours="magma")
+            bar = figure.colorbar(shown, cax=axes[3, column].inset_axes((0.02, 0.1, 0.02, 0.3)))
+            bar.ax.tick_params(colors="white", labelsize=7)
     return png(figure)
 
 

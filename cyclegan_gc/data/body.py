@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from torch.nn import functional
 
+from cyclegan_gc.voxels import bounding_box
+
 CT_THRESHOLD_HU = -400.0
 """Midway between air and fat; skin edges blurred by partial volume fall on either side evenly."""
 MR_THRESHOLD_FRACTION = 0.4
@@ -60,7 +62,14 @@ def mr_body_mask(array: np.ndarray, spacing_mm: Spacing) -> BoolArray:
 
 
 def _solid_body(tissue: BoolArray, spacing_mm: Spacing) -> BoolArray:
-    """The body among all that is tissue, found on a coarser grid where voxels are fine."""
+    """The body among all that is tissue, found on a coarser grid where voxels are fine; laid out in memory alike."""
+    order = np.argsort(np.abs(tissue.strides), kind="stable")[::-1]
+    a, b, c = (spacing_mm[axis] for axis in order)
+    body = _find_ordered(tissue.transpose(order), (a, b, c))
+    return body.transpose(np.argsort(order))
+
+
+def _find_ordered(tissue: BoolArray, spacing_mm: Spacing) -> BoolArray:
     factors = _factors(spacing_mm)
     if max(factors) == 1:
         return _find_body(tissue, spacing_mm, OPENING_MM)
@@ -91,12 +100,17 @@ def _drawn_finely(
     body: BoolArray, share: NDArray[np.float32], factors: tuple[int, int, int], shape: tuple[int, ...]
 ) -> BoolArray:
     """The outline between coarse voxels, by the share of tissue in those of the rim."""
+    box = bounding_box(body, margin=2)
+    body, share = body[box], share[box]
     inner = np.asarray(ndimage.binary_erosion(body, np.ones((3, 3, 3)), border_value=1), dtype=bool)
     rim = np.asarray(ndimage.binary_dilation(body, np.ones((3, 3, 3))), dtype=bool)
     filled = np.where(inner | (body & (share < 0.5)), np.float32(1), np.where(body | (rim & (share < 0.5)), share, 0))
     scale = [float(factor) for factor in factors]
     fine = functional.interpolate(torch.from_numpy(filled)[None, None], scale_factor=scale, mode="trilinear")[0, 0]
-    return fine.numpy()[tuple(slice(size) for size in shape)] > 0.5
+    drawn = np.zeros(shape, dtype=bool)
+    here = drawn[tuple(slice(side.start * n, side.stop * n) for side, n in zip(box, factors, strict=True))]
+    here[:] = fine.numpy()[tuple(slice(size) for size in here.shape)] > 0.5
+    return drawn
 
 
 def _find_body(tissue: BoolArray, spacing_mm: Spacing, opening_mm: float) -> BoolArray:
@@ -142,11 +156,23 @@ def _shrink(mask: BoolArray, radius_mm: float, spacing_mm: Spacing) -> BoolArray
 def _fill(mask: BoolArray) -> BoolArray:
     """Fill what is enclosed in a plane of any axis: a sinus that opens to the nose is closed in some plane."""
     filled = mask.copy()
+    box = bounding_box(mask)
     for axis in range(3):
-        for index in range(mask.shape[axis]):
-            plane = (slice(None),) * axis + (index,)
-            filled[plane] |= ndimage.binary_fill_holes(mask[plane])
+        filled[box] |= _enclosed(mask[box], axis)
     return filled
+
+
+def _enclosed(mask: BoolArray, axis: int) -> BoolArray:
+    """Gaps that do not reach the border within the planes across an axis."""
+    in_plane = ndimage.generate_binary_structure(3, 1)
+    in_plane[(slice(None),) * axis + ([0, 2],)] = False
+    gaps, count = ndimage.label(~mask, in_plane)  # pyright: ignore[reportGeneralTypeIssues]
+    gaps = np.asarray(gaps, np.int32)
+    closed = np.ones(count + 1, dtype=bool)
+    closed[0] = False
+    for other in {0, 1, 2} - {axis}:
+        closed[np.moveaxis(gaps, other, 0)[[0, -1]]] = False
+    return closed[gaps]
 
 
 def _otsu(array: np.ndarray) -> float:

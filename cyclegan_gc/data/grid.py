@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from cyclegan_gc.config import SliceAxis
 from cyclegan_gc.data.preprocess import AIR, Prepared
+from cyclegan_gc.voxels import bounding_box
 
 MULTIPLE = 4
 """The generators need heights and widths of this multiple."""
@@ -67,7 +68,7 @@ def network_grid(
     """
     mask = to_plane(case.mask, axis)[0]
     own_mm = pixel_mm(case.spacing_mm, axis)
-    box = tuple(_extent(mask.any(dim=a).any(dim=b)) for a, b in ((2, 1), (2, 0), (1, 0)))
+    box = bounding_box(mask.numpy())
     lengths = [side.stop - side.start for side in box[:2]]
     size = [_resized(n, own, spacing_mm) for n, own in zip(lengths, own_mm, strict=True)]
     padded = [-(-max(n, least) // MULTIPLE) * MULTIPLE for n, least in zip(size, minimum, strict=True)]
@@ -76,13 +77,15 @@ def network_grid(
 
 def to_network(image: Tensor, grid: NetworkGrid) -> Tensor:
     """Float image (1, H, W, D) in [-1, 1] to slices (D', 1, h, w), padded with air."""
-    slices = to_plane(image, grid.axis)[0][grid.box].permute(2, 0, 1)[:, None].contiguous()
-    return functional.pad(_resize(slices, grid.size), _padding(grid), value=AIR)
+    return functional.pad(_resize(_boxed(image, grid), grid.size), _padding(grid), value=AIR)
 
 
 def mask_to_network(mask: Tensor, grid: NetworkGrid) -> Tensor:
     """Bool mask (1, H, W, D) to (D', 1, h, w): a pixel is body where at least half of it is."""
-    return to_network(mask.float() * 2 - 1, grid) >= 0
+    slices = _boxed(mask, grid)
+    if grid.resampled:
+        slices = _resize(slices.float() * 2 - 1, grid.size) >= 0
+    return functional.pad(slices, _padding(grid), value=False)
 
 
 def to_source(slices: Tensor, masks: Tensor, grid: NetworkGrid) -> Tensor:
@@ -95,9 +98,10 @@ def to_source(slices: Tensor, masks: Tensor, grid: NetworkGrid) -> Tensor:
     left, right, top, bottom = _padding(grid)
     height, width = slices.shape[-2:]
     inner = slices[..., top : height - bottom, left : width - right]
-    full = torch.full((1, *grid.shape), AIR, dtype=slices.dtype)
-    full[0][grid.box] = _resize(inner, grid.own_size)[:, 0].permute(1, 2, 0)
-    return from_plane(full, grid.axis)
+    rows, columns, depth = grid.box
+    full = torch.full((grid.shape[2], *grid.shape[:2]), AIR, dtype=slices.dtype)
+    full[depth, rows, columns] = _resize(inner, grid.own_size)[:, 0]
+    return from_plane(full.permute(1, 2, 0)[None], grid.axis)
 
 
 def to_plane(volume: Tensor, axis: SliceAxis) -> Tensor:
@@ -123,9 +127,9 @@ def pixel_mm(spacing_mm: tuple[float, float, float], axis: SliceAxis) -> tuple[f
     return {"axial": (height, width), "coronal": (depth, width), "sagittal": (depth, height)}[axis]
 
 
-def _extent(occupied: Tensor) -> slice:
-    where = occupied.nonzero()
-    return slice(int(where[0]), int(where[-1]) + 1)
+def _boxed(volume: Tensor, grid: NetworkGrid) -> Tensor:
+    """The body's slices (D', 1, h, w) at the volume's own pixel size."""
+    return to_plane(volume, grid.axis)[0][grid.box].permute(2, 0, 1)[:, None].contiguous()
 
 
 def _resized(length: int, own_mm: float, wanted_mm: float | None) -> int:

@@ -24,6 +24,7 @@ from cyclegan_gc.config import PreprocessConfig
 from cyclegan_gc.data.body import ct_body_mask, mr_body_mask
 from cyclegan_gc.data.volumes import Volume, read_volume
 from cyclegan_gc.errors import VolumeError
+from cyclegan_gc.voxels import values_inside
 
 Modality = Literal["mr", "ct"]
 TensorLike = TypeVar("TensorLike", bound=Tensor)
@@ -160,7 +161,7 @@ def normalise_mr(array: np.ndarray, spacing_mm: tuple[float, float, float], sett
 def to_hu(image: Tensor, settings: PreprocessConfig) -> Tensor:
     """[-1, 1] to HU."""
     low, high = settings.ct_window_hu
-    return (image + 1) / 2 * (high - low) + low
+    return (image + 1).div_(2).mul_(high - low).add_(low)
 
 
 def _after_loading(modality: Modality, settings: PreprocessConfig) -> list[MapTransform]:
@@ -171,13 +172,13 @@ def _after_loading(modality: Modality, settings: PreprocessConfig) -> list[MapTr
 def _percentiles(array: np.ndarray, mask: np.ndarray, percentiles: tuple[float, float]) -> tuple[float, float]:
     if not mask.any():
         return 0.0, 0.0
-    low, high = np.percentile(array[mask], percentiles)
+    low, high = np.percentile(values_inside(array, mask), percentiles)
     return float(low), float(high)
 
 
 def _to_unit_range(image: TensorLike, mask: Tensor, low: float, high: float) -> TensorLike:
-    unit = ((image - low) / max(high - low, 1e-6)).clamp(0, 1) * 2 - 1
-    return torch.where(mask, unit, AIR)  # pyright: ignore[reportReturnType]
+    unit = (image - low).div_(max(high - low, 1e-6)).clamp_(0, 1).mul_(2).sub_(1)
+    return unit.masked_fill_(~mask, AIR)  # pyright: ignore[reportReturnType]
 
 
 def _spacing(image: MetaTensor) -> tuple[float, float, float]:

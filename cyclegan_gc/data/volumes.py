@@ -170,28 +170,33 @@ def _scaled_values(header: Header, voxels: np.ndarray) -> tuple[np.ndarray, list
         slope, intercept = header.get_slope_inter()
     except HeaderDataError:
         raise VolumeError("slope or intercept is not a number; export the file again") from None
-    array = np.empty(voxels.shape, np.float32, order="F")
+    slope, intercept = slope or 1.0, intercept or 0.0
     with np.errstate(over="ignore", invalid="ignore"):
+        if (slope, intercept) == (1.0, 0.0):
+            return _checked_values(voxels.astype(np.float32, order="F"))
+        array = np.empty(voxels.shape, np.float32, order="F")
         for z in range(voxels.shape[2]):
-            array[..., z] = voxels[..., z].astype(np.float64) * (slope or 1.0) + (intercept or 0.0)
+            array[..., z] = voxels[..., z].astype(np.float64) * slope + intercept
     return _checked_values(array)
 
 
 def _checked_values(array: np.ndarray) -> tuple[np.ndarray, list[str]]:
     """The array, NaN and infinite values replaced in place; refuses pictures without signal."""
-    finite = np.isfinite(array)
-    bad = finite.size - int(np.count_nonzero(finite))
-    if bad == finite.size:
-        raise VolumeError("no signal: not one voxel is a finite number; export the file again")
-    low, high = (float(f(array, where=finite, initial=i)) for f, i in ((np.min, np.inf), (np.max, -np.inf)))
+    notes = []
+    low, high = float(array.min()), float(array.max())
+    if not np.isfinite([low, high]).all():
+        finite = np.isfinite(array)
+        bad = finite.size - int(np.count_nonzero(finite))
+        if bad == finite.size:
+            raise VolumeError("no signal: not one voxel is a finite number; export the file again")
+        low, high = float(array[finite].min()), float(array[finite].max())
+        array[~finite] = low
+        notes.append(f"{bad} NaN or infinite voxels ({100 * bad / finite.size:.2g} %) were set to the minimum {low:g}.")
     if low == high:
         raise VolumeError(f"no signal: every voxel is {low:g}; check the export")
-    if not np.any(finite & (array != low) & (array != high)):
+    if not any(np.any((plane != low) & (plane != high)) for plane in np.moveaxis(array, 2, 0)):
         raise VolumeError(f"binary: only the values {low:g} and {high:g}, a mask; give the picture itself")
-    if not bad:
-        return array, []
-    array[~finite] = low
-    return array, [f"{bad} NaN or infinite voxels ({100 * bad / finite.size:.2g} %) were set to the minimum {low:g}."]
+    return array, notes
 
 
 def _affine_mm(header: Header, shape: tuple[int, ...]) -> tuple[np.ndarray, list[str]]:

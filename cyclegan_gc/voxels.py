@@ -1,0 +1,27 @@
+"""Parts of voxel arrays: the box of a mask, the values inside it."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def bounding_box(mask: NDArray[np.bool_], margin: int = 0) -> tuple[slice, ...]:
+    """The box of a mask with as much of the array around it; the whole array where the mask is empty."""
+    axes, sides = range(mask.ndim), []
+    for axis, size in enumerate(mask.shape):
+        used = np.flatnonzero(mask.any(axis=tuple(other for other in axes if other != axis)))
+        first, last = (int(used[0]), int(used[-1])) if used.size else (0, size - 1)
+        sides.append(slice(max(0, first - margin), min(size, last + 1 + margin)))
+    return tuple(sides)
+
+
+def values_inside(array: NDArray, mask: NDArray[np.bool_], at_most: int | None = None) -> NDArray:
+    """``array[mask]`` in the order of memory, which for volumes as files store them is several times faster.
+
+    Args:
+        array: of any shape.
+        mask: same shape.
+        at_most: take every second, third ... value where there are many more than this.
+    """
+    order = np.argsort(np.abs(array.strides), kind="stable")[::-1]
+    values = array.transpose(order)[mask.transpose(order)]
+    return values if at_most is None else values[:: max(1, values.size // at_most)]
