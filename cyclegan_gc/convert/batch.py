@@ -10,6 +10,7 @@ from cyclegan_gc.atomic import write_text
 from cyclegan_gc.checkpoint import load_model
 from cyclegan_gc.config import ConvertConfig, Direction
 from cyclegan_gc.convert.case import Batch, Converted, as_row, read_case, settings_of, translate_case, write_case
+from cyclegan_gc.convert.estimate import LONG, estimate
 from cyclegan_gc.convert.manifest import Manifest, manifest_of, write_manifest
 from cyclegan_gc.convert.pipeline import overlapped
 from cyclegan_gc.convert.plan import Job, part_of, plan, shard_of
@@ -78,7 +79,8 @@ def convert(
 
     Args:
         config: what to convert and how.
-        started: called with the cases of this process and what was left out, before the first one.
+        started: called before the first case with those of this process, and sentences: what was left out of the
+            input and, before a long batch, what it will take.
         done: called after each case.
 
     Raises:
@@ -92,6 +94,8 @@ def convert(
     if config.naming == "bids":
         write_text(config.output / "dataset_description.json", BIDS_DESCRIPTION)
     batch = Batch(config, members, settings_of(config, members))
+    if len(jobs) >= LONG:
+        notes = [*notes, estimate(jobs, members)]
     started(jobs, notes)
     outcomes = []
     steps = partial(read_case, batch=batch), partial(translate_case, batch=batch), partial(write_case, batch=batch)

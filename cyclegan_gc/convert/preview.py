@@ -5,6 +5,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from cyclegan_gc.consistency import gradient_correlation_map
 from cyclegan_gc.data.frames import to_ras
 from cyclegan_gc.pictures import png, upright
 from cyclegan_gc.voxels import values_inside
@@ -23,9 +24,9 @@ def preview_png(
 ) -> bytes:
     """PNG of an axial, a coronal and a sagittal slice through the middle of the body.
 
-    Rows are MR, synthetic CT (-300 to 1500 HU), the MR with the CT's skin (-400 HU) and bone (250 HU) drawn on it and,
-    where given, the uncertainty in HU. Front or top is up; the patient's right is at the left of axial and coronal
-    slices, the front at the left of sagittal ones.
+    Rows are MR, synthetic CT (-300 to 1500 HU), the MR with the CT's skin (-400 HU) and bone (250 HU) drawn on it, the
+    gradient correlation of the two around each pixel and, where given, the uncertainty in HU. Front or top is up; the
+    patient's right is at the left of axial and coronal slices, the front at the left of sagittal ones.
 
     Args:
         mr: ``(X, Y, Z)`` in any unit.
@@ -38,7 +39,7 @@ def preview_png(
     body, spacing_mm = to_ras(mask, affine)
     inside = values_inside(mr, mask, at_most=SAMPLE)
     low, high = float(mr.min()), float(np.percentile(inside, 99.5) if inside.size else mr.max())
-    rows = len(images) + 1
+    rows = len(images) + 2
     # A layout that is worked out takes longer than all the rest of the picture.
     figure = Figure(figsize=(9, 3 * rows))
     axes = figure.subplots(rows, 3, squeeze=False)
@@ -55,15 +56,24 @@ def preview_png(
             axes[2, column].contour(
                 planes[1], sorted(EDGES_HU), colors=[EDGES_HU[v] for v in sorted(EDGES_HU)], linewidths=0.7
             )
+            agreement = gradient_correlation_map(planes[1], planes[0], (low, high))
+            _show_map(axes[3, column], agreement, aspect, (-1, 1), "do edges agree?", "coolwarm_r")
         if uncertainty is not None:
-            shown = _show(axes[3, column], planes[2], aspect, UNCERTAINTY_HU, "uncertainty [HU]", colours="magma")
-            bar = figure.colorbar(shown, cax=axes[3, column].inset_axes((0.02, 0.1, 0.02, 0.3)))
-            bar.ax.tick_params(colors="white", labelsize=7)
+            _show_map(axes[4, column], planes[2], aspect, UNCERTAINTY_HU, "uncertainty [HU]", "magma")
+    for panel in axes.flat:
+        panel.set_axis_off()
     return png(figure)
 
 
+def _show_map(panel: Axes, plane: NDArray, aspect: float, window: tuple[float, float], name: str, colours: str) -> None:
+    """A plane in colours, with the key to them."""
+    shown = _show(panel, plane, aspect, window, name, colours)
+    key = panel.inset_axes((0.02, 0.06, 0.02, 0.3))
+    panel.figure.colorbar(shown, cax=key)
+    key.tick_params(labelsize=7, colors="tab:orange")
+
+
 def _show(panel: Axes, plane: NDArray, aspect: float, window: tuple[float, float], name: str, colours: str = "gray"):
-    panel.set_axis_off()
     panel.text(0.02, 0.98, name, transform=panel.transAxes, color="tab:orange", va="top", fontsize=8)
     return panel.imshow(plane, cmap=colours, vmin=window[0], vmax=max(window[1], window[0] + 1e-6), aspect=aspect)
 

@@ -102,15 +102,14 @@ def read_series(files: Sequence[Path], max_voxels: int) -> Volume:
     return volume_on_grid(values, grid.affine, [*_notes(headers), *grid.notes])
 
 
-def series_shape(files: Sequence[Path]) -> tuple[int, int, int]:
-    """(X, Y, Z) as :func:`read_series` would give, from the first header alone.
+def series_grid(files: Sequence[Path]) -> tuple[tuple[int, ...], NDArray[np.float64]]:
+    """Shape (X, Y, Z) and affine as :func:`read_series` would give, from the headers alone.
 
     Raises:
-        VolumeError: if it cannot be read.
+        VolumeError: if the series cannot be trusted.
     """
-    header = read_headers(files[:1])[0]
-    count = _whole_number(header.get("NumberOfFrames")) or 1
-    return int(header.Columns), int(header.Rows), len(files) if len(files) > 1 else count
+    grid = stack(frames_of(read_headers(files), files))
+    return grid.shape, grid.affine
 
 
 def read_headers(files: Sequence[Path]) -> list[Dataset]:

@@ -20,9 +20,10 @@ def is_itk(path: Path) -> bool:
     return path.name.lower().endswith(SUFFIXES)
 
 
-def itk_shape(path: Path, max_voxels: int) -> tuple[int, ...]:
-    """(X, Y, Z) from the header alone."""
-    return _checked_shape(_read_information(path), max_voxels)
+def itk_grid(path: Path, max_voxels: int) -> tuple[tuple[int, ...], np.ndarray]:
+    """(X, Y, Z) and the affine to RAS in mm, from the header alone."""
+    reader = _read_information(path)
+    return _checked_shape(reader, max_voxels), _affine(reader)
 
 
 def read_itk(path: Path, max_voxels: int) -> tuple[np.ndarray, np.ndarray, list[str]]:

@@ -5,9 +5,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cyclegan_gc.data.dicom import DicomSeries, group_series, is_dicom, read_series, series_shape
+import numpy as np
+from numpy.typing import NDArray
+
+from cyclegan_gc.data.dicom import DicomSeries, group_series, is_dicom, read_series, series_grid
 from cyclegan_gc.data.files import case_id, is_volume, list_files
-from cyclegan_gc.data.volumes import Volume, read_volume, volume_shape
+from cyclegan_gc.data.volumes import Volume, read_volume, volume_grid
 from cyclegan_gc.errors import UserError, VolumeError
 
 
@@ -85,13 +88,13 @@ def read_source(source: Source, max_voxels: int) -> Volume:
         raise VolumeError(f"{source.path}: {error}") from None
 
 
-def source_shape(source: Source) -> tuple[int, int, int]:
-    """Shape (X, Y, Z) from the headers alone.
+def source_grid(source: Source) -> tuple[tuple[int, ...], NDArray[np.float64]]:
+    """Shape (X, Y, Z) and affine (4, 4) in mm, from the headers alone.
 
     Raises:
         VolumeError: if they cannot be read.
     """
-    return volume_shape(source.path) if source.series is None else series_shape(source.files)
+    return volume_grid(source.path) if source.series is None else series_grid(source.files)
 
 
 def _series_sources(folder: Path, grouped: Sequence[DicomSeries], root: Path) -> Iterator[Source]:

@@ -16,7 +16,7 @@ from nibabel.spatialimages import HeaderDataError
 
 from cyclegan_gc.atomic import atomic_write
 from cyclegan_gc.data.files import WRITABLE
-from cyclegan_gc.data.itk_images import is_itk, itk_shape, read_itk
+from cyclegan_gc.data.itk_images import is_itk, itk_grid, read_itk
 from cyclegan_gc.data.nifti import Header, geometry_header, read_header, read_nifti, write_nifti
 from cyclegan_gc.errors import VolumeError
 
@@ -66,15 +66,17 @@ def read_volume(path: Path, *, max_voxels: int = MAX_VOXELS) -> Volume:
     return Volume(array, affine, header, (*notes, *geometry_notes, *value_notes))
 
 
-def volume_shape(path: Path, *, max_voxels: int = MAX_VOXELS) -> tuple[int, int, int]:
-    """(X, Y, Z) from the header alone.
+def volume_grid(path: Path, *, max_voxels: int = MAX_VOXELS) -> tuple[tuple[int, ...], np.ndarray]:
+    """Shape (X, Y, Z) and affine (4, 4) in mm, from the header alone.
 
     Raises:
         VolumeError: as :func:`read_volume`, as far as the header shows it.
     """
     with _named(path):
-        x, y, z = itk_shape(path, max_voxels) if is_itk(path) else read_header(path, max_voxels)[1]
-        return x, y, z
+        if is_itk(path):
+            return itk_grid(path, max_voxels)
+        header, shape = read_header(path, max_voxels)
+        return shape, _affine_mm(header, shape)[0]
 
 
 def volume_on_grid(values: np.ndarray, affine: np.ndarray, notes: Sequence[str] = ()) -> Volume:

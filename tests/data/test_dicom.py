@@ -3,7 +3,7 @@ import pydicom
 import pydicom.uid
 import pytest
 
-from cyclegan_gc.data.dicom import group_series, is_dicom, read_series, series_shape
+from cyclegan_gc.data.dicom import group_series, is_dicom, read_series, series_grid
 from cyclegan_gc.data.dicom_geometry import LPS_TO_RAS, aligned
 from cyclegan_gc.errors import VolumeError
 
@@ -15,7 +15,7 @@ MANY = 10**9
 def test_every_pixel_lies_where_its_own_slice_says(plane, slices_of, write_series, tmp_path):
     files = write_series(tmp_path, slices_of(PIXELS, plane))
     volume = read_series(files, MANY)
-    assert volume.array.shape == (24, 20, 6) == series_shape(files) and not volume.warnings
+    assert volume.array.shape == (24, 20, 6) == series_grid(files)[0] and not volume.warnings
     for path in files:
         dataset = pydicom.dcmread(path)
         row, column = 3, 17
@@ -183,7 +183,7 @@ def test_a_multi_frame_object_is_read_where_each_frame_has_its_geometry(slices_o
     [path] = write_series(tmp_path / "multi", [enhanced(slices_of(PIXELS, "oblique"))])
     multi = read_series([path], MANY)
     assert np.array_equal(multi.array, single.array) and np.allclose(multi.affine, single.affine)
-    assert series_shape([path]) == multi.array.shape
+    assert series_grid([path])[0] == multi.array.shape
     dataset = pydicom.dcmread(path)
     del dataset.PerFrameFunctionalGroupsSequence
     dataset.save_as(path)

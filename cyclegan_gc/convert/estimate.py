@@ -1,0 +1,72 @@
+"""How long a batch will take and how much memory it needs, told before it starts: from headers and one timed pass."""
+
+import time
+from collections.abc import Sequence
+from math import prod
+
+import numpy as np
+import torch
+
+from cyclegan_gc.convert.plan import Job
+from cyclegan_gc.data.frames import to_ras
+from cyclegan_gc.data.grid import pixel_mm
+from cyclegan_gc.data.sources import source_grid
+from cyclegan_gc.errors import VolumeError
+from cyclegan_gc.inference import Member
+from cyclegan_gc.model.passes import Passes
+
+LONG = 10
+"""Cases from which on a batch is worth an estimate."""
+SECONDS_PER_VOXEL = 1.2e-7
+"""Reading, preparing, checking and writing."""
+BYTES_PER_VOXEL = 60
+"""Peak memory of reading, network and writing of three equal volumes at once, per voxel of one."""
+TIMED_PIXELS = 192
+
+Grid = tuple[tuple[int, ...], np.ndarray]
+
+
+def estimate(jobs: Sequence[Job], members: Sequence[Member]) -> str:
+    """A sentence with the number of cases, the time if none is finished already, and the memory besides the networks.
+
+    Cases whose header cannot be read do not count.
+    """
+    grids = [grid for job in jobs if (grid := _grid(job))]
+    voxels = [prod(shape) for shape, _ in grids]
+    speeds = {id(member.model): _seconds_per_pixel(member) for member in members}
+    network = sum(speeds[id(member.model)] * _pixels(grid, member) for grid in grids for member in members)
+    gigabytes = BYTES_PER_VOXEL * max(voxels, default=0) / 1e9
+    return (
+        f"{len(jobs)} cases, at most about {_in_words(network + SECONDS_PER_VOXEL * sum(voxels))} and "
+        f"{gigabytes:.1f} GB of memory."
+    )
+
+
+def _grid(job: Job) -> Grid | None:
+    try:
+        return source_grid(job.source)
+    except VolumeError:
+        return None
+
+
+def _pixels(grid: Grid, member: Member) -> float:
+    """Pixels of whole slices at the size that the network sees; the body's box is smaller."""
+    shape, affine = grid
+    across, along, up = to_ras(np.broadcast_to(False, shape), affine)[1]
+    height, width = pixel_mm((along, across, up), member.axis)
+    wanted = member.model.preprocess.spacing_mm
+    return prod(shape) * (1.0 if wanted is None else height * width / wanted**2)
+
+
+def _seconds_per_pixel(member: Member) -> float:
+    passes, image = Passes(1), torch.zeros(1, 1, TIMED_PIXELS, TIMED_PIXELS)
+    passes.run(member.model.generator, image)
+    since = time.perf_counter()
+    passes.run(member.model.generator, image)
+    return (time.perf_counter() - since) / image.numel()
+
+
+def _in_words(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
