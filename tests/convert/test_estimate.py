@@ -1,0 +1,38 @@
+import re
+import shutil
+
+from cyclegan_gc.config import ConvertConfig
+from cyclegan_gc.convert.batch import convert
+from cyclegan_gc.convert.estimate import LONG, estimate
+from cyclegan_gc.convert.plan import plan
+from cyclegan_gc.inference import members_of
+
+
+def seconds(sentence: str) -> float:
+    number, unit = re.findall(r"about ([\d.]+) (s|min|h)", sentence)[0]
+    return float(number) * {"s": 1, "min": 60, "h": 3600}[unit]
+
+
+def test_it_grows_with_cases_and_planes_and_passes_over_what_cannot_be_read(model, source, tmp_path):
+    for number in range(LONG):
+        shutil.copy(source, tmp_path / f"{number}.nii.gz")
+    (tmp_path / "broken.nii.gz").write_bytes(b"no volume")
+    jobs, _ = plan(ConvertConfig(tmp_path / "x.pt", str(tmp_path), tmp_path / "out"))
+    assert len(jobs) == LONG + 1
+    one, many = (estimate(jobs * 50, members_of([model], planes)) for planes in (None, model.slice_axes))
+    assert one.startswith("550 cases, at most about") and "GB of memory" in one
+    assert seconds(many) > seconds(one) > 0
+
+
+def test_a_long_batch_is_told_before_it_starts_and_a_short_one_is_not(checkpoint, source, tmp_path):
+    told = []
+    for count in (2, LONG):
+        folder = tmp_path / str(count)
+        folder.mkdir()
+        for number in range(count):
+            shutil.copy(source, folder / f"{number}.nii.gz")
+        config = ConvertConfig(
+            checkpoint, str(folder), folder / "out", device="cpu", shard=f"1/{max(1, count // LONG)}"
+        )
+        convert(config, started=lambda jobs, notes: told.append(notes))
+    assert told[0] == [] and told[1][-1].startswith(f"{LONG} cases, at most about")
