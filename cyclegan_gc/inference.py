@@ -138,19 +138,22 @@ def fuse(first: Tensor, others: Iterable[Tensor], fusion: Fusion) -> tuple[Tenso
     return mean, None if squares is None else (squares / count).sqrt()
 
 
-def _grid(case: Prepared, member: Member) -> NetworkGrid:
-    model = member.model
-    spacing_mm = model.preprocess.spacing_mm or _spacing_of_training(case, member)
-    return network_grid(case, member.axis, spacing_mm, model.crop)
+def wanted_pixel_mm(spacing_mm: tuple[float, float, float], member: Member) -> float | None:
+    """The pixel size at which a network sees a volume of voxels (H, W, D); None for the volume's own.
 
-
-def _spacing_of_training(case: Prepared, member: Member) -> float | None:
-    """For a model that took every pixel size as it came: the usual one, for a case far from all of them."""
+    A model that took every pixel size as it came sees a case far from all of them at the usual one.
+    """
+    if member.model.preprocess.spacing_mm is not None:
+        return member.model.preprocess.spacing_mm
     modality = "mr" if member.model.direction == "mr_to_ct" else "ct"
     known = [pixel_mm(each["spacing_mm"], member.axis) for each in member.model.fingerprint[modality]]
     low, high = np.min(known) / FAR_FACTOR, np.max(known) * FAR_FACTOR
-    near = all(low <= own <= high for own in pixel_mm(case.spacing_mm, member.axis))
+    near = all(low <= own <= high for own in pixel_mm(spacing_mm, member.axis))
     return None if near else float(np.median(known))
+
+
+def _grid(case: Prepared, member: Member) -> NetworkGrid:
+    return network_grid(case, member.axis, wanted_pixel_mm(case.spacing_mm, member), member.model.crop)
 
 
 class _Slices(NamedTuple):

@@ -12,12 +12,12 @@ from cyclegan_gc.data.frames import to_ras
 from cyclegan_gc.data.grid import pixel_mm
 from cyclegan_gc.data.sources import source_grid
 from cyclegan_gc.errors import VolumeError
-from cyclegan_gc.inference import Member
+from cyclegan_gc.inference import Member, wanted_pixel_mm
 from cyclegan_gc.model.passes import Passes
 
 LONG = 10
 """Cases from which on a batch is worth an estimate."""
-SECONDS_PER_VOXEL = 1.2e-7
+SECONDS_PER_VOXEL = 1.5e-7
 """Reading, preparing, checking and writing."""
 BYTES_PER_VOXEL = 80
 """Peak memory of reading, network and writing of three equal volumes at once, per voxel of one."""
@@ -38,7 +38,7 @@ def estimate(jobs: Sequence[Job], members: Sequence[Member]) -> str:
     network = sum(speeds[id(member.model)] * _pixels(grid, member) for grid in grids for member in members)
     gigabytes = BYTES_PER_VOXEL * max(voxels, default=0) / 1e9
     return (
-        f"{len(jobs)} cases, at most about {_in_words(network + SECONDS_PER_VOXEL * sum(voxels))} and "
+        f"{len(jobs)} cases, about {_in_words(network + SECONDS_PER_VOXEL * sum(voxels))} if none is finished, and "
         f"{gigabytes:.1f} GB of memory."
     )
 
@@ -54,8 +54,9 @@ def _pixels(grid: Grid, member: Member) -> float:
     """Pixels of whole slices at the size that the network sees; the body's box is smaller."""
     shape, affine = grid
     across, along, up = to_ras(np.broadcast_to(False, shape), affine)[1]
-    height, width = pixel_mm((along, across, up), member.axis)
-    wanted = member.model.preprocess.spacing_mm
+    spacing_mm = (along, across, up)
+    height, width = pixel_mm(spacing_mm, member.axis)
+    wanted = wanted_pixel_mm(spacing_mm, member)
     return prod(shape) * (1.0 if wanted is None else height * width / wanted**2)
 
 
