@@ -1,0 +1,24 @@
+import itertools
+
+import numpy as np
+import pytest
+
+from cyclegan_gc.voxels import bounding_box, values_inside
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
+def test_the_values_inside_are_those_of_plain_indexing_whatever_the_layout(order):
+    random = np.random.default_rng(0)
+    array = random.normal(size=(5, 6, 7)).transpose(order)[::-1]
+    mask = random.random(array.shape) > 0.5
+    np.testing.assert_array_equal(np.sort(values_inside(array, mask)), np.sort(array[mask]))
+    assert values_inside(array, mask, at_most=10**6).size == mask.sum()
+    assert 10 <= values_inside(array, mask, at_most=10).size <= 20
+
+
+def test_the_box_holds_the_mask_and_nothing_to_spare():
+    mask = np.zeros((5, 6, 7), bool)
+    assert bounding_box(mask) == (slice(0, 5), slice(0, 6), slice(0, 7))
+    mask[1:3, 4, 0] = mask[2, 2, 3] = True
+    assert bounding_box(mask) == (slice(1, 3), slice(2, 5), slice(0, 4))
+    assert bounding_box(mask, margin=2) == (slice(0, 5), slice(0, 6), slice(0, 6))
