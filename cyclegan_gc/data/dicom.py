@@ -87,6 +87,15 @@ def read_series(files: Sequence[Path], max_voxels: int) -> Volume:
     Raises:
         VolumeError: if it cannot be trusted; the cause and the cure, without the folder's name.
     """
+    return volume_on_grid(*read_frames(files, max_voxels))
+
+
+def read_frames(files: Sequence[Path], max_voxels: int) -> tuple[NDArray[np.float32], NDArray[np.float64], list[str]]:
+    """Values (X, Y, Z), affine and warnings of a series; a picture without signal passes too.
+
+    Raises:
+        VolumeError: as :func:`read_series`.
+    """
     headers = read_headers(files)
     frames = frames_of(headers, files)
     grid = stack(frames)
@@ -99,7 +108,7 @@ def read_series(files: Sequence[Path], max_voxels: int) -> Volume:
         pixels = _pixels(files[0])
         for z, index in enumerate(grid.order):
             values[..., z] = pixels[index].T
-    return volume_on_grid(values, grid.affine, [*_notes(headers), *grid.notes])
+    return values, grid.affine, [*_notes(headers), *grid.notes]
 
 
 def series_grid(files: Sequence[Path]) -> tuple[tuple[int, ...], NDArray[np.float64]]:

@@ -20,7 +20,7 @@ from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian
 from pydicom.valuerep import format_number_as_ds, validate_value
 
 from cyclegan_gc.config import DISCLAIMER
-from cyclegan_gc.data.dicom import frames_of, read_headers, read_series
+from cyclegan_gc.data.dicom import frames_of, read_frames, read_headers
 from cyclegan_gc.data.dicom_geometry import Frame, aligned, stack
 from cyclegan_gc.errors import VolumeError
 
@@ -182,10 +182,10 @@ def _save(dataset: Dataset, path: Path) -> None:
 
 
 def _verify(folder: Path, voxels: NDArray[np.int16], affine: NDArray[np.float64]) -> None:
-    written = read_series(sorted(folder.iterdir()), voxels.size)
-    if not np.allclose(written.affine, affine, atol=1e-3):
+    values, written_affine, _ = read_frames(sorted(folder.iterdir()), voxels.size)
+    if not np.allclose(written_affine, affine, atol=1e-3):
         raise VolumeError("the geometry read back is not the source's; please report this")
-    if not np.array_equal(written.array, voxels):
+    if not np.array_equal(values, voxels):
         raise VolumeError("what was written is not what is read back; check the disk")
 
 

@@ -45,6 +45,17 @@ def test_the_series_lies_where_the_source_lies_and_holds_the_hu(source, tmp_path
     assert [path.name for path in files] == [f"{n:04d}.dcm" for n in range(1, 7)]
 
 
+@pytest.mark.parametrize("shades", [1, 2])
+def test_a_synthetic_ct_of_one_or_two_values_is_written_too(shades, slices_of, write_series, tmp_path):
+    source = write_series(tmp_path / "mr", slices_of(PIXELS))
+    hu = np.where(np.arange(PIXELS.size).reshape(24, 20, 6) % shades, 193, 194).astype(np.int16)
+    write_ct_series(tmp_path / "ct", hu, read_series(source, MANY).affine, source, LABEL)
+    stored = [pydicom.dcmread(path) for path in sorted((tmp_path / "ct").iterdir())]
+    assert {float(v) + float(d.RescaleIntercept) for d in stored for v in np.unique(d.pixel_array)} == set(
+        np.unique(hu).astype(float)
+    )
+
+
 def test_a_marker_is_on_the_patients_same_side(source, tmp_path):
     """By hand from the tags of the one object that holds it."""
     volume = read_series(source, MANY)
