@@ -1,37 +1,22 @@
-"""What each command can be told: frozen dataclasses whose field names are the YAML keys, the flags and the W&B config.
+"""What training can be told: frozen dataclasses whose field names are the YAML keys, the flags and the W&B config.
 
-Ranges live in the types, relations between fields in ``__post_init__``. This module imports nothing of the package
-but its errors, and nothing heavy: ``--help`` answers at once.
+Ranges live in the types, relations between fields in ``__post_init__``.
 """
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import Any, Literal
 
+from cyclegan_gc.config.values import (
+    ClosedUnitInterval,
+    NonNegativeFloat,
+    NonNegativeInt,
+    OpenUnitInterval,
+    PositiveFloat,
+    PositiveInt,
+    SliceAxis,
+)
 from cyclegan_gc.errors import UserError
-
-if TYPE_CHECKING:  # jsonargparse makes its number types at run time, where a type checker cannot follow
-    NonNegativeInt: TypeAlias = int
-    PositiveInt: TypeAlias = int
-    ClosedUnitInterval: TypeAlias = float
-    NonNegativeFloat: TypeAlias = float
-    OpenUnitInterval: TypeAlias = float
-    PositiveFloat: TypeAlias = float
-else:
-    from jsonargparse.typing import (
-        ClosedUnitInterval,
-        NonNegativeFloat,
-        NonNegativeInt,
-        OpenUnitInterval,
-        PositiveFloat,
-        PositiveInt,
-    )
-
-DISCLAIMER = "Research use only; not a medical device."
-
-SliceAxis = Literal["axial", "coronal", "sagittal"]
-Direction = Literal["mr_to_ct", "ct_to_mr"]
-Fusion = Literal["mean", "median"]
 
 
 @dataclass(frozen=True)
@@ -190,126 +175,6 @@ class TrainConfig:
                 f"data.crop must be at least {smallest} for network.discriminator_layers="
                 f"{self.network.discriminator_layers}, got {self.data.crop}"
             )
-
-
-@dataclass(frozen=True)
-class ConvertConfig:
-    """Convert MR volumes to synthetic CT in HU on the source's exact grid (or CT to synthetic MR)."""
-
-    checkpoint: Path
-    """Checkpoint of a training run, for instance RUN/last.pt."""
-    input: str
-    """A volume, a DICOM series, a folder (searched recursively), a glob or a text list of files."""
-    output: Path
-    """Folder of the results, NAME_sct.nii.gz (or NAME_smr.nii.gz), each with a sidecar NAME_sct.json."""
-    direction: Direction = "mr_to_ct"
-    """Which generator to use."""
-    planes: tuple[SliceAxis, ...] | None = None
-    """Planes to translate in and fuse, of those that the model was trained on; null takes its first."""
-    mirror: bool = False
-    """Fuse with the translation of the mirrored slices too (test-time augmentation)."""
-    ensemble: tuple[Path, ...] = ()
-    """Further checkpoints to fuse with."""
-    fusion: Fusion = "mean"
-    """How several translations become one; the median holds all of them in memory."""
-    uncertainty: bool = False
-    """Write their standard deviation in HU too, as NAME_sct_uncertainty.nii.gz."""
-    format: Literal["nifti", "dicom"] = "nifti"
-    """dicom writes a CT series into the source's study, in a folder NAME_sct."""
-    reference_dicom: Path | None = None
-    """Folder of the DICOM series that a NIfTI input was made from; needed for --format dicom then."""
-    naming: Literal["plain", "bids"] = "plain"
-    """plain keeps folders and names; bids writes derivatives, sub-X/ct/sub-X_..._desc-synthetic_ct.nii.gz."""
-    series: str | None = None
-    """SeriesInstanceUID to convert, where a folder holds several; null converts all."""
-    overwrite: bool = False
-    """Convert again what is there already, made from the same input, model and settings, and intact."""
-    force: bool = False
-    """Convert although the values look like the other modality's."""
-    preview: bool = True
-    """Write a PNG of three planes for each case."""
-    shard: str | None = None
-    """i/n converts the i-th of n parts, i from 1 to n (or 0 to n-1); null asks SLURM_ARRAY_TASK_* and torchrun."""
-    max_voxels: PositiveInt = 2**31
-    """Larger volumes are refused from their headers."""
-    batch_size: PositiveInt = 8
-    """Slices per pass through the network."""
-    device: str = "auto"
-    """auto, cpu, cuda, cuda:N or mps."""
-
-    def __post_init__(self) -> None:
-        if self.direction == "ct_to_mr" and (self.format == "dicom" or self.naming == "bids"):
-            raise UserError("--format dicom and --naming bids are for synthetic CT; leave them out for ct_to_mr")
-        if self.format == "dicom" and self.naming == "bids":
-            raise UserError("--naming bids is for NIfTI; choose it or --format dicom")
-        if self.planes is not None and (not self.planes or len(set(self.planes)) < len(self.planes)):
-            raise UserError(f"--planes must name planes, each once, got {list(self.planes)}")
-
-
-@dataclass(frozen=True)
-class ManifestConfig:
-    """Join the manifests of a batch that was converted in parts."""
-
-    action: Literal["merge"]
-    """merge writes manifest.json and index.html."""
-    output: Path
-    """The folder of the results."""
-
-
-@dataclass(frozen=True)
-class InfoConfig:
-    """Describe a volume, a DICOM series or a checkpoint."""
-
-    file: Path
-    """A volume, a DICOM file or folder, or a checkpoint (.pt)."""
-
-
-@dataclass(frozen=True)
-class EvaluateConfig:
-    """Compare synthetic CT with true CT inside the body, beside trivial baselines."""
-
-    predicted: str
-    """Synthetic CT: a file, folder, glob or list; matched to the reference by the name without _sct."""
-    reference: str
-    """True CT in HU: a file, folder, glob or list."""
-    output: Path
-    """Folder of cases.csv, evaluation.json and report.html."""
-    mr: str | None = None
-    """Source MR: adds the gradient correlation with the MR, and pictures."""
-    mask: str | None = None
-    """Body masks; without them the body is found from the reference CT."""
-    checkpoint: Path | None = None
-    """Adds the baseline that matches the training sets' histograms (needs --mr)."""
-
-
-@dataclass(frozen=True)
-class PhantomConfig:
-    """Generate procedural MR and CT subjects with exact truth."""
-
-    output: Path
-    """Folder of mr/, ct/ (unpaired) and test/mr/, test/ct/, test/labels/ (pairs)."""
-    subjects: PositiveInt = 8
-    """Training subjects per modality."""
-    test_subjects: PositiveInt = 4
-    """Held-out subjects, with pairs."""
-    seed: NonNegativeInt = 0
-    """Other seeds, other subjects."""
-    kind: Literal["head", "pelvis"] = "head"
-    """Anatomy."""
-
-
-@dataclass(frozen=True)
-class DemoConfig:
-    """Phantoms, training, conversion of held-out subjects, evaluation and a report, in a few minutes."""
-
-    output: Path = Path("demo")
-    """Folder of everything the demo makes; open OUTPUT/report.html at the end."""
-    seed: NonNegativeInt = 0
-    """Seed of the phantoms and the training."""
-    steps: PositiveInt | None = None
-    """Training steps; null takes the recipe's."""
-    device: str = "auto"
-    """auto, cpu, cuda, cuda:N or mps."""
 
 
 def public_settings(config: TrainConfig) -> dict[str, Any]:

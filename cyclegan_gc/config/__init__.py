@@ -1,0 +1,46 @@
+"""What each command can be told.
+
+Imports nothing of the package but its errors, and nothing heavy: ``--help`` answers at once.
+"""
+
+from cyclegan_gc.config.commands import (
+    ConvertConfig,
+    DemoConfig,
+    EvaluateConfig,
+    InfoConfig,
+    ManifestConfig,
+    PhantomConfig,
+)
+from cyclegan_gc.config.training import (
+    DataConfig,
+    LossConfig,
+    NetworkConfig,
+    OptimizerConfig,
+    PreprocessConfig,
+    TrainConfig,
+    WandbConfig,
+    public_settings,
+)
+from cyclegan_gc.config.values import Direction, Fusion, SliceAxis
+
+__all__ = [
+    "ConvertConfig",
+    "DataConfig",
+    "DemoConfig",
+    "Direction",
+    "EvaluateConfig",
+    "Fusion",
+    "InfoConfig",
+    "LossConfig",
+    "ManifestConfig",
+    "NetworkConfig",
+    "OptimizerConfig",
+    "PhantomConfig",
+    "PreprocessConfig",
+    "SliceAxis",
+    "TrainConfig",
+    "WandbConfig",
+    "public_settings",
+]
+
+DISCLAIMER = "Research use only; not a medical device."

@@ -1,0 +1,36 @@
+"""Numbers with their ranges, and words that several commands share."""
+
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+if TYPE_CHECKING:  # jsonargparse makes its number types at run time, where a type checker cannot follow
+    NonNegativeInt: TypeAlias = int
+    PositiveInt: TypeAlias = int
+    ClosedUnitInterval: TypeAlias = float
+    NonNegativeFloat: TypeAlias = float
+    OpenUnitInterval: TypeAlias = float
+    PositiveFloat: TypeAlias = float
+else:
+    from jsonargparse.typing import (
+        ClosedUnitInterval,
+        NonNegativeFloat,
+        NonNegativeInt,
+        OpenUnitInterval,
+        PositiveFloat,
+        PositiveInt,
+    )
+
+__all__ = [
+    "ClosedUnitInterval",
+    "Direction",
+    "Fusion",
+    "NonNegativeFloat",
+    "NonNegativeInt",
+    "OpenUnitInterval",
+    "PositiveFloat",
+    "PositiveInt",
+    "SliceAxis",
+]
+
+SliceAxis = Literal["axial", "coronal", "sagittal"]
+Direction = Literal["mr_to_ct", "ct_to_mr"]
+Fusion = Literal["mean", "median"]
