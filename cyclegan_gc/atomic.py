@@ -3,6 +3,7 @@
 import glob
 import hashlib
 import os
+import shutil
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -51,6 +52,23 @@ def write_text(path: Path, text: str) -> None:
     """
     with atomic_write(path) as file:
         file.write(text.encode())
+
+
+def link_over(file: Path, name: Path) -> None:
+    """Give ``file`` a second name, whatever bore it before; a copy where the file system knows no hard links.
+
+    Raises:
+        OSError: if the disk is full or read-only; ``name`` is then what it was.
+    """
+    temporary = name.with_name(f".{name.name[:180]}.{uuid.uuid4().hex[:12]}.part")
+    try:
+        try:
+            os.link(file, temporary)
+        except OSError:
+            shutil.copyfile(file, temporary)
+        temporary.replace(name)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def remove_leftovers(path: Path) -> None:

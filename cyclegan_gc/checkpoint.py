@@ -1,5 +1,7 @@
 """State to disk and back: plain types and tensors only, read without running any code from the file."""
 
+import errno
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,8 +14,8 @@ from cyclegan_gc.config import Direction, NetworkConfig, PreprocessConfig, Slice
 from cyclegan_gc.errors import UserError
 from cyclegan_gc.model.cyclegan import build_generator
 
-FORMAT = 1
-PARTS = {"config", "fingerprint", "step", "networks", "ema", "optimizers", "schedulers", "pools", "rng"}
+FORMAT = 2
+PARTS = {"config", "fingerprint", "step", "networks", "ema", "optimizers", "schedulers", "scaler", "pools", "rng"}
 
 State = dict[str, Any]
 
@@ -39,15 +41,23 @@ class TrainedModel:
     """Of the checkpoint's file."""
 
 
-def save_checkpoint(path: Path, state: State) -> None:
+def save_checkpoint(path: Path, state: State, *, written: Callable[[Path], None] | None = None) -> None:
     """Write ``state`` under ``path``, whole or not at all.
+
+    Args:
+        path: of the checkpoint.
+        state: plain types and tensors.
+        written: called with the finished file before it takes the name ``path``.
 
     Raises:
         OSError: if the disk is full or read-only; an earlier file of that name stays as it was.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_write(path) as file:
-        torch.save({"format": FORMAT, **state}, file)
+    with atomic_write(path, check=written) as file:
+        try:
+            torch.save({"format": FORMAT, **state}, file)
+        except RuntimeError as error:  # how the archive's writer tells of a full disk
+            raise OSError(errno.ENOSPC, str(error).splitlines()[0], str(path)) from error
 
 
 def load_checkpoint(path: Path) -> State:

@@ -24,14 +24,15 @@ from cyclegan_gc.config import (
     SliceAxis,
     TrainConfig,
 )
-from cyclegan_gc.errors import TrainingStoppedError, UserError
+from cyclegan_gc.errors import Interruption, TrainingStoppedError, UserError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Returns:
-        0 all well, 1 internal error, 2 usage or configuration error, 3 some cases failed, 4 training stopped.
+        0 all well, 1 internal error, 2 usage or configuration error, 3 some cases failed, 4 training stopped,
+        128 + n ended by signal n.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
@@ -40,6 +41,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return command.run(config)
     except SystemExit as leaving:
         return int(leaving.code or 0)
+    except Interruption as stop:
+        print(f"cyclegan-gc: {stop}", file=sys.stderr)
+        return 128 + stop.signal_number
     except KeyboardInterrupt:
         return 130
     except Exception as error:

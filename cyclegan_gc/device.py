@@ -5,18 +5,41 @@ import torch
 from cyclegan_gc.errors import UserError
 
 
-def choose_device(name: str) -> torch.device:
+def choose_device(name: str, local_rank: int | None = None) -> torch.device:
     """``auto`` takes CUDA, then MPS, then the CPU; other names must be available.
+
+    Args:
+        name: auto, cpu, cuda, cuda:N or mps.
+        local_rank: number of this process among those on its machine; each takes the CUDA device of its number.
 
     Raises:
         UserError: if the name is unknown or its hardware is not there.
     """
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    wanted = name
+    if wanted == "auto":
+        wanted = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    if wanted == "cuda" and local_rank is not None:
+        wanted = f"cuda:{local_rank}"
     try:
-        device = torch.device(name)
+        device = torch.device(wanted)
         torch.empty(0, device=device)
+        if device.type == "cuda":
+            torch.cuda.set_device(device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         cause = str(error).splitlines()[0]
         raise UserError(f"--device {name}: not usable here ({cause}); choose auto, cpu, cuda, cuda:N or mps") from error
     return device
+
+
+def free_bytes(device: torch.device) -> int | None:
+    """Memory that is free on ``device`` now; None where the system does not tell."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    if device.type == "mps":
+        return torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
+    try:
+        with open("/proc/meminfo") as lines:  # noqa: PTH123
+            known = dict(line.split(":", 1) for line in lines)
+    except OSError:
+        return None
+    return int(known["MemAvailable"].split()[0]) * 1024

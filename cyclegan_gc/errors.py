@@ -1,5 +1,7 @@
 """Errors that speak to the person at the keyboard: one line with the file, the cause and the cure."""
 
+import signal
+
 
 class UserError(Exception):
     """A mistake that the user can mend; the command line prints its message and exits with code 2."""
@@ -10,4 +12,17 @@ class VolumeError(UserError):
 
 
 class TrainingStoppedError(Exception):
-    """Training cannot go on (a loss is not finite); the command line prints its message and exits with code 4."""
+    """Training cannot go on (a loss is not finite, a disk is full); the command line exits with code 4."""
+
+
+class Interruption(KeyboardInterrupt):
+    """A signal ended the run; the command line exits with 128 and the signal's number.
+
+    Args:
+        signal_number: of the signal.
+        outcome: what became of the run, for people.
+    """
+
+    def __init__(self, signal_number: int, outcome: str = "before the first step") -> None:
+        super().__init__(f"stopped by {signal.Signals(signal_number).name} {outcome}")
+        self.signal_number = signal_number

@@ -114,13 +114,13 @@ class OptimizerConfig:
     """Adam, the learning rate's course and what smooths the training. Defaults after Hiasa et al. 2018."""
 
     batch_size: PositiveInt = 1
-    """Slices of each modality per step."""
+    """Slices of each modality per step, over all GPUs and parts of a batch together."""
     learning_rate: PositiveFloat = 2e-4
     """Constant for the first half of the steps, then linear to 0."""
     betas: tuple[OpenUnitInterval, OpenUnitInterval] = (0.5, 0.999)
     """Adam's decay rates."""
     pool_size: NonNegativeInt = 50
-    """Fakes of each modality remembered for the discriminators; 0 shows them only the newest."""
+    """Fakes of each modality that each process remembers for the discriminators; 0 shows them only the newest."""
     ema_decay: OpenUnitInterval = 0.999
     """Decay per step of the generators' moving average, which validation and conversion use."""
 
@@ -149,15 +149,30 @@ class TrainConfig:
     stop_at: PositiveInt | None = None
     """Stop early after this step; the schedule of --steps stays, so a resumed run continues it."""
     resume: str | None = None
-    """auto continues from OUTPUT/last.pt where it exists; a path continues from that checkpoint."""
+    """auto continues from the newest valid checkpoint of OUTPUT, if there is one; a path from that checkpoint."""
     seed: NonNegativeInt = 0
     """Seed of weights, sampling, augmentation and pools."""
     device: str = "auto"
-    """auto, cpu, cuda, cuda:N or mps."""
+    """auto, cpu, cuda, cuda:N or mps; under torchrun cuda means each process's own."""
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    """Of the networks' convolutions; weights and losses stay fp32. bf16 suits newer GPUs, fp16 older ones; on a CPU
+    both are slow."""
+    channels_last: bool = False
+    """Order of the networks' tensors in memory; faster on many GPUs with bf16 or fp16, slower on a CPU."""
+    compile: bool = False
+    """Compile the networks at the first step (minutes; needs a C++ compiler)."""
+    activation_checkpointing: bool = False
+    """Compute the residual blocks again for the backward pass instead of keeping them: less memory, more time."""
+    accumulate: PositiveInt = 1
+    """Parts of a batch that go through the networks one after the other: less memory, the same result."""
+    peer_timeout: PositiveFloat = 600.0
+    """Seconds that a process of several waits for the others before it gives up."""
     log_every: PositiveInt = 50
     """Steps between log lines."""
     validate_every: PositiveInt = 1000
-    """Steps between validations with panels and checkpoints."""
+    """Steps between validations with panels, each with a checkpoint."""
+    save_every: PositiveInt = 500
+    """Steps between checkpoints; what a crash can lose."""
     preprocess: PreprocessConfig = field(default_factory=PreprocessConfig)
     network: NetworkConfig = field(default_factory=NetworkConfig)
     loss: LossConfig = field(default_factory=LossConfig)
@@ -169,6 +184,11 @@ class TrainConfig:
             raise UserError(f"seed must be below 2**32, got {self.seed}")
         if self.stop_at is not None and self.stop_at > self.steps:
             raise UserError(f"stop_at must not exceed steps={self.steps}, got {self.stop_at}")
+        if self.optimizer.batch_size % self.accumulate:
+            raise UserError(
+                f"optimizer.batch_size must be a multiple of accumulate={self.accumulate}, "
+                f"got {self.optimizer.batch_size}"
+            )
         smallest = 3 * 2**self.network.discriminator_layers
         if min(self.data.crop) < smallest:
             raise UserError(
@@ -180,7 +200,7 @@ class TrainConfig:
 def public_settings(config: TrainConfig) -> dict[str, Any]:
     """Plain nested dict of what makes a run what it is, without any path: what a checkpoint and W&B may hold."""
     settings = asdict(config)
-    for name in ("output", "resume"):
+    for name in ("output", "resume", "peer_timeout"):
         del settings[name]
     for name in ("mr", "ct", "cache", "workers"):
         del settings["data"][name]

@@ -1,6 +1,7 @@
 """Unpaired slices: which ones, how changed, as a pure function of the seed and the global sample index."""
 
-from collections.abc import Sequence
+import signal
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from monai.transforms.compose import Compose
 from monai.transforms.croppad.dictionary import RandSpatialCropd, SpatialPadd
 from monai.transforms.spatial.dictionary import RandAffined, RandFlipd
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from cyclegan_gc.config import DataConfig, SliceAxis
 from cyclegan_gc.data.cache import SliceStack, decode
@@ -107,17 +108,59 @@ def augmentation(config: DataConfig, slice_axis: SliceAxis) -> Compose:
     )
 
 
-def unpaired_loader(slices: UnpairedSlices, *, batch_size: int, first_step: int, workers: int) -> DataLoader[Sample]:
-    """Batches of plain tensors from step ``first_step`` on; step s holds the samples s * batch_size and following."""
-    order = range(first_step * batch_size, len(slices))
+def unpaired_loader(
+    slices: UnpairedSlices,
+    *,
+    batch_size: int,
+    first_step: int,
+    workers: int,
+    rank: int = 0,
+    ranks: int = 1,
+    pin_memory: bool = False,
+) -> DataLoader[Sample]:
+    """Batches of plain tensors from step ``first_step`` on.
+
+    Step s holds the samples s * batch_size and following, whatever the number of ranks; each rank gets its share.
+
+    Args:
+        slices: the stream.
+        batch_size: samples of a step over all ranks, a multiple of ``ranks``.
+        first_step: where the stream is entered.
+        workers: loader processes.
+        rank: of this process.
+        ranks: number of processes that share each step.
+        pin_memory: for faster copies to a GPU.
+    """
     return DataLoader(
         slices,
-        batch_size=batch_size,
-        sampler=order,
+        batch_sampler=_Shares(len(slices), batch_size, first_step, rank, ranks),
         num_workers=workers,
-        drop_last=True,
+        pin_memory=pin_memory,
+        worker_init_fn=_leave_signals_to_the_parent,
         generator=torch.Generator(),  # the loader draws a number at every start, which a resumed run would notice
     )
+
+
+class _Shares(Sampler[list[int]]):
+    """Sample numbers of one rank, step by step."""
+
+    def __init__(self, samples: int, batch_size: int, first_step: int, rank: int, ranks: int) -> None:
+        self.starts = range(first_step * batch_size, samples - batch_size + 1, batch_size)
+        share = batch_size // ranks
+        self.own = range(rank * share, (rank + 1) * share)
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return ([start + position for position in self.own] for start in self.starts)
+
+
+def _leave_signals_to_the_parent(_: int) -> None:
+    """A terminal or a batch system signals every process, but only the trainer knows what must still be done."""
+    for name in ("SIGINT", "SIGTERM", "SIGUSR1"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
 
 
 def _draw(stacks: Sequence[SliceStack], random: np.random.Generator) -> SliceStack:

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from cyclegan_gc.model.image_pool import ImagePool
 from cyclegan_gc.model.losses import (
     Mode,
     Operator,
@@ -62,6 +61,11 @@ class Batch:
     real_ct: Tensor
     mr_mask: Tensor
     ct_mask: Tensor
+
+    def parts(self, count: int) -> "list[Batch]":
+        """The batch cut into ``count`` equal ones, in order."""
+        cut = ([*tensor.chunk(count)] for tensor in (self.real_mr, self.real_ct, self.mr_mask, self.ct_mask))
+        return [Batch(*tensors) for tensors in zip(*cut, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -161,11 +165,8 @@ def weighted_sum(losses: dict[str, Tensor], *, cycle: float, gradient: float, id
     return total
 
 
-def discriminator_losses(
-    networks: Networks, batch: Batch, images: Translations, ct_pool: ImagePool, mr_pool: ImagePool
-) -> dict[str, Tensor]:
-    """Least-squares loss of each discriminator on real slices and on fakes from its pool."""
-    fake_ct, fake_mr = ct_pool.exchange(images.fake_ct), mr_pool.exchange(images.fake_mr)
+def discriminator_losses(networks: Networks, batch: Batch, fake_ct: Tensor, fake_mr: Tensor) -> dict[str, Tensor]:
+    """Least-squares loss of each discriminator on real slices and on fakes from its pool, which are detached."""
     return {
         "discriminator_ct": lsgan_discriminator_loss(
             patch_scores(networks.ct_discriminator, batch.real_ct), patch_scores(networks.ct_discriminator, fake_ct)

@@ -9,10 +9,12 @@ registration"), its use as a CycleGAN loss Hiasa et al. 2018 (arXiv 1803.06629):
 """
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Literal, TypeAlias, get_args
 
 import torch
 from torch import Tensor
+from torch.amp.autocast_mode import is_autocast_available
 
 Mode: TypeAlias = Literal["absolute", "signed"]
 Operator: TypeAlias = Literal["forward", "central", "sobel"]
@@ -69,7 +71,7 @@ def gradient_correlation(
     if mask is not None:
         _check_mask(mask, a)
 
-    with torch.autocast(device_type=a.device.type, enabled=False):
+    with _full_precision(a.device.type):
         a, b = (x.float() if x.dtype in (torch.float16, torch.bfloat16) else x for x in (a, b))
         if mask is not None:
             # Cleared before differentiation, so that not even a NaN outside the mask reaches a gradient.
@@ -109,6 +111,11 @@ def lsgan_generator_loss(score_fake: Tensor) -> Tensor:
 def lsgan_discriminator_loss(score_real: Tensor, score_fake: Tensor) -> Tensor:
     """``1/2 { E[(D(real) - 1)^2] + E[D(fake)^2] }``: real scored 1, fake 0 (Mao et al. 2017)."""
     return ((score_real - 1).square().mean() + score_fake.square().mean()) / 2
+
+
+def _full_precision(device_type: str) -> AbstractContextManager:
+    """Autocast off, where the device has it at all."""
+    return torch.autocast(device_type, enabled=False) if is_autocast_available(device_type) else nullcontext()
 
 
 def _ncc(a: Tensor, b: Tensor, inside: Tensor | None) -> Tensor:

@@ -5,6 +5,7 @@ from typing import Literal
 import torch
 from monai.networks.nets.patchgan_discriminator import PatchDiscriminator
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 Stem = Literal["conv", "unshuffle"]
 Upsampling = Literal["resize", "transpose"]
@@ -43,6 +44,8 @@ class ResnetGenerator(nn.Module):
     ) -> None:
         super().__init__()
         self.reduction = reduction
+        self.recompute = False
+        """Keep no block's inner features for the backward pass but compute them again: less memory, a third slower."""
         # Each halving of the resolution doubles the channels.
         halvings = [width * factor for factor in (1, 2) if factor < reduction]
         self.stem = (_conv_stem if stem == "conv" else _unshuffle_stem)(in_channels, halvings)
@@ -56,7 +59,11 @@ class ResnetGenerator(nn.Module):
         """Translate ``(N, in, H, W)`` to ``(N, out, H, W)``."""
         if image.shape[-2] % self.reduction or image.shape[-1] % self.reduction:
             raise ValueError(f"height and width must be multiples of {self.reduction}, got {tuple(image.shape[-2:])}")
-        return self.tail(self.blocks(self.stem(image)))
+        features = self.stem(image)
+        for block in self.blocks:
+            again = self.recompute and torch.is_grad_enabled()
+            features = checkpoint(block, features, use_reentrant=False) if again else block(features)
+        return self.tail(features)
 
 
 class ResidualBlock(nn.Module):
@@ -86,7 +93,8 @@ def patch_discriminator(width: int = 64, layers: int = 3, in_channels: int = 1) 
 
 def patch_scores(discriminator: nn.Module, image: Tensor) -> Tensor:
     """Score map ``(N, 1, h, w)`` of an image ``(N, C, H, W)``; 1 is the target for real, 0 for fake."""
-    return discriminator(image)[-1]
+    scores = discriminator(image)
+    return scores if isinstance(scores, Tensor) else scores[-1]
 
 
 def initialise(network: nn.Module, generator: torch.Generator) -> None:

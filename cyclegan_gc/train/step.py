@@ -1,16 +1,20 @@
 """One training step, and the state that it changes."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.amp.grad_scaler import GradScaler
+from torch.nn.utils import get_total_norm
 from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from cyclegan_gc.config import LossConfig, TrainConfig
+from cyclegan_gc.distributed import ALONE, Ranks
+from cyclegan_gc.model.acceleration import Accelerated
 from cyclegan_gc.model.cyclegan import (
     Batch,
     Networks,
@@ -21,7 +25,9 @@ from cyclegan_gc.model.cyclegan import (
     translate,
     weighted_sum,
 )
-from cyclegan_gc.model.image_pool import ImagePool
+from cyclegan_gc.model.image_pool import ImagePool, PoolState
+
+POOLS = ("ct", "mr")
 
 
 @dataclass(frozen=True)
@@ -29,9 +35,13 @@ class TrainState:
     """Everything that a step changes: networks, their averages, optimisers, learning rates and image pools."""
 
     networks: Networks
+    accelerated: Networks
+    """The same networks as the steps run them: in the chosen precision, compiled or not."""
     averages: dict[str, AveragedModel]
     optimizers: dict[str, Optimizer]
     schedulers: dict[str, LambdaLR]
+    scaler: GradScaler
+    """Of the losses in fp16; passes everything through otherwise."""
     pools: dict[str, ImagePool]
 
     def averaged_networks(self) -> Networks:
@@ -39,17 +49,10 @@ class TrainState:
         return replace(self.networks, **{name: average.module for name, average in self.averages.items()})
 
 
-def build_state(config: TrainConfig, device: torch.device) -> TrainState:
-    """Fresh networks on ``device`` with what trains them; the same seed gives the same weights."""
-    net, optimizer = config.network, config.optimizer
-    generator = (net.width, net.blocks, net.reduction, net.stem, net.upsampling)
-    discriminator = (net.discriminator_width, net.discriminator_layers)
-    networks = Networks(
-        mr_to_ct=build_generator(*generator, seed=4 * config.seed).to(device),
-        ct_to_mr=build_generator(*generator, seed=4 * config.seed + 1).to(device),
-        ct_discriminator=build_discriminator(*discriminator, seed=4 * config.seed + 2).to(device),
-        mr_discriminator=build_discriminator(*discriminator, seed=4 * config.seed + 3).to(device),
-    )
+def build_state(config: TrainConfig, device: torch.device, rank: int = 0) -> TrainState:
+    """Fresh networks on ``device`` with what trains them; the same seed gives the same weights on every rank."""
+    optimizer = config.optimizer
+    networks = _build_networks(config, device)
     optimizers: dict[str, Optimizer] = {
         "generators": _adam(networks.generator_parameters(), config),
         "discriminators": _adam(networks.discriminator_parameters(), config),
@@ -60,62 +63,113 @@ def build_state(config: TrainConfig, device: torch.device) -> TrainState:
             "mr_to_ct": _average(networks.mr_to_ct, optimizer.ema_decay),
             "ct_to_mr": _average(networks.ct_to_mr, optimizer.ema_decay),
         },
+        accelerated=Networks(
+            **{
+                name: Accelerated(network, config.precision, compiled=config.compile)
+                for name, network in vars(networks).items()
+            }
+        ),
         optimizers=optimizers,
         schedulers={name: LambdaLR(each, _learning_rate_course(config.steps)) for name, each in optimizers.items()},
-        pools={name: ImagePool(optimizer.pool_size, 2 * config.seed + n) for n, name in enumerate(("ct", "mr"))},
+        scaler=GradScaler(device.type, enabled=config.precision == "fp16"),
+        pools={
+            name: ImagePool(optimizer.pool_size, (rank << 34) + 2 * config.seed + n) for n, name in enumerate(POOLS)
+        },
     )
 
 
-def train_step(state: TrainState, batch: Batch, weights: LossConfig) -> dict[str, Tensor]:
+def train_step(
+    state: TrainState, batch: Batch, weights: LossConfig, *, parts: int = 1, ranks: Ranks = ALONE
+) -> dict[str, Tensor]:
     """One generator update, then one discriminator update, on one unpaired batch.
 
+    Args:
+        state: is changed.
+        batch: this rank's share of the step.
+        weights: of the loss.
+        parts: the batch goes through the networks in so many equal parts; the result is the whole batch's.
+        ranks: the processes over which the gradients are averaged.
+
     Returns:
-        Every loss term, unweighted and detached, under its own name, beside the weighted sum ``generator``.
+        Every loss term, unweighted and detached, under its own name; beside them the weighted sum ``generator`` and
+        the norms of both gradients.
     """
-    images = translate(state.networks, batch, identity=weights.identity > 0)
-    generator = generator_losses(
-        state.networks,
-        batch,
-        images,
-        gradient_mode=weights.gradient_mode,
-        gradient_operator=weights.gradient_operator,
-    )
-    total = weighted_sum(generator, cycle=weights.cycle, gradient=weights.gradient, identity=weights.identity)
-    update(state.optimizers["generators"], total)
+    batches = batch.parts(parts)
+    terms: list[dict[str, Tensor]] = []
+    fakes: dict[str, list[Tensor]] = {name: [] for name in POOLS}
 
-    discriminator = discriminator_losses(state.networks, batch, images, state.pools["ct"], state.pools["mr"])
-    update(state.optimizers["discriminators"], discriminator["discriminator_ct"] + discriminator["discriminator_mr"])
+    def generator_totals() -> Iterator[Tensor]:
+        for part in batches:
+            images = translate(state.accelerated, part, identity=weights.identity > 0)
+            losses = generator_losses(
+                state.accelerated,
+                part,
+                images,
+                gradient_mode=weights.gradient_mode,
+                gradient_operator=weights.gradient_operator,
+            )
+            total = weighted_sum(losses, cycle=weights.cycle, gradient=weights.gradient, identity=weights.identity)
+            terms.append({**losses, "generator": total})
+            fakes["ct"].append(images.fake_ct.detach())
+            fakes["mr"].append(images.fake_mr.detach())
+            yield total / parts
 
+    def discriminator_totals() -> Iterator[Tensor]:
+        # A pool is asked once for the whole batch, so that it draws the same numbers however the batch is cut.
+        shown = [state.pools[name].exchange(torch.cat(fakes[name])).chunk(parts) for name in POOLS]
+        for number, (part, fake_ct, fake_mr) in enumerate(zip(batches, *shown, strict=True)):
+            losses = discriminator_losses(state.accelerated, part, fake_ct, fake_mr)
+            terms[number].update(losses)
+            yield (losses["discriminator_ct"] + losses["discriminator_mr"]) / parts
+
+    norms = {
+        "gradient_norm_generators": update(state.optimizers["generators"], generator_totals(), state.scaler, ranks),
+        "gradient_norm_discriminators": update(
+            state.optimizers["discriminators"], discriminator_totals(), state.scaler, ranks
+        ),
+    }
+    state.scaler.update()
     for name, average in state.averages.items():
         average.update_parameters(getattr(state.networks, name))
     for scheduler in state.schedulers.values():
         scheduler.step()
-    return {name: loss.detach() for name, loss in {**generator, **discriminator, "generator": total}.items()}
+    return {**{name: _mean([each[name].detach() for each in terms]) for name in terms[0]}, **norms}
 
 
-def update(optimizer: Optimizer, loss: Tensor) -> None:
-    """One step of ``optimizer`` down the gradient of ``loss``."""
+def update(optimizer: Optimizer, losses: Iterable[Tensor], scaler: GradScaler, ranks: Ranks = ALONE) -> Tensor:
+    """One step of ``optimizer`` down the gradient of the sum of ``losses``, averaged over the ranks.
+
+    Returns:
+        Euclidean norm of the gradient; 0 in fp16 where it overflowed and the step was left out.
+    """
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     optimizer.zero_grad(set_to_none=True)
-    # `inputs=` keeps this loss out of the other networks' gradients, so nothing is frozen and thawed.
-    loss.backward(inputs=parameters)
-    optimizer.step()
+    for loss in losses:
+        # `inputs=` keeps this loss out of the other networks' gradients, so nothing is frozen and thawed.
+        scaler.scale(loss).backward(inputs=parameters)
+    ranks.average_gradients(parameters)
+    if scaler.is_enabled():
+        scaler.unscale_(optimizer)
+    norm = get_total_norm([p.grad for p in parameters if p.grad is not None])
+    scaler.step(optimizer)
+    return norm.nan_to_num(0, 0, 0) if scaler.is_enabled() else norm
 
 
-def state_dict(state: TrainState) -> dict[str, Any]:
-    """Plain types and tensors from which :func:`load_state` continues bit for bit."""
+def state_dict(state: TrainState, ranks: Ranks = ALONE) -> dict[str, Any]:
+    """Plain types and tensors from which :func:`load_state` continues bit for bit; complete on the first rank."""
     return {
         "networks": {name: network.state_dict() for name, network in vars(state.networks).items()},
         "ema": {name: average.state_dict() for name, average in state.averages.items()},
         "optimizers": {name: optimizer.state_dict() for name, optimizer in state.optimizers.items()},
         "schedulers": {name: scheduler.state_dict() for name, scheduler in state.schedulers.items()},
-        "pools": {name: pool.state_dict() for name, pool in state.pools.items()},
+        "scaler": state.scaler.state_dict(),
+        "pools": ranks.collect({name: pool.state_dict() for name, pool in state.pools.items()}),
         "rng": torch.get_rng_state(),
     }
 
 
-def load_state(state: TrainState, saved: dict[str, Any], device: torch.device) -> None:
-    """Continue exactly where ``saved`` was taken.
+def load_state(state: TrainState, saved: dict[str, Any], device: torch.device, ranks: Ranks = ALONE) -> None:
+    """Continue exactly where ``saved`` was taken; on another number of ranks with the pools dealt out anew.
 
     Raises:
         RuntimeError: if the weights are another architecture's.
@@ -125,9 +179,33 @@ def load_state(state: TrainState, saved: dict[str, Any], device: torch.device) -
     for part, key in ((state.averages, "ema"), (state.optimizers, "optimizers"), (state.schedulers, "schedulers")):
         for name, each in part.items():
             each.load_state_dict(saved[key][name])
+    if state.scaler.is_enabled() and saved["scaler"]:
+        state.scaler.load_state_dict(saved["scaler"])
+    pools = saved["pools"]
     for name, pool in state.pools.items():
-        pool.load_state_dict(saved["pools"][name], device)
+        known: PoolState = pools[ranks.rank % len(pools)][name]
+        if ranks.rank >= len(pools):  # it begins with another rank's images but draws its own numbers
+            known = {"images": known["images"], "generator": pool.state_dict()["generator"]}
+        pool.load_state_dict(known, device)
     torch.set_rng_state(saved["rng"])
+
+
+def _build_networks(config: TrainConfig, device: torch.device) -> Networks:
+    net, seed = config.network, 4 * config.seed
+    architecture = (net.width, net.blocks, net.reduction, net.stem, net.upsampling)
+    generators = [build_generator(*architecture, seed=seed + n) for n in (0, 1)]
+    for generator in generators:
+        generator.recompute = config.activation_checkpointing
+    patches = (net.discriminator_width, net.discriminator_layers)
+    discriminators = [build_discriminator(*patches, seed=seed + n) for n in (2, 3)]
+    networks = [network.to(device) for network in (*generators, *discriminators)]
+    if config.channels_last:
+        networks = [network.to(memory_format=torch.channels_last) for network in networks]
+    return Networks(*networks)
+
+
+def _mean(tensors: list[Tensor]) -> Tensor:
+    return tensors[0] if len(tensors) == 1 else torch.stack(tensors).mean()
 
 
 def _adam(parameters: Iterable[nn.Parameter], config: TrainConfig) -> Adam:

@@ -75,14 +75,16 @@ def test_every_term_reaches_the_generator(networks, batch, term):
 
 def test_the_discriminator_is_scored_one_on_real_and_zero_on_fake(networks, batch):
     images = translate(networks, batch, identity=False)
-    losses = discriminator_losses(networks, batch, images, ImagePool(0), ImagePool(0))
+    losses = discriminator_losses(networks, batch, images.fake_ct.detach(), images.fake_mr.detach())
     real, fake = (patch_scores(networks.ct_discriminator, x) for x in (batch.real_ct, images.fake_ct))
     torch.testing.assert_close(losses["discriminator_ct"], ((real - 1) ** 2).mean() / 2 + (fake**2).mean() / 2)
 
 
 def test_the_discriminators_loss_does_not_reach_the_generators(networks, batch):
     images = translate(networks, batch, identity=False)
-    losses = discriminator_losses(networks, batch, images, ImagePool(2), ImagePool(2))
+    losses = discriminator_losses(
+        networks, batch, ImagePool(2).exchange(images.fake_ct), ImagePool(2).exchange(images.fake_mr)
+    )
     (losses["discriminator_ct"] + losses["discriminator_mr"]).backward()
     assert all(p.grad is None for p in networks.generator_parameters())
     assert all(p.grad is not None for p in networks.discriminator_parameters())

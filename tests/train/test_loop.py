@@ -154,7 +154,7 @@ def test_a_truncated_checkpoint_is_refused_in_one_line(whole, tmp_path):
 
 
 def test_a_checkpoint_that_would_run_code_is_refused(tmp_path):
-    torch.save({"format": 1, "config": Path("x")}, tmp_path / "evil.pt")
+    torch.save({"format": 2, "config": Path("x")}, tmp_path / "evil.pt")
     with pytest.raises(UserError, match=r"evil\.pt"):
         load_checkpoint(tmp_path / "evil.pt")
 
@@ -166,6 +166,6 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_saves_nothing(config, whole
     state["networks"]["mr_to_ct"]["tail.2.weight"].fill_(float("nan"))
     torch.save(state, last)
     before = last.read_bytes()
-    with pytest.raises(TrainingStoppedError, match=r"step 15: .*adversarial_ct"):
+    with pytest.raises(TrainingStoppedError, match=r"step 11: adversarial_ct, .*last good checkpoint is .*last\.pt"):
         train(replace(parted, resume="auto"))
     assert last.read_bytes() == before

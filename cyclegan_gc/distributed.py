@@ -1,0 +1,137 @@
+"""Several processes that train one model, one a GPU: who they are, and what they tell one another.
+
+``torchrun`` starts them and names their ranks in the environment. Gradients go over NCCL on CUDA and over gloo
+elsewhere; flags and Python values always go over gloo, whose time limit notices a peer that died or sleeps.
+"""
+
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from cyclegan_gc.errors import UserError
+
+T = TypeVar("T")
+
+PREPARATION_LIMIT = timedelta(days=2)
+"""How long ranks wait for the first one to prepare the volumes."""
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """This process among its peers; the default is a process on its own.
+
+    Every method but ``says`` is called by all ranks at the same place, or the job stands still until the time limit.
+    """
+
+    rank: int = 0
+    size: int = 1
+    values: Any = None
+    """Group for flags and Python values (gloo)."""
+    patient: Any = None
+    """The same with a time limit of days."""
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the rank that writes, prints and decides."""
+        return self.rank == 0
+
+    def says(self, text: str, *, warning: bool = False) -> None:
+        """Print on the first rank."""
+        if self.first:
+            print(text, file=sys.stderr if warning else sys.stdout, flush=True)
+
+    def largest(self, number: int) -> int:
+        """The largest of all ranks' numbers."""
+        if self.size == 1:
+            return number
+        box = torch.tensor(number)
+        dist.all_reduce(box, dist.ReduceOp.MAX, group=self.values)
+        return int(box)
+
+    def total(self, values: Tensor) -> Tensor:
+        """Sum of a CPU tensor over all ranks."""
+        if self.size > 1:
+            dist.all_reduce(values, group=self.values)
+        return values
+
+    def from_first(self, value: T) -> T:
+        """The first rank's value."""
+        box = [value]
+        if self.size > 1:
+            dist.broadcast_object_list(box, src=0, group=self.values)
+        return box[0]
+
+    def collect(self, value: T) -> list[T]:
+        """All ranks' values on the first, in the order of the ranks; empty on the others."""
+        if self.size == 1:
+            return [value]
+        boxes: list[Any] = [None] * self.size if self.first else []
+        dist.gather_object(value, boxes if self.first else None, dst=0, group=self.values)
+        return boxes
+
+    @contextmanager
+    def after_first(self) -> Iterator[None]:
+        """The first rank does what follows before the others do."""
+        if not self.first:
+            dist.barrier(group=self.patient)
+        yield
+        if self.first and self.size > 1:
+            dist.barrier(group=self.patient)
+
+    def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
+        """Replace each gradient by its mean over the ranks, in one message."""
+        if self.size == 1:
+            return
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        flat = torch.cat([gradient.flatten() for gradient in gradients])
+        dist.all_reduce(flat)
+        flat /= self.size
+        for gradient, mean in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
+            gradient.copy_(mean.view_as(gradient))
+
+
+ALONE = Ranks()
+
+
+def local_rank() -> int | None:
+    """Number of this process on its machine, None where ``torchrun`` did not start several."""
+    return int(os.environ.get("LOCAL_RANK", "0")) if _size() > 1 else None
+
+
+@contextmanager
+def joined(device: torch.device, peer_timeout_seconds: float) -> Iterator[Ranks]:
+    """Join the processes that ``torchrun`` started; without it the process is on its own.
+
+    Raises:
+        UserError: if the device cannot be shared out or the peers are not found.
+    """
+    if _size() == 1:
+        yield ALONE
+        return
+    if device.type == "mps":
+        raise UserError("--device mps: only one process can use it; start without torchrun or choose cpu")
+    limit = timedelta(seconds=peer_timeout_seconds)
+    try:
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=limit)
+    except (ValueError, RuntimeError) as error:
+        cause = str(error).splitlines()[0]
+        raise UserError(f"WORLD_SIZE={_size()}: the other processes are not found ({cause}); use torchrun") from error
+    values, patient = (
+        dist.new_group(backend="gloo", timeout=limit),
+        dist.new_group(backend="gloo", timeout=PREPARATION_LIMIT),
+    )
+    yield Ranks(dist.get_rank(), dist.get_world_size(), values, patient)
+    # After an error the peers may be gone, and leaving in good order could wait for them.
+    dist.destroy_process_group()
+
+
+def _size() -> int:
+    return int(os.environ.get("WORLD_SIZE", "1"))

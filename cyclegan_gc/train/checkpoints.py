@@ -1,0 +1,86 @@
+"""The checkpoints of a run folder: which are kept, which one a run goes on from, and whether it may."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from cyclegan_gc.atomic import link_over, remove_leftovers
+from cyclegan_gc.checkpoint import State, load_checkpoint, save_checkpoint
+from cyclegan_gc.config import TrainConfig
+from cyclegan_gc.distributed import Ranks
+from cyclegan_gc.errors import UserError
+
+LAST, PREVIOUS, BEST = "last.pt", "previous.pt", "best.pt"
+DAMAGED = "damaged.pt"
+SAME_RUN = ("network", "preprocess", "data", "steps", "seed", "loss", "optimizer", "precision")
+
+
+def save(output: Path, state: State, *, best: bool) -> None:
+    """Write last.pt; what bore that name becomes previous.pt. At no moment is there less than one whole checkpoint.
+
+    Raises:
+        OSError: if the disk is full or read-only; the checkpoints are then what they were.
+    """
+    last = output / LAST
+
+    def give_names(written: Path) -> None:
+        if best:
+            link_over(written, output / BEST)
+        if last.exists():
+            link_over(last, output / PREVIOUS)
+
+    save_checkpoint(last, state, written=give_names)
+
+
+def find_saved(config: TrainConfig, ranks: Ranks) -> State | None:
+    """The state from which the run goes on, read by every rank; None for a new run.
+
+    Raises:
+        UserError: if a run is in the folder and ``resume`` is not given, or if no checkpoint can be read.
+    """
+    path = ranks.from_first(_choose(config, ranks) if ranks.first else None)
+    return None if path is None else load_checkpoint(path)
+
+
+def check_same_run(saved: State, facts: Mapping[str, Any], config: TrainConfig) -> None:
+    """A continued run must be the run that was stopped: same settings, same training volumes.
+
+    Raises:
+        UserError: one line with what differs, as it was and as it is.
+    """
+    before, now = saved["config"], facts["config"]
+    changed = [
+        f"{part}: {before[part]} in the checkpoint, {now[part]} now" for part in SAME_RUN if before[part] != now[part]
+    ]
+    if saved["fingerprint"] != facts["fingerprint"]:
+        changed.append("other training volumes")
+    if changed:
+        raise UserError(
+            f"--resume {config.resume}: not the same run ({'; '.join(changed)}); resume with the run's own settings "
+            "and volumes or choose another --output"
+        )
+
+
+def _choose(config: TrainConfig, ranks: Ranks) -> Path | None:
+    known = [path for name in (LAST, PREVIOUS) if (path := config.output / name).exists()]
+    if config.resume is None and known:
+        raise UserError(f"{known[0]}: a run is here already; continue it with --resume auto or choose another --output")
+    if config.resume is None or (config.resume == "auto" and not known):
+        return None
+    return _newest_valid(known, ranks) if config.resume == "auto" else Path(config.resume)
+
+
+def _newest_valid(known: list[Path], ranks: Ranks) -> Path:
+    """The first of ``known`` that can be read; one that cannot is set aside, so that it never becomes previous.pt."""
+    for path in known:
+        for name in (LAST, PREVIOUS, BEST):
+            remove_leftovers(path.with_name(name))
+        try:
+            load_checkpoint(path)
+            return path
+        except UserError as error:
+            if path is known[-1]:
+                raise
+            ranks.says(f"warning: {error}; going on from {PREVIOUS}", warning=True)
+            path.replace(path.with_name(DAMAGED))
+    raise AssertionError("known is never empty")

@@ -1,0 +1,69 @@
+"""How much memory a training step will need, told before the first one: a step on tensors without data."""
+
+import weakref
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from cyclegan_gc.config import TrainConfig
+from cyclegan_gc.device import free_bytes
+from cyclegan_gc.model.cyclegan import Batch
+from cyclegan_gc.train.step import build_state, train_step
+
+
+class MemoryMeter(TorchDispatchMode):
+    """Counts the bytes of all tensors that live at once while it is active.
+
+    Workspaces of the convolutions and what the allocator keeps in reserve do not count.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = self.peak = 0
+        self._known: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        for leaf in tree_leaves(result):
+            if isinstance(leaf, Tensor):
+                self._count(leaf.untyped_storage())
+        return result
+
+    def _count(self, storage: Any) -> None:
+        if storage not in self._known:
+            size = self._known[storage] = storage.nbytes()
+            self.now += size
+            self.peak = max(self.peak, self.now)
+            weakref.finalize(storage, self._forget, size)
+
+    def _forget(self, size: int) -> None:
+        self.now -= size
+
+
+def estimate_bytes(config: TrainConfig, ranks: int = 1) -> tuple[int, int]:
+    """What one process holds all the time (weights, averages, optimisers, pools) and what a step needs beside it."""
+    # 16 bits have no tensors without data; they halve what a step keeps.
+    shape = (config.optimizer.batch_size // ranks, 1, *config.data.crop)
+    plain = replace(config, precision="fp32", compile=False)
+    with torch.random.fork_rng(devices=[]), MemoryMeter() as meter:
+        state = build_state(plain, torch.device("meta"))
+        images = [torch.empty(shape, device="meta") for _ in range(2)]
+        masks = [torch.empty(shape, dtype=torch.bool, device="meta") for _ in range(2)]
+        for _ in range(2):  # the first one also makes the optimisers' state
+            train_step(state, Batch(*images, *masks), config.loss, parts=config.accumulate)
+            kept = meter.now
+    pools = 2 * config.optimizer.pool_size * images[0][0].nbytes
+    return kept + pools, round((meter.peak - kept) * (1.0 if config.precision == "fp32" else 0.5))
+
+
+def memory_line(config: TrainConfig, device: torch.device, ranks: int = 1) -> tuple[str, bool]:
+    """The estimate in words, and whether it fits into what is free on ``device`` now."""
+    kept, step = estimate_bytes(config, ranks)
+    free = free_bytes(device)
+    beside = "" if free is None else f"; {free / 1e9:.1f} GB free on {device}"
+    line = f"memory: about {(kept + step) / 1e9:.2f} GB a process ({step / 1e9:.2f} of it for a step{beside})"
+    return line, free is None or kept + step < free

@@ -1,0 +1,67 @@
+"""Means of a step's figures between two log lines, and when one of them first stopped being a number."""
+
+import math
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from cyclegan_gc.distributed import ALONE, Ranks
+from cyclegan_gc.errors import TrainingStoppedError
+
+
+class Meter:
+    """Sums stay on the device: adding to them never waits for a step to be computed."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self.sums = self.first_broken = torch.zeros(0)
+        self.count = 0
+        self.since = time.perf_counter()
+
+    def add(self, step: int, figures: Mapping[str, Tensor]) -> None:
+        """Count the figures of ``step``, each a tensor of one number."""
+        values = torch.stack([figure.float() for figure in figures.values()])
+        if not self.names:
+            self.names, self.sums, self.first_broken = list(figures), torch.zeros_like(values), torch.zeros_like(values)
+        self.sums = self.sums + values
+        newly_broken = ~values.isfinite() & (self.first_broken == 0)
+        self.first_broken = torch.where(newly_broken, step, self.first_broken)
+        self.count += 1
+
+    def check(self, ranks: Ranks = ALONE, last_good: str = "") -> None:
+        """Make sure that every figure of every rank was finite since the last :meth:`take`.
+
+        Raises:
+            TrainingStoppedError: with the term, the step and ``last_good``, on every rank.
+        """
+        never = 2**31
+        steps = [int(step) or never for step in self.first_broken.tolist()] or [never]
+        first = -ranks.largest(-min(steps))
+        if first < never:
+            terms = [name for name, step in zip(self.names, steps, strict=True) if step == first]
+            raise TrainingStoppedError(
+                f"step {first}: {', '.join(terms) or 'a term of another rank'} not finite; {last_good}"
+                "lower optimizer.learning_rate, try --precision fp32 or check the data"
+            )
+
+    def take(self, ranks: Ranks = ALONE) -> dict[str, float]:
+        """Means over the ranks and the steps since the last call, and ``steps_per_second``; then begins anew."""
+        sums = ranks.total(self.sums.to("cpu", copy=True)) / ranks.size
+        speed = self.count / max(time.perf_counter() - self.since, 1e-9)
+        means = {name: total / self.count for name, total in zip(self.names, sums.tolist(), strict=True)}
+        self.sums, self.count, self.since = torch.zeros_like(self.sums), 0, time.perf_counter()
+        return {**means, "steps_per_second": speed if math.isfinite(speed) else 0.0}
+
+    def state_dict(self, ranks: Ranks = ALONE) -> dict[str, Any]:
+        """Plain types and a tensor from which :meth:`load_state_dict` continues."""
+        sums = ranks.total(self.sums.to("cpu", copy=True)) / ranks.size
+        return {"names": self.names, "sums": sums, "count": self.count}
+
+    def load_state_dict(self, saved: dict[str, Any], device: torch.device) -> None:
+        """Continue where ``saved`` was taken."""
+        self.names, self.count = saved["names"], saved["count"]
+        self.sums = saved["sums"].to(device)
+        self.first_broken = torch.zeros_like(self.sums)

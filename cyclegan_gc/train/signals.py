@@ -1,0 +1,50 @@
+"""Signals that end a run: at once while it is being set up, after the step in work once it trains."""
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+from cyclegan_gc.errors import Interruption
+
+HEEDED = [getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGUSR1") if hasattr(signal, name)]
+"""Of batch systems and torchrun, of the keyboard, and the usual early warning of Slurm."""
+
+
+class Signals:
+    """Heeds SIGTERM, SIGINT and SIGUSR1 between ``with`` and its end (in the main thread; elsewhere none arrive)."""
+
+    def __init__(self) -> None:
+        self.caught = 0
+        """Number of the first signal that was postponed, 0 where none came."""
+        self._postponing = False
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> "Signals":
+        if threading.current_thread() is threading.main_thread():
+            self._before = {number: signal.signal(number, self._handle) for number in HEEDED}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    @contextmanager
+    def postponed(self) -> Iterator[None]:
+        """Signals are only noted in ``caught``; a second Ctrl-C at the keyboard does not wait."""
+        self._postponing = True
+        try:
+            yield
+        finally:
+            self._postponing = False
+
+    def _handle(self, number: int, _: FrameType | None) -> None:
+        if not self._postponing:
+            raise Interruption(number)
+        # torchrun passes a Ctrl-C on that the terminal has sent already: there a second one is not impatience.
+        if self.caught and number == signal.SIGINT and "TORCHELASTIC_RUN_ID" not in os.environ:
+            raise Interruption(number)
+        self.caught = self.caught or number
