@@ -1,6 +1,7 @@
 """State to disk and back: plain types and tensors only, read without running any code from the file."""
 
 import errno
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,6 +70,10 @@ def load_checkpoint(path: Path) -> State:
     if not path.is_file():
         raise UserError(f"{path}: no such checkpoint; give the last.pt or best.pt of a training run")
     try:
+        with zipfile.ZipFile(path) as archive:  # torch reads on over flipped bytes
+            damaged = archive.testzip()
+        if damaged:
+            raise ValueError(f"{damaged}: wrong checksum")
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # whatever a damaged or foreign pickle brings forth
         raise UserError(f"{path}: not a readable checkpoint; give the last.pt or best.pt of a training run") from error

@@ -53,10 +53,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run_train(config: TrainConfig) -> int:
-    """Train and name the checkpoint."""
+    """Train."""
     from cyclegan_gc.train.loop import train
 
-    print(f"checkpoint: {train(config)}")
+    train(config)
     return 0
 
 

@@ -6,7 +6,7 @@ elsewhere; flags and Python values always go over gloo, whose time limit notices
 
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.elastic.multiprocessing.errors import record
 
 from cyclegan_gc.errors import UserError
 
@@ -131,6 +132,13 @@ def joined(device: torch.device, peer_timeout_seconds: float) -> Iterator[Ranks]
     yield Ranks(dist.get_rank(), dist.get_world_size(), values, patient)
     # After an error the peers may be gone, and leaving in good order could wait for them.
     dist.destroy_process_group()
+
+
+def reported(run: Callable[[], None]) -> None:
+    """Call ``run``; where ``torchrun`` started this process, tell it the cause of a failure, which it prints last."""
+    if "TORCHELASTIC_ERROR_FILE" in os.environ:
+        run = record(run)
+    run()
 
 
 def _size() -> int:

@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.distributed.elastic.multiprocessing.errors import record
 
 from cyclegan_gc.atomic import write_text
 from cyclegan_gc.config import TrainConfig, public_settings
 from cyclegan_gc.data.cache import fingerprint
 from cyclegan_gc.data.slices import Sample, UnpairedSlices, unpaired_loader
 from cyclegan_gc.device import choose_device
-from cyclegan_gc.distributed import Ranks, joined, local_rank
+from cyclegan_gc.distributed import Ranks, joined, local_rank, reported
 from cyclegan_gc.errors import Interruption, TrainingStoppedError, UserError
 from cyclegan_gc.model.cyclegan import Batch
 from cyclegan_gc.tracking import Tracker
@@ -68,7 +67,7 @@ def train(config: TrainConfig) -> Path:
         TrainingStoppedError: if a loss is no longer finite or the disk is full.
         Interruption: if a signal came; the step in work was finished and saved.
     """
-    record(_open_and_train)(config)  # tells torchrun the cause of a failure
+    reported(lambda: _open_and_train(config))
     return config.output / LAST
 
 
@@ -81,6 +80,7 @@ def _open_and_train(config: TrainConfig) -> None:
             signal_number = _train(run, signals)
     if signal_number:
         raise Interruption(signal_number, f"after step {run.progress.step}; go on with --resume auto")
+    ranks.says(f"checkpoint: {config.output / LAST}")
 
 
 def _open(config: TrainConfig, device: torch.device, ranks: Ranks) -> Run:

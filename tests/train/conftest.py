@@ -1,0 +1,126 @@
+"""A training that takes seconds, and the same as a command line."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from cyclegan_gc.config import (
+    DataConfig,
+    NetworkConfig,
+    OptimizerConfig,
+    PreprocessConfig,
+    TrainConfig,
+    WandbConfig,
+)
+
+COMMAND = [sys.executable, "-m", "cyclegan_gc.cli", "train"]
+
+SMALL = {
+    "data.crop": "[32, 24]",
+    "data.workers": "0",
+    "steps": "20",
+    "log_every": "1",
+    "validate_every": "10",
+    "save_every": "5",
+    "device": "cpu",
+    "preprocess.spacing_mm": "6.0",
+    "network.width": "4",
+    "network.blocks": "1",
+    "network.discriminator_width": "4",
+    "network.discriminator_layers": "1",
+    "optimizer.batch_size": "2",
+    "optimizer.learning_rate": "1e-3",
+    "optimizer.pool_size": "4",
+    "optimizer.ema_decay": "0.9",
+    "wandb.mode": "disabled",
+}
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Prepared slices that all runs share."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="session")
+def train_options(phantoms: Path, cache: Path) -> Callable[..., list[str]]:
+    """The options of a small training into a folder; keywords with __ for dots change them."""
+
+    def options(output: Path, **changes: object) -> list[str]:
+        settings = {
+            "data.mr": phantoms / "mr",
+            "data.ct": phantoms / "ct",
+            "data.cache": cache,
+            "output": output,
+            **SMALL,
+            **{name.replace("__", "."): value for name, value in changes.items()},
+        }
+        return [word for name, value in settings.items() for word in (f"--{name}", str(value))]
+
+    return options
+
+
+@pytest.fixture(scope="session")
+def small_config(phantoms: Path, cache: Path) -> TrainConfig:
+    """The same as a configuration, without a folder of its own yet."""
+    return TrainConfig(
+        output=Path("nowhere"),
+        data=DataConfig(str(phantoms / "mr"), str(phantoms / "ct"), crop=(32, 24), cache=cache),
+        steps=20,
+        log_every=1,
+        validate_every=10,
+        save_every=5,
+        device="cpu",
+        preprocess=PreprocessConfig(spacing_mm=6.0),
+        network=NetworkConfig(width=4, blocks=1, discriminator_width=4, discriminator_layers=1),
+        optimizer=OptimizerConfig(batch_size=2, learning_rate=1e-3, pool_size=4, ema_decay=0.9),
+        wandb=WandbConfig(mode="disabled"),
+    )
+
+
+@pytest.fixture(scope="session")
+def start_train() -> Callable[..., subprocess.Popen]:
+    """Starts `train` in a process of its own with one thread; its output is caught."""
+
+    def start(options: Sequence[str], **more: Any) -> subprocess.Popen:
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        return subprocess.Popen([*COMMAND, *options], env=environment, **pipes, **more)
+
+    return start
+
+
+def same(one: Any, other: Any) -> bool:
+    """Bitwise equality of nested checkpoints."""
+    if isinstance(one, torch.Tensor):
+        return torch.equal(one, other)
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
+    if isinstance(one, (list, tuple)):
+        return len(one) == len(other) and all(map(same, one, other))
+    return one == other
+
+
+@pytest.fixture(scope="session", name="same")
+def same_fixture() -> Callable[[Any, Any], bool]:
+    """Bitwise equality of nested checkpoints."""
+    return same
+
+
+def logged(run: Path) -> list[dict[str, float]]:
+    """The lines of metrics.jsonl without their clocks."""
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in line.items() if k not in ("time", "steps_per_second")} for line in lines]
+
+
+@pytest.fixture(scope="session", name="logged")
+def logged_fixture() -> Callable[[Path], list[dict[str, float]]]:
+    """The lines of metrics.jsonl without their clocks."""
+    return logged

@@ -1,0 +1,101 @@
+"""Which checkpoints a run keeps, and which one it goes on from."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from cyclegan_gc.atomic import link_over
+from cyclegan_gc.checkpoint import load_checkpoint, save_checkpoint
+from cyclegan_gc.errors import UserError
+from cyclegan_gc.train.loop import train
+
+
+@pytest.fixture
+def run(small_config, tmp_path) -> Path:
+    """A run stopped at step 10 that saves every 5."""
+    return train(replace(small_config, output=tmp_path / "run", stop_at=10)).parent
+
+
+@pytest.fixture(scope="module")
+def whole(small_config, tmp_path_factory) -> Path:
+    return train(replace(small_config, output=tmp_path_factory.mktemp("whole")))
+
+
+def damage(path: Path, how: str) -> None:
+    content = bytearray(path.read_bytes())
+    if how == "truncated":
+        del content[len(content) // 2 :]
+    elif how == "empty":
+        content.clear()
+    else:
+        content[len(content) // 2] ^= 0xFF
+    path.unlink()  # other names of the same file stay whole
+    path.write_bytes(content)
+
+
+def test_the_last_two_checkpoints_are_kept_besides_the_best(run):
+    steps = {path.name: load_checkpoint(path)["step"] for path in run.glob("*.pt")}
+    assert steps == {"last.pt": 10, "previous.pt": 5, "best.pt": 10}
+
+
+@pytest.mark.parametrize("how", ["truncated", "empty", "flipped"])
+def test_a_damaged_checkpoint_falls_back_to_the_one_before_with_a_warning(
+    run, whole, small_config, same, logged, capsys, how
+):
+    damage(run / "last.pt", how)
+    last = train(replace(small_config, output=run, resume="auto"))
+    assert "warning: " in (text := capsys.readouterr()).err and "going on from previous.pt" in text.err
+    assert "steps 5 to 20" in text.out
+    resumed, uninterrupted = load_checkpoint(last), load_checkpoint(whole)
+    for part in ("networks", "ema", "optimizers", "pools", "meter"):
+        assert same(resumed[part], uninterrupted[part]), part
+    assert load_checkpoint(run / "previous.pt")["step"] == 15
+    assert logged(run) == logged(whole.parent)
+
+
+def test_a_run_whose_checkpoints_are_all_damaged_is_not_begun_anew(run, small_config):
+    damage(run / "last.pt", "truncated")
+    damage(run / "previous.pt", "truncated")
+    with pytest.raises(UserError, match=r"previous\.pt: not a readable checkpoint"):
+        train(replace(small_config, output=run, resume="auto"))
+
+
+def test_a_run_that_lost_its_last_checkpoint_is_still_not_overwritten(run, small_config):
+    (run / "last.pt").unlink()
+    with pytest.raises(UserError, match=r"previous\.pt: a run is here already"):
+        train(replace(small_config, output=run))
+
+
+def test_resume_auto_in_an_empty_folder_begins(small_config, tmp_path):
+    assert load_checkpoint(train(replace(small_config, output=tmp_path, resume="auto", stop_at=1)))["step"] == 1
+
+
+def test_another_architecture_is_refused_in_one_line_with_both(run, small_config):
+    wider = replace(small_config, output=run, resume="auto", network=replace(small_config.network, blocks=2))
+    with pytest.raises(UserError, match=r"network: .*'blocks': 1.* in the checkpoint, .*'blocks': 2.* now") as caught:
+        train(wider)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_checkpoint_that_cannot_take_its_name_leaves_the_others_alone(tmp_path):
+    save_checkpoint(tmp_path / "last.pt", {"step": 1})
+    before = (tmp_path / "last.pt").read_bytes()
+
+    def fail(_: Path) -> None:
+        raise OSError("no more names")
+
+    with pytest.raises(OSError, match="no more names"):
+        save_checkpoint(tmp_path / "last.pt", {"step": 2}, written=fail)
+    assert [path.name for path in tmp_path.iterdir()] == ["last.pt"]
+    assert (tmp_path / "last.pt").read_bytes() == before
+
+
+def test_a_second_name_outlives_the_first(tmp_path):
+    one, two = tmp_path / "one", tmp_path / "two"
+    one.write_text("1")
+    two.write_text("2")
+    link_over(one, two)
+    one.unlink()
+    assert two.read_text() == "1"
+    assert [path.name for path in tmp_path.iterdir()] == ["two"]
