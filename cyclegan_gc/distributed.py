@@ -17,7 +17,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.elastic.multiprocessing.errors import record
 
-from cyclegan_gc.errors import UserError
+from cyclegan_gc.errors import TrainingStoppedError, UserError
 
 T = TypeVar("T")
 
@@ -54,20 +54,23 @@ class Ranks:
         if self.size == 1:
             return number
         box = torch.tensor(number)
-        dist.all_reduce(box, dist.ReduceOp.MAX, group=self.values)
+        with _answered():
+            dist.all_reduce(box, dist.ReduceOp.MAX, group=self.values)
         return int(box)
 
     def total(self, values: Tensor) -> Tensor:
         """Sum of a CPU tensor over all ranks."""
         if self.size > 1:
-            dist.all_reduce(values, group=self.values)
+            with _answered():
+                dist.all_reduce(values, group=self.values)
         return values
 
     def from_first(self, value: T) -> T:
         """The first rank's value."""
         box = [value]
         if self.size > 1:
-            dist.broadcast_object_list(box, src=0, group=self.values)
+            with _answered():
+                dist.broadcast_object_list(box, src=0, group=self.values)
         return box[0]
 
     def collect(self, value: T) -> list[T]:
@@ -75,17 +78,20 @@ class Ranks:
         if self.size == 1:
             return [value]
         boxes: list[Any] = [None] * self.size if self.first else []
-        dist.gather_object(value, boxes if self.first else None, dst=0, group=self.values)
+        with _answered():
+            dist.gather_object(value, boxes if self.first else None, dst=0, group=self.values)
         return boxes
 
     @contextmanager
     def after_first(self) -> Iterator[None]:
         """The first rank does what follows before the others do."""
         if not self.first:
-            dist.barrier(group=self.patient)
+            with _answered():
+                dist.barrier(group=self.patient)
         yield
         if self.first and self.size > 1:
-            dist.barrier(group=self.patient)
+            with _answered():
+                dist.barrier(group=self.patient)
 
     def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
         """Replace each gradient by its mean over the ranks, in one message."""
@@ -93,7 +99,8 @@ class Ranks:
             return
         gradients = [p.grad for p in parameters if p.grad is not None]
         flat = torch.cat([gradient.flatten() for gradient in gradients])
-        dist.all_reduce(flat)
+        with _answered():
+            dist.all_reduce(flat)
         flat /= self.size
         for gradient, mean in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
             gradient.copy_(mean.view_as(gradient))
@@ -129,8 +136,13 @@ def joined(device: torch.device, peer_timeout_seconds: float) -> Iterator[Ranks]
         dist.new_group(backend="gloo", timeout=limit),
         dist.new_group(backend="gloo", timeout=PREPARATION_LIMIT),
     )
-    yield Ranks(dist.get_rank(), dist.get_world_size(), values, patient)
-    # After an error the peers may be gone, and leaving in good order could wait for them.
+    try:
+        yield Ranks(dist.get_rank(), dist.get_world_size(), values, patient)
+    except BaseException:
+        # The peers may be gone, and NCCL would wait for them.
+        for group in (values, patient) if device.type == "cuda" else (None,):
+            dist.destroy_process_group(group)
+        raise
     dist.destroy_process_group()
 
 
@@ -139,6 +151,19 @@ def reported(run: Callable[[], None]) -> None:
     if "TORCHELASTIC_ERROR_FILE" in os.environ:
         run = record(run)
     run()
+
+
+@contextmanager
+def _answered() -> Iterator[None]:
+    """What a dead or sleeping peer brings forth, in one line."""
+    try:
+        yield
+    except RuntimeError as error:
+        cause = str(error).splitlines()[0].rpartition("] ")[2].split(". ")[0]
+        raise TrainingStoppedError(
+            f"another process died or slept longer than --peer_timeout ({cause}); look at its output and go on from "
+            "the last checkpoint with --resume auto"
+        ) from error
 
 
 def _size() -> int:

@@ -1,0 +1,143 @@
+"""Two processes train one model: started by torchrun, joined over gloo."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from cyclegan_gc.checkpoint import load_checkpoint
+
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+STATE = ("networks", "ema", "optimizers", "schedulers", "pools", "meter", "rng", "step", "best_score")
+
+
+def start(processes: int, options: list[str]) -> subprocess.Popen:
+    command = [*TORCHRUN, f"--nproc-per-node={processes}", "-m", "cyclegan_gc.cli", "train", *options]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+
+
+def finish(processes: int, options: list[str]) -> str:
+    process = start(processes, options)
+    out, errors = process.communicate()
+    assert process.returncode == 0, errors
+    return out + errors
+
+
+def process_of_rank(rank: int, folder: Path) -> int:
+    """Number of the process that trains as ``rank`` into ``folder``."""
+    for entry in Path("/proc").iterdir():
+        try:
+            words, environment = ((entry / name).read_bytes().split(b"\0") for name in ("cmdline", "environ"))
+            if str(folder).encode() in words and f"RANK={rank}".encode() in environment:
+                return int(entry.name)
+        except OSError:
+            continue
+    raise AssertionError(f"no process has rank {rank}")
+
+
+def wait_for_lines(process: subprocess.Popen, file: Path, count: int) -> None:
+    deadline = time.monotonic() + 120
+    while not file.exists() or file.read_text().count("\n") < count:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.fixture(scope="module")
+def two(train_options, tmp_path_factory) -> Path:
+    """An undisturbed run of two processes, with pools."""
+    folder = tmp_path_factory.mktemp("two")
+    finish(2, train_options(folder))
+    return folder
+
+
+def test_one_and_two_processes_agree_to_rounding(train_options, tmp_path, logged):
+    states, lines = [], []
+    for processes in (1, 2):
+        folder = tmp_path / str(processes)
+        # Higher rates let rounding grow within a dozen steps, as they do between one machine and another.
+        finish(processes, train_options(folder, optimizer__pool_size=0, optimizer__learning_rate=2e-4))
+        states.append(load_checkpoint(folder / "last.pt"))
+        lines.append(logged(folder))
+    for name, weights in states[0]["networks"].items():
+        for key, value in weights.items():
+            torch.testing.assert_close(states[1]["networks"][name][key], value, rtol=1e-3, atol=2e-5)
+    assert [line.keys() for line in lines[0]] == [line.keys() for line in lines[1]]
+    for one, other in zip(*lines, strict=True):
+        assert other == pytest.approx(one, rel=1e-3, abs=1e-4)
+
+
+def test_a_run_of_two_stopped_and_resumed_equals_the_undisturbed_one(two, train_options, tmp_path, same, logged):
+    finish(2, train_options(tmp_path, stop_at=9))
+    finish(2, train_options(tmp_path, resume="auto"))
+    resumed, whole = load_checkpoint(tmp_path / "last.pt"), load_checkpoint(two / "last.pt")
+    assert [part for part in STATE if not same(resumed[part], whole[part])] == []
+    assert logged(tmp_path) == logged(two)
+
+
+def test_each_process_keeps_its_own_pool(two, same):
+    pools = load_checkpoint(two / "last.pt")["pools"]
+    assert len(pools) == 2 and len(pools[0]["ct"]["images"]) == len(pools[1]["ct"]["images"]) == 4
+    assert not same(pools[0]["ct"], pools[1]["ct"])
+
+
+def test_only_the_first_process_writes(two):
+    assert sorted(path.name for path in two.iterdir()) == [
+        "best.pt", "config.json", "last.pt", "metrics.jsonl", "panels", "previous.pt",
+    ]  # fmt: skip
+    assert (two / "metrics.jsonl").read_text().count('"generator"') == 20
+
+
+@pytest.mark.parametrize(("before", "after"), [(2, 1), (1, 2)])
+def test_a_run_goes_on_with_another_number_of_processes_and_says_what_is_lost(before, after, train_options, tmp_path):
+    finish(before, train_options(tmp_path, stop_at=10))
+    output = finish(after, train_options(tmp_path, resume="auto"))
+    assert output.count("the image pools are dealt out anew") == 1
+    state = load_checkpoint(tmp_path / "last.pt")
+    assert state["step"] == 20 and len(state["pools"]) == after
+
+
+def test_a_batch_that_cannot_be_shared_out_is_refused(train_options, tmp_path):
+    process = start(2, train_options(tmp_path, optimizer__batch_size=3))
+    _, errors = process.communicate()
+    assert process.returncode != 0
+    assert "--optimizer.batch_size 3: not a multiple of 2 processes" in errors
+
+
+def test_torchruns_sigterm_saves_and_the_run_goes_on_as_if_never_stopped(train_options, tmp_path, same, logged):
+    length = {"steps": 80, "validate_every": 40, "save_every": 40}
+    finish(2, train_options(tmp_path / "whole", **length))
+    options = train_options(tmp_path / "parted", resume="auto", **length)
+    process = start(2, options)
+    wait_for_lines(process, tmp_path / "parted" / "metrics.jsonl", 5)
+    started = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    process.communicate()
+    assert process.returncode != 0 and time.monotonic() - started < 30
+    assert 5 <= load_checkpoint(tmp_path / "parted" / "last.pt")["step"] < 80
+    finish(2, options)
+    resumed, whole = (load_checkpoint(tmp_path / name / "last.pt") for name in ("parted", "whole"))
+    assert [part for part in STATE if not same(resumed[part], whole[part])] == []
+    assert logged(tmp_path / "parted") == logged(tmp_path / "whole")
+
+
+@pytest.mark.parametrize(
+    ("how", "within"), [(signal.SIGKILL, 20), pytest.param(signal.SIGSTOP, 60, marks=pytest.mark.slow)]
+)
+def test_a_dead_or_sleeping_peer_ends_the_job_with_the_cause_last(how, within, train_options, tmp_path):
+    """torchrun itself waits half a minute for a process that does not listen."""
+    process = start(2, train_options(tmp_path, steps=100_000, peer_timeout=5))
+    wait_for_lines(process, tmp_path / "metrics.jsonl", 5)
+    started = time.monotonic()
+    os.kill(process_of_rank(1, tmp_path), how)
+    _, errors = process.communicate(timeout=within)
+    assert process.returncode != 0 and time.monotonic() - started < within
+    assert "another process died or slept longer than --peer_timeout" in errors
+    cause = errors[errors.rindex("Root Cause") :]
+    assert "Signal 9 (SIGKILL)" in cause or "another process died or slept" in cause
