@@ -73,7 +73,7 @@ def interrupt_often(command: list[str], folder: Path, options: argparse.Namespac
             seconds = time.monotonic() - started
             if code != {signal.SIGTERM: 143, signal.SIGKILL: -9}[how]:
                 raise SystemExit(f"{how.name} gave exit code {code}; see {log.name}")
-            lost.append(steps_done(folder) - newest_step(folder))
+            lost.append(max(0, steps_done(folder) - newest_step(folder)))
             print(f"{how.name} at step {steps_done(folder)}, ended in {seconds:.1f} s, {lost[-1]} lost", flush=True)
         if subprocess.run(command, stdout=log, stderr=log, check=False).returncode != 0:
             raise SystemExit(f"the last part failed; see {log.name}")

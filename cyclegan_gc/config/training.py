@@ -63,6 +63,8 @@ class DataConfig:
     where file names repeat); 0 validates on the training volumes."""
     cache: Path | None = None
     """Folder of the prepared slices, which runs can share; null is OUTPUT/cache."""
+    prepare_threads: NonNegativeInt = 0
+    """Volumes prepared at once at the first start; 0 takes one a CPU, at most 4."""
     workers: NonNegativeInt = 0
     """Loader processes; 0 loads in the training process."""
 
@@ -202,7 +204,7 @@ def public_settings(config: TrainConfig) -> dict[str, Any]:
     settings = asdict(config)
     for name in ("output", "resume", "peer_timeout"):
         del settings[name]
-    for name in ("mr", "ct", "cache", "workers"):
+    for name in ("mr", "ct", "cache", "prepare_threads", "workers"):
         del settings["data"][name]
     return settings
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from cyclegan_gc.atomic import atomic_write, write_text
 from cyclegan_gc.config import PreprocessConfig, SliceAxis
+from cyclegan_gc.data.content import content_hash, known_hash
 from cyclegan_gc.data.grid import mask_to_network, network_grid, to_network
 from cyclegan_gc.data.preprocess import Modality, Prepared, check_values, prepare, to_hu, turn_back
 from cyclegan_gc.data.volumes import read_volume
@@ -52,11 +53,24 @@ def cached_stacks(
     Raises:
         VolumeError: if the volume cannot be used; one line with the path.
     """
-    key = _key(path, modality, settings)
+    key = _key(path, modality, settings, folder)
     missing: list[SliceAxis] = [axis for axis in axes if not all(file.exists() for file in _files(folder, key, axis))]
     if missing:
         _write_stacks(path, modality, settings, missing, folder, key)
     return [_known_stack(axis, *_files(folder, key, axis)) for axis in axes]
+
+
+def known_stacks(
+    path: Path, modality: Modality, settings: PreprocessConfig, axes: Sequence[SliceAxis], folder: Path
+) -> list[SliceStack] | None:
+    """The stacks of one volume if ``folder`` holds all of them, without reading the volume; else None."""
+    content = known_hash(path, folder)
+    if content is None:
+        return None
+    files = [_files(folder, _key_of(content, modality, settings), axis) for axis in axes]
+    if not all(file.exists() for pair in files for file in pair):
+        return None
+    return [_known_stack(axis, *pair) for axis, pair in zip(axes, files, strict=True)]
 
 
 def decode(raw: np.ndarray) -> tuple[Tensor, Tensor]:
@@ -101,16 +115,20 @@ def fingerprint(mr: Sequence[SliceStack], ct: Sequence[SliceStack], settings: Pr
     }
 
 
-def _key(path: Path, modality: Modality, settings: PreprocessConfig) -> str:
-    digest = hashlib.sha256()
+def _key(path: Path, modality: Modality, settings: PreprocessConfig, folder: Path) -> str:
     try:
-        with path.open("rb") as file:
-            while block := file.read(2**22):
-                digest.update(block)
+        return _key_of(content_hash(path, folder), modality, settings)
     except OSError as error:
-        raise VolumeError(f"{path}: cannot be read ({error.strerror}); check its permissions") from error
-    words = json.dumps([FORMAT, modality, asdict(settings), digest.hexdigest()], sort_keys=True)
+        raise _not_writable(folder, error) from error
+
+
+def _key_of(content: str, modality: Modality, settings: PreprocessConfig) -> str:
+    words = json.dumps([FORMAT, modality, asdict(settings), content], sort_keys=True)
     return hashlib.sha256(words.encode()).hexdigest()[:32]
+
+
+def _not_writable(folder: Path, error: OSError) -> UserError:
+    return UserError(f"{folder}: cannot be written ({error.strerror}); give another --data.cache")
 
 
 def _files(folder: Path, key: str, axis: SliceAxis) -> tuple[Path, Path]:
@@ -148,7 +166,7 @@ def _write_stacks(
                 np.save(file, slices)
             write_text(facts, json.dumps({"heights": heights, "statistics": statistics, "warnings": volume.warnings}))
     except OSError as error:
-        raise UserError(f"{folder}: cannot be written ({error.strerror}); give another --data.cache") from error
+        raise _not_writable(folder, error) from error
 
 
 def _slices(case: Prepared, axis: SliceAxis, settings: PreprocessConfig) -> tuple[np.ndarray, list[float]]:

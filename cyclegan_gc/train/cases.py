@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from rich.progress import track
 
 from cyclegan_gc.config import TrainConfig
-from cyclegan_gc.data.cache import SliceStack, cached_stacks
+from cyclegan_gc.data.cache import SliceStack
 from cyclegan_gc.data.files import case_id, find_volumes
+from cyclegan_gc.data.preparation import Source, prepare_volumes
 from cyclegan_gc.data.preprocess import Modality
 from cyclegan_gc.errors import UserError
 
@@ -51,8 +51,8 @@ def load_cases(config: TrainConfig) -> Cases:
                 f"--data.{name}: no subject left to train on ({len(held_out)} held out for validation, told apart by "
                 "sub-XX, by folder or by file name); add subjects or set --data.validation_fraction 0"
             )
-    train_mr, valid_mr = _prepare(mr_subjects, held_out, "mr", config)
-    train_ct, valid_ct = _prepare(ct_subjects, held_out, "ct", config)
+    parts = _prepare({"mr": mr_subjects, "ct": ct_subjects}, held_out, config)
+    (train_mr, valid_mr), (train_ct, valid_ct) = parts["mr"], parts["ct"]
     if config.preprocess.spacing_mm is None:
         _compare_pixel_sizes(train_mr, train_ct)
     return Cases(train_mr, train_ct, valid_mr or train_mr, valid_ct or train_ct)
@@ -90,23 +90,19 @@ def held_out_subjects(mr: set[str], ct: set[str], fraction: float) -> set[str]:
 
 
 def _prepare(
-    subjects: dict[Path, str], held_out: set[str], modality: Modality, config: TrainConfig
-) -> tuple[list[SliceStack], list[SliceStack]]:
-    """The training and the held-out cases of one modality, with a line for everything that a volume's reader doubts."""
+    subjects: dict[Modality, dict[Path, str]], held_out: set[str], config: TrainConfig
+) -> dict[Modality, tuple[list[SliceStack], list[SliceStack]]]:
+    """The training and the held-out cases of each modality, and a line for everything that a volume's reader doubts."""
+    sources: list[Source] = [(path, modality) for modality, paths in subjects.items() for path in paths]
     folder = config.data.cache or config.output / "cache"
-    parts: tuple[list[SliceStack], list[SliceStack]] = ([], [])
-    steps = track(
-        subjects.items(),
-        f"preparing {modality.upper()}",
-        transient=True,
-        disable=not sys.stdout.isatty(),
-        total=len(subjects),
+    prepared = prepare_volumes(
+        sources, config.preprocess, config.data.slice_axes, folder, threads=config.data.prepare_threads
     )
-    for path, subject in steps:
-        stacks = cached_stacks(path, modality, config.preprocess, config.data.slice_axes, folder)
+    parts: dict[Modality, tuple[list[SliceStack], list[SliceStack]]] = {"mr": ([], []), "ct": ([], [])}
+    for (path, modality), stacks in zip(sources, prepared, strict=True):
         for warning in stacks[0].warnings:
             print(f"warning: {path}: {warning}", file=sys.stderr)
-        parts[subject in held_out].extend(stacks)
+        parts[modality][subjects[modality][path] in held_out].extend(stacks)
     return parts
 
 

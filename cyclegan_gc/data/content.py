@@ -1,0 +1,66 @@
+"""What is in a file, by its SHA-256; remembered by place, size and time of change, so that no file is read twice."""
+
+import glob
+import hashlib
+import json
+from pathlib import Path
+
+from cyclegan_gc.atomic import file_sha256, write_text
+from cyclegan_gc.errors import VolumeError
+
+HEADERS = (".hdr", ".hdr.gz", ".mhd", ".nhdr")
+"""Suffixes of files whose voxels lie in another one of the same name."""
+
+
+def content_hash(path: Path, folder: Path) -> str:
+    """Hash of a volume's bytes, its separate voxel file included.
+
+    Args:
+        path: of the volume.
+        folder: where hashes are remembered, under hashes of the paths, never the paths themselves.
+
+    Raises:
+        VolumeError: if the file cannot be read; one line.
+        OSError: if ``folder`` cannot be written.
+    """
+    known = known_hash(path, folder)
+    if known is not None:
+        return known
+    try:
+        stamp, content = _stamp(path), file_sha256([path, *_companions(path)])
+    except OSError as error:
+        raise VolumeError(f"{path}: cannot be read ({error.strerror}); check its permissions") from error
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(_note(path, folder), json.dumps({"stamp": stamp, "content": content}))
+    return content
+
+
+def known_hash(path: Path, folder: Path) -> str | None:
+    """The same without reading the volume; None where it is not remembered or the file has changed since."""
+    try:
+        known = json.loads(_note(path, folder).read_text())
+        return known["content"] if known["stamp"] == _stamp(path) else None
+    except (OSError, ValueError):  # not there, or a note that is not whole
+        return None
+
+
+def _note(path: Path, folder: Path) -> Path:
+    return folder / f"{_hash(str(path.resolve()))[:32]}.hash"
+
+
+def _stamp(path: Path) -> str:
+    """Changes with the size or the time of any of the volume's files."""
+    facts = [(file.stat().st_size, file.stat().st_mtime_ns) for file in (path, *_companions(path))]
+    return _hash(json.dumps(facts))
+
+
+def _companions(path: Path) -> list[Path]:
+    suffix = next((each for each in HEADERS if path.name.lower().endswith(each)), None)
+    if suffix is None:
+        return []
+    stem = path.name[: -len(suffix)] + "."
+    return sorted(other for other in path.parent.glob(f"{glob.escape(stem)}*") if other != path)
+
+
+def _hash(words: str) -> str:
+    return hashlib.sha256(words.encode()).hexdigest()

@@ -1,0 +1,92 @@
+"""Many volumes into the slice cache: several at once, each once, the rest after an interruption."""
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from rich.progress import Progress
+
+from cyclegan_gc.config import PreprocessConfig, SliceAxis
+from cyclegan_gc.data.cache import SliceStack, cached_stacks, known_stacks
+from cyclegan_gc.data.preprocess import Modality
+from cyclegan_gc.errors import VolumeError
+
+MOST_THREADS = 4
+"""Of the choice by the number of CPUs; each holds a volume in memory."""
+SHOWN_FAILURES = 3
+SECONDS_BETWEEN_LINES = 30
+
+Source = tuple[Path, Modality]
+
+
+def prepare_volumes(
+    sources: Sequence[Source], settings: PreprocessConfig, axes: Sequence[SliceAxis], folder: Path, threads: int = 0
+) -> list[list[SliceStack]]:
+    """The stacks of every volume, in the order of ``sources``; what ``folder`` knows already is not read again.
+
+    Args:
+        sources: volume files and what they are.
+        settings: of the slices.
+        axes: planes.
+        folder: of the cache; several processes may use it at once.
+        threads: volumes prepared at once; 0 takes one a CPU, at most 4. The result does not depend on it.
+
+    Raises:
+        VolumeError: naming the volumes that cannot be used, after all others are prepared.
+    """
+    stacks = [known_stacks(path, modality, settings, axes, folder) for path, modality in sources]
+    missing = [number for number, known in enumerate(stacks) if known is None]
+    failures: list[str] = []
+    with _one_torch_thread(), ThreadPoolExecutor(threads or _cpus()) as pool:
+        jobs = {pool.submit(cached_stacks, *sources[n], settings, axes, folder): n for n in missing}
+        try:
+            for job in _with_progress(jobs):
+                try:
+                    stacks[jobs[job]] = job.result()
+                except VolumeError as error:
+                    failures.append(str(error))
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    if failures:
+        raise VolumeError(_all_in_one(sorted(failures)))
+    return [known for known in stacks if known is not None]
+
+
+def _with_progress(jobs: dict[Future, int]) -> Iterator[Future]:
+    """The jobs as they end, with a bar on a terminal and a line now and then elsewhere."""
+    told = time.monotonic()
+    with Progress(transient=True, disable=not sys.stdout.isatty()) as progress:
+        for count, job in enumerate(progress.track(as_completed(jobs), len(jobs), description="preparing"), start=1):
+            yield job
+            if not sys.stdout.isatty() and time.monotonic() - told > SECONDS_BETWEEN_LINES:
+                print(f"prepared {count} of {len(jobs)} volumes", flush=True)
+                told = time.monotonic()
+
+
+def _all_in_one(failures: Sequence[str]) -> str:
+    if len(failures) == 1:
+        return failures[0]
+    more = f"; and {len(failures) - SHOWN_FAILURES} more" if len(failures) > SHOWN_FAILURES else ""
+    return f"{len(failures)} volumes cannot be used: " + "; ".join(failures[:SHOWN_FAILURES]) + more
+
+
+def _cpus() -> int:
+    usable: Callable[[int], set[int]] | None = getattr(os, "sched_getaffinity", None)
+    return min(MOST_THREADS, len(usable(0)) if usable else os.cpu_count() or 1)
+
+
+@contextmanager
+def _one_torch_thread() -> Iterator[None]:
+    """One volume a thread; sums then also come out the same however many there are."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,159 @@
+"""Volumes into the slice cache: at once, in the same way, once, and after an interruption the rest."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from cyclegan_gc.config import PreprocessConfig
+from cyclegan_gc.data.content import content_hash, known_hash
+from cyclegan_gc.data.preparation import prepare_volumes
+from cyclegan_gc.errors import VolumeError
+
+SETTINGS = PreprocessConfig(spacing_mm=4.0)
+
+
+@pytest.fixture
+def sources(phantoms, tmp_path):
+    """The four training heads in a folder of their own."""
+    found = []
+    for modality in ("mr", "ct"):
+        (tmp_path / modality).mkdir()
+        for path in sorted((phantoms / modality).iterdir()):
+            copy = tmp_path / modality / path.name
+            copy.write_bytes(path.read_bytes())
+            found.append((copy, modality))
+    return found
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_the_slices_do_not_depend_on_the_number_of_threads(sources, tmp_path):
+    for threads in (1, 3):
+        prepare_volumes(sources, SETTINGS, ("axial", "coronal"), tmp_path / str(threads), threads)
+    assert contents(tmp_path / "1") == contents(tmp_path / "3")
+    assert len(list((tmp_path / "1").glob("*.npy"))) == 2 * len(sources)
+
+
+def test_the_stacks_come_in_the_order_of_the_sources(sources, tmp_path):
+    stacks = prepare_volumes(sources, SETTINGS, ("axial",), tmp_path / "cache")
+    turned = prepare_volumes(sources[::-1], SETTINGS, ("axial",), tmp_path / "cache")
+    assert [one.path for (one,) in turned] == [one.path for (one,) in stacks][::-1]
+
+
+def test_what_is_known_is_not_read_again(sources, tmp_path):
+    """Nobody looks into a file of the same place, size and time of change."""
+    stacks = prepare_volumes(sources, SETTINGS, ("axial",), tmp_path / "cache")
+    for path, _ in sources:
+        before = path.stat()
+        path.write_bytes(b"?" * before.st_size)
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert prepare_volumes(sources, SETTINGS, ("axial",), tmp_path / "cache") == stacks
+
+
+def test_a_changed_file_is_prepared_anew(sources, tmp_path):
+    (one, modality), folder = sources[0], tmp_path / "cache"
+    ((before,),) = prepare_volumes([(one, modality)], SETTINGS, ("axial",), folder)
+    image = nib.Nifti1Image.from_filename(one)
+    nib.Nifti1Image(np.asarray(image.dataobj)[:, :, 30:], image.affine).to_filename(one)
+    ((after,),) = prepare_volumes([(one, modality)], SETTINGS, ("axial",), folder)
+    assert after.path != before.path and len(after.heights) < len(before.heights)
+
+
+def test_a_moved_file_is_hashed_but_not_prepared_anew(sources, tmp_path):
+    (one, modality), folder = sources[0], tmp_path / "cache"
+    ((before,),) = prepare_volumes([(one, modality)], SETTINGS, ("axial",), folder)
+    written = before.path.stat().st_mtime_ns
+    moved = one.rename(tmp_path / "elsewhere.nii.gz")
+    assert prepare_volumes([(moved, modality)], SETTINGS, ("axial",), folder) == [[before]]
+    assert before.path.stat().st_mtime_ns == written
+
+
+def test_the_voxel_file_beside_a_header_counts(tmp_path):
+    image = nib.Nifti1Pair(np.arange(8000, dtype=np.int16).reshape(20, 20, 20), np.eye(4))
+    nib.save(image, tmp_path / "pair.hdr")
+    before = content_hash(tmp_path / "pair.hdr", tmp_path / "cache")
+    voxels = bytearray((tmp_path / "pair.img").read_bytes())
+    voxels[100] ^= 1
+    (tmp_path / "pair.img").write_bytes(voxels)
+    assert known_hash(tmp_path / "pair.hdr", tmp_path / "cache") is None
+    assert content_hash(tmp_path / "pair.hdr", tmp_path / "cache") != before
+
+
+def test_a_note_that_is_not_whole_is_made_anew(sources, tmp_path):
+    path, folder = sources[0][0], tmp_path / "cache"
+    before = content_hash(path, folder)
+    (note,) = folder.iterdir()
+    note.write_text(note.read_text()[:20])
+    assert known_hash(path, folder) is None and content_hash(path, folder) == before == known_hash(path, folder)
+
+
+def test_neither_a_path_nor_a_name_stands_in_the_cache(sources, tmp_path):
+    prepare_volumes(sources, SETTINGS, ("axial",), tmp_path / "cache")
+    everything = b"".join(name.encode() + content for name, content in contents(tmp_path / "cache").items())
+    assert b"spacing_mm" in everything
+    assert b"head_" not in everything and str(tmp_path).encode() not in everything
+
+
+def test_every_volume_that_cannot_be_used_is_named_after_the_others_are_done(sources, tmp_path):
+    for path, _ in sources[:2]:
+        path.write_bytes(b"nothing of use")
+    with pytest.raises(VolumeError, match="2 volumes cannot be used: ") as caught:
+        prepare_volumes(sources, SETTINGS, ("axial",), tmp_path / "cache", threads=2)
+    assert all(path.name in str(caught.value) for path, _ in sources[:2])
+    assert "\n" not in str(caught.value)
+    assert len(list((tmp_path / "cache").glob("*.npy"))) == len(sources) - 2
+
+
+def test_two_at_once_into_one_folder_agree(sources, tmp_path):
+    results = {}
+
+    def run(name: str) -> None:
+        results[name] = prepare_volumes(sources, SETTINGS, ("axial",), tmp_path / "cache", threads=2)
+
+    both = [threading.Thread(target=run, args=(name,)) for name in ("one", "other")]
+    for each in both:
+        each.start()
+    for each in both:
+        each.join()
+    assert results["one"] == results["other"]
+    alone = prepare_volumes(sources, SETTINGS, ("axial",), tmp_path / "alone")
+    for (one,), (other,) in zip(results["one"], alone, strict=True):
+        assert one.path.read_bytes() == other.path.read_bytes()
+    assert list((tmp_path / "cache").glob(".*.part")) == []
+
+
+PREPARE = """
+import sys
+from pathlib import Path
+from cyclegan_gc.config import PreprocessConfig
+from cyclegan_gc.data.preparation import prepare_volumes
+folder = Path(sys.argv[1])
+sources = [(path, m) for m in ("mr", "ct") for path in sorted((folder / m).iterdir())]
+prepare_volumes(sources, PreprocessConfig(spacing_mm=4.0), ("axial",), folder / "cache", threads=1)
+"""
+
+
+def test_a_killed_preparation_goes_on_with_the_rest(sources, tmp_path):
+    cache = tmp_path / "cache"
+    process = subprocess.Popen([sys.executable, "-c", PREPARE, str(tmp_path)])
+    deadline = time.monotonic() + 120
+    while not list(cache.glob("*.json")):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.001)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    done = {path: path.stat().st_mtime_ns for path in cache.glob("*.json")}
+    assert 1 <= len(done) < len(sources)
+    stacks = prepare_volumes(sources, SETTINGS, ("axial",), cache)
+    assert len(stacks) == len(sources) == len(list(cache.glob("*.json")))
+    assert all(path.stat().st_mtime_ns == then for path, then in done.items())
