@@ -12,7 +12,6 @@ import multiprocessing
 import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -24,7 +23,7 @@ from cyclegan_gc.data.slices import UnpairedSlices, unpaired_loader
 from cyclegan_gc.train.cases import load_cases
 
 SHAPE = (64, 64, 100)
-BATCH, BATCHES = 4, 500
+BATCH, BATCHES = 4, 150
 HEADER = "volumes  slices   first start  second start  slices/s (0 workers, 2 workers)  resident MB (of it private)"
 
 
@@ -37,9 +36,8 @@ def main() -> None:
         folder = Path(name)
         write_volumes(folder, max(counts))
         for count in counts:
-            first, second = (in_own_process(measure, folder, count) for _ in range(2))
-            slices, start, _, _, _, _ = first
-            _, again, alone, workers, resident, private = second
+            slices, start = in_own_process(measure_start, folder, count)
+            again, alone, workers, resident, private = in_own_process(measure_drawing, folder, count)
             speeds = f"{alone:15.0f} {workers:15.0f}"
             memory = f"{resident:12.0f} ({private:.0f})"
             print(f"{count:7d} {slices:7d} {start:11.1f} s {again:11.1f} s {speeds} {memory}", flush=True)
@@ -68,35 +66,45 @@ def in_own_process(function, *arguments):
         return pool.submit(function, *arguments).result()
 
 
-def measure(folder: Path, count: int) -> tuple[int, float, float, float, float, float]:
-    """Slices, seconds to start, slices per second without and with workers, resident and private megabytes."""
+def measure_start(folder: Path, count: int) -> tuple[int, float]:
+    """Number of slices, and seconds until they are ready."""
+    config = config_of(folder, count)
+    begun = time.perf_counter()
+    cases = load_cases(config)
+    return sum(len(stack.heights) for stack in (*cases.mr, *cases.ct)), time.perf_counter() - begun
+
+
+def measure_drawing(folder: Path, count: int) -> tuple[float, float, float, float, float]:
+    """Seconds to start, slices per second without and with workers, resident and private megabytes."""
+    config = config_of(folder, count)
+    begun = time.perf_counter()
+    cases = load_cases(config)
+    start = time.perf_counter() - begun
+    speeds = []
+    for workers in (0, 2):
+        stream = UnpairedSlices(cases.mr, cases.ct, config.data, 0, BATCH * (BATCHES + 20))
+        batches = iter(unpaired_loader(stream, batch_size=BATCH, first_step=0, workers=workers))
+        for _ in islice(batches, 20):
+            pass
+        begun = time.perf_counter()
+        drawn = sum(2 * len(batch["mr"]) for batch in batches)
+        speeds.append(drawn / (time.perf_counter() - begun))
+    return start, speeds[0], speeds[1], memory_mb("VmRSS"), memory_mb("RssAnon")
+
+
+def config_of(folder: Path, count: int) -> TrainConfig:
+    """Training on the first ``count`` volumes."""
     lists = {}
     for modality in ("mr", "ct"):
         lists[modality] = folder / f"{modality}_{count}.txt"
         chosen = [path for path in sorted((folder / modality).iterdir()) if int(path.stem) < count]
         lists[modality].write_text("\n".join(map(str, chosen)))
-    config = TrainConfig(
+    return TrainConfig(
         output=folder / f"run_{count}",
         data=DataConfig(str(lists["mr"]), str(lists["ct"]), crop=(64, 64), cache=folder / f"cache_{count}"),
         preprocess=PreprocessConfig(spacing_mm=3.0),
         wandb=WandbConfig(mode="disabled"),
     )
-    begun = time.perf_counter()
-    cases = load_cases(config)
-    seconds = time.perf_counter() - begun
-    slices = sum(len(stack.heights) for stack in (*cases.mr, *cases.ct))
-    speeds = []
-    for workers in (0, 2):
-        data = replace(config.data, workers=workers)
-        stream = UnpairedSlices(cases.mr, cases.ct, data, 0, BATCH * (BATCHES + 50))
-        batches = iter(unpaired_loader(stream, batch_size=BATCH, first_step=0, workers=workers))
-        for _ in islice(batches, 50):
-            pass
-        begun = time.perf_counter()
-        drawn = sum(2 * len(batch["mr"]) for batch in batches)
-        speeds.append(drawn / (time.perf_counter() - begun))
-    resident, private = (memory_mb(name) for name in ("VmRSS", "RssAnon"))
-    return slices, seconds, speeds[0], speeds[1], resident, private
 
 
 def memory_mb(name: str) -> float:

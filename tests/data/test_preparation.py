@@ -64,9 +64,9 @@ def test_a_changed_file_is_prepared_anew(sources, tmp_path):
     (one, modality), folder = sources[0], tmp_path / "cache"
     ((before,),) = prepare_volumes([(one, modality)], SETTINGS, ("axial",), folder)
     image = nib.Nifti1Image.from_filename(one)
-    nib.Nifti1Image(np.asarray(image.dataobj)[:, :, 30:], image.affine).to_filename(one)
+    nib.Nifti1Image(np.asarray(image.dataobj)[20:], image.affine).to_filename(one)
     ((after,),) = prepare_volumes([(one, modality)], SETTINGS, ("axial",), folder)
-    assert after.path != before.path and len(after.heights) < len(before.heights)
+    assert after.path.read_bytes() != before.path.read_bytes()
 
 
 def test_a_moved_file_is_hashed_but_not_prepared_anew(sources, tmp_path):
