@@ -2,7 +2,7 @@
 
 import errno
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,14 +51,28 @@ def save_checkpoint(path: Path, state: State, *, written: Callable[[Path], None]
         written: called with the finished file before it takes the name ``path``.
 
     Raises:
+        TypeError: if the state holds what could not be read back.
         OSError: if the disk is full or read-only; an earlier file of that name stays as it was.
     """
+    _check_plain(state, "state")
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(path, check=written) as file:
         try:
             torch.save({"format": FORMAT, **state}, file)
         except RuntimeError as error:  # how the archive's writer tells of a full disk
             raise OSError(errno.ENOSPC, str(error).splitlines()[0], str(path)) from error
+
+
+def _check_plain(value: Any, place: str) -> None:
+    """NumPy numbers and paths look like plain ones, are written and cannot be read."""
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            _check_plain(item, f"{place}[{key!r}]")
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            _check_plain(item, place)
+    elif not isinstance(value, torch.Tensor) and type(value) not in (int, float, bool, str, type(None)):
+        raise TypeError(f"{place} is of {type(value)}; a checkpoint holds plain types and tensors only")
 
 
 def load_checkpoint(path: Path) -> State:

@@ -8,6 +8,7 @@ import json
 import math
 import netrc
 import os
+import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -60,6 +61,23 @@ class Tracker:
             import wandb
 
             self._wandb.log({"global_step": step, name: wandb.Image(pixels, caption=caption)})
+
+    def alert(self, step: int, name: str, message: str) -> None:
+        """Tell a failure at once: on the terminal, as a line of metrics.jsonl and as an alert of W&B."""
+        print(f"alarm: step {step}: {message}", file=sys.stderr, flush=True)
+        with self._file.open("a") as file:
+            file.write(
+                json.dumps({"step": step, "time": round(time.time(), 3), "alarm": name, "message": message}) + "\n"
+            )
+        if self._wandb:
+            try:
+                self._wandb.alert(title=name, text=f"step {step}: {message}", level="WARN")
+            except Exception as error:  # W&B is a sink: whatever it raises, training goes on
+                print(f"W&B alert failed ({str(error).splitlines()[0]}); training goes on", file=sys.stderr)
+
+    def rewind(self, step: int) -> None:
+        """Drop the local lines after ``step``, from which the run goes on."""
+        _keep_lines_until(self._file, step)
 
     def close(self, exit_code: int = 0) -> None:
         """Finish the W&B run."""

@@ -14,6 +14,7 @@ from cyclegan_gc.config.commands import (
 from cyclegan_gc.config.training import (
     DataConfig,
     LossConfig,
+    MonitorConfig,
     NetworkConfig,
     OptimizerConfig,
     PreprocessConfig,
@@ -33,6 +34,7 @@ __all__ = [
     "InfoConfig",
     "LossConfig",
     "ManifestConfig",
+    "MonitorConfig",
     "NetworkConfig",
     "OptimizerConfig",
     "PhantomConfig",

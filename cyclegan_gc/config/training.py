@@ -128,6 +128,16 @@ class OptimizerConfig:
 
 
 @dataclass(frozen=True)
+class MonitorConfig:
+    """The watchdog over training: contrast inversion, copies of the input, collapse, a discriminator that always wins,
+    dead gradients, blank batches."""
+
+    action: Literal["warn", "stop", "rollback"] = "warn"
+    """On an alarm: tell it (in the log and W&B), stop too, or go back to the last checkpoint from before it and draw
+    other samples (three times at most)."""
+
+
+@dataclass(frozen=True)
 class WandbConfig:
     """Weights & Biases; the local metrics.jsonl is written in any case."""
 
@@ -167,6 +177,8 @@ class TrainConfig:
     """Compute the residual blocks again for the backward pass instead of keeping them: less memory, more time."""
     accumulate: PositiveInt = 1
     """Parts of a batch that go through the networks one after the other: less memory, the same result."""
+    patience: NonNegativeInt = 0
+    """Validations without a better score after which training ends early; 0 trains to the end."""
     peer_timeout: PositiveFloat = 600.0
     """Seconds that a process of several waits for the others before it gives up."""
     log_every: PositiveInt = 50
@@ -179,6 +191,7 @@ class TrainConfig:
     network: NetworkConfig = field(default_factory=NetworkConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    monitor: MonitorConfig = field(default_factory=MonitorConfig)
     wandb: WandbConfig = field(default_factory=WandbConfig)
 
     def __post_init__(self) -> None:

@@ -35,6 +35,7 @@ class UnpairedSlices(Dataset[Sample]):
         config: planes, crop, augmentation and matching.
         seed: of the stream.
         length: number of samples, from index 0.
+        stream: another number gives other samples under the same seed.
     """
 
     def __init__(
@@ -44,8 +45,10 @@ class UnpairedSlices(Dataset[Sample]):
         config: DataConfig,
         seed: int,
         length: int,
+        stream: int = 0,
     ) -> None:
-        self.axes, self.seed, self.length = config.slice_axes, seed, length
+        self.axes, self.length = config.slice_axes, length
+        self.seed = [seed, stream] if stream else [seed]
         self.mr, self.ct = ({axis: [s for s in each if s.axis == axis] for axis in self.axes} for each in (mr, ct))
         self.match_position = config.match_position
         self.augment = {axis: augmentation(config, axis) for axis in self.axes}
@@ -55,7 +58,7 @@ class UnpairedSlices(Dataset[Sample]):
 
     def __getitem__(self, index: int) -> Sample:
         """``mr`` and ``ct`` (1, h, w) float32 in [-1, 1], ``mr_mask`` and ``ct_mask`` (1, h, w) bool."""
-        random = np.random.default_rng([self.seed, index])
+        random = np.random.default_rng([*self.seed, index])
         # One plane draws no number, so a stream of one plane is what it was before there were several.
         axis = self.axes[int(random.integers(len(self.axes))) if len(self.axes) > 1 else 0]
         mr = _draw(self.mr[axis], random)

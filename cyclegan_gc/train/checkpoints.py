@@ -1,6 +1,7 @@
 """The checkpoints of a run folder: which are kept, which one a run goes on from, and whether it may."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,14 @@ DAMAGED = "damaged.pt"
 SAME_RUN = ("network", "preprocess", "data", "steps", "seed", "loss", "optimizer", "precision")
 
 
-def save(output: Path, state: State, *, best: bool) -> None:
+def save(output: Path, state: State, *, best: bool, rotate: bool = True) -> None:
     """Write last.pt; what bore that name becomes previous.pt. At no moment is there less than one whole checkpoint.
+
+    Args:
+        output: run folder.
+        state: of the run.
+        best: whether best.pt is to be the same.
+        rotate: False leaves previous.pt as it is.
 
     Raises:
         OSError: if the disk is full or read-only; the checkpoints are then what they were.
@@ -26,7 +33,7 @@ def save(output: Path, state: State, *, best: bool) -> None:
     def give_names(written: Path) -> None:
         if best:
             link_over(written, output / BEST)
-        if last.exists():
+        if rotate and last.exists():
             link_over(last, output / PREVIOUS)
 
     save_checkpoint(last, state, written=give_names)
@@ -39,6 +46,12 @@ def find_saved(config: TrainConfig, ranks: Ranks) -> State | None:
         UserError: if a run is in the folder and ``resume`` is not given, or if no checkpoint can be read.
     """
     path = ranks.from_first(_choose(config, ranks) if ranks.first else None)
+    return None if path is None else load_checkpoint(path)
+
+
+def find_before(output: Path, step: int, ranks: Ranks) -> State | None:
+    """The newest checkpoint of the folder from before ``step``, read by every rank; None where there is none."""
+    path = ranks.from_first(_before(output, step) if ranks.first else None)
     return None if path is None else load_checkpoint(path)
 
 
@@ -59,6 +72,15 @@ def check_same_run(saved: State, facts: Mapping[str, Any], config: TrainConfig) 
             f"--resume {config.resume}: not the same run ({'; '.join(changed)}); resume with the run's own settings "
             "and volumes or choose another --output"
         )
+
+
+def _before(output: Path, step: int) -> Path | None:
+    steps = {}
+    for name in (LAST, PREVIOUS, BEST):
+        with suppress(UserError):
+            steps[output / name] = load_checkpoint(output / name)["step"]
+    earlier = [path for path, saved in steps.items() if saved < step]
+    return max(earlier, key=lambda path: steps[path], default=None)
 
 
 def _choose(config: TrainConfig, ranks: Ranks) -> Path | None:

@@ -1,62 +1,28 @@
-"""The training loop: cases, steps, figures, validation, checkpoints."""
+"""The training loop: steps, figures, validation, alarms, checkpoints."""
 
-import json
 import math
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from cyclegan_gc.atomic import write_text
-from cyclegan_gc.config import TrainConfig, public_settings
-from cyclegan_gc.data.cache import fingerprint
+from cyclegan_gc.config import TrainConfig
 from cyclegan_gc.data.slices import Sample, UnpairedSlices, unpaired_loader
 from cyclegan_gc.device import choose_device
 from cyclegan_gc.distributed import Ranks, joined, local_rank, reported
 from cyclegan_gc.errors import Interruption, TrainingStoppedError, UserError
 from cyclegan_gc.model.cyclegan import Batch
-from cyclegan_gc.tracking import Tracker
-from cyclegan_gc.train.cases import Cases, load_cases
-from cyclegan_gc.train.checkpoints import BEST, LAST, check_same_run, find_saved, save
+from cyclegan_gc.train.checkpoints import LAST, find_before, save
 from cyclegan_gc.train.memory import memory_line
-from cyclegan_gc.train.meter import Meter
+from cyclegan_gc.train.monitor import Alarm, blank_share, training_findings, validation_findings
+from cyclegan_gc.train.run import Run, open_run
 from cyclegan_gc.train.signals import Signals
-from cyclegan_gc.train.step import TrainState, build_state, load_state, state_dict, train_step
-from cyclegan_gc.train.validation import save_panel, validate, validation_batch
+from cyclegan_gc.train.step import train_step
+from cyclegan_gc.train.validation import FixedSlices, fixed_slices, save_panel, validate
 
 SHOWN = ("generator", "cycle_mr", "cycle_ct", "gradient_mr", "gradient_ct", "discriminator_ct", "discriminator_mr")
-
-
-@dataclass
-class Progress:
-    """Where a run stands: what a resumed run continues besides the networks."""
-
-    step: int = 0
-    best_score: float = math.inf
-    run_id: str | None = None
-
-
-@dataclass(frozen=True)
-class Run:
-    """An open run: what its steps, figures and checkpoints share."""
-
-    config: TrainConfig
-    device: torch.device
-    ranks: Ranks
-    cases: Cases
-    facts: dict[str, Any]
-    """Settings and fingerprint, as a checkpoint keeps them."""
-    state: TrainState
-    progress: Progress
-    meter: Meter
-    tracker: Tracker | None
-    """None on all ranks but the first."""
-
-    @property
-    def end(self) -> int:
-        """Step after which this call of the program stops."""
-        return self.config.stop_at or self.config.steps
+MOST_ROLLBACKS = 3
+"""Returns to an earlier checkpoint after which a failure is taken for good."""
 
 
 def train(config: TrainConfig) -> Path:
@@ -64,7 +30,7 @@ def train(config: TrainConfig) -> Path:
 
     Raises:
         UserError: if the data, the device or the checkpoint to resume from cannot be used.
-        TrainingStoppedError: if a loss is no longer finite or the disk is full.
+        TrainingStoppedError: if a loss is no longer finite, the disk is full, a peer is lost or the watchdog says so.
         Interruption: if a signal came; the step in work was finished and saved.
     """
     reported(lambda: _open_and_train(config))
@@ -75,55 +41,24 @@ def _open_and_train(config: TrainConfig) -> None:
     device = choose_device(config.device, local_rank())
     with Signals() as signals, joined(device, config.peer_timeout) as ranks:
         _check_shares(config, ranks)
-        run = _open(config, device, ranks)
+        run = open_run(config, device, ranks)
         with signals.postponed():
-            signal_number = _train(run, signals)
+            signal_number = _train_and_close(run, signals)
     if signal_number:
         raise Interruption(signal_number, f"after step {run.progress.step}; go on with --resume auto")
     ranks.says(f"checkpoint: {config.output / LAST}")
 
 
-def _open(config: TrainConfig, device: torch.device, ranks: Ranks) -> Run:
-    torch.manual_seed(config.seed)
-    _make_folder(config.output)
-    saved = find_saved(config, ranks)
-    with ranks.after_first():
-        cases = load_cases(config)
-    facts = {"config": public_settings(config), "fingerprint": _fingerprint(cases, config)}
-    state, progress, meter = build_state(config, device, ranks.rank), Progress(), Meter()
-    if saved is not None:
-        check_same_run(saved, facts, config)
-        load_state(state, saved, device, ranks)
-        meter.load_state_dict(saved["meter"], device)
-        progress = _progress_of(saved, config)
-        if len(saved["pools"]) != ranks.size:
-            ranks.says(
-                f"warning: saved by {len(saved['pools'])} processes and resumed by {ranks.size}; "
-                "the image pools are dealt out anew, so the result is not the uninterrupted run's",
-                warning=True,
-            )
-    tracker = _open_tracker(config, progress) if ranks.first else None
-    return Run(config, device, ranks, cases, facts, state, progress, meter, tracker)
-
-
-def _open_tracker(config: TrainConfig, progress: Progress) -> Tracker:
-    settings = public_settings(config)
-    write_text(config.output / "config.json", json.dumps(settings, indent=2) + "\n")
-    tracker = Tracker(config.output, config.wandb, settings, step=progress.step, run_id=progress.run_id)
-    progress.run_id = tracker.run_id
-    return tracker
-
-
-def _train(run: Run, signals: Signals) -> int:
+def _train_and_close(run: Run, signals: Signals) -> int:
     """All steps, and the tracker closed; the number of the signal that ended them early, else 0."""
     exit_code = 1
     try:
-        signal_number = _steps(run, signals)
+        signal_number = _train(run, signals)
         exit_code = 128 + signal_number if signal_number else 0
         return signal_number
     except OSError as error:
         raise TrainingStoppedError(
-            f"{error.filename or run.config.output}: cannot be written ({error.strerror}); {_last_good(run)}"
+            f"{error.filename or run.config.output}: cannot be written ({error.strerror}); {run.last_good}"
             "free some space and go on with --resume auto"
         ) from error
     finally:
@@ -131,25 +66,43 @@ def _train(run: Run, signals: Signals) -> int:
             run.tracker.close(exit_code=exit_code)
 
 
-def _steps(run: Run, signals: Signals) -> int:
-    config, progress = run.config, run.progress
-    fixed = _to_device(validation_batch(run.cases.validation_mr, run.cases.validation_ct, config.data.crop), run.device)
+def _train(run: Run, signals: Signals) -> int:
+    cases = run.cases
+    fixed = fixed_slices(cases.validation_mr, cases.validation_ct, [*cases.ct, *cases.validation_ct], run.config)
     _announce(run)
+    while True:
+        stream = run.progress.stream
+        signal_number = _follow(run, fixed, signals)
+        if run.progress.stream == stream:
+            return signal_number
+
+
+def _follow(run: Run, fixed: FixedSlices, signals: Signals) -> int:
+    """Steps along one stream of samples until the end, a signal (its number), an early stop or a return."""
+    config, progress = run.config, run.progress
     for sample in _loader(run):
-        figures = train_step(
-            run.state, _batch(sample, run.device), config.loss, parts=config.accumulate, ranks=run.ranks
-        )
+        if config.patience and progress.stale >= config.patience:
+            run.ranks.says(f"no better score in {progress.stale} validations: best.pt is the result")
+            return 0
+        batch = _batch(sample, run.device)
+        figures = train_step(run.state, batch, config.loss, parts=config.accumulate, ranks=run.ranks)
         progress.step += 1
-        run.meter.add(progress.step, figures)
+        run.meter.add(progress.step, {**figures, "blank_slices": blank_share(batch)})
         signal_number = run.ranks.largest(signals.caught)
         last = progress.step == config.steps
         validating = last or progress.step % config.validate_every == 0
         saving = validating or progress.step == run.end or progress.step % config.save_every == 0
+        alarms: list[Alarm] = []
         if last or progress.step % config.log_every == 0:
-            _log(run)
-        better = validating and run.ranks.first and _validate(run, fixed)
+            alarms += _log(run)
+        best = False
+        if validating:
+            best, found = _validate(run, fixed)
+            alarms += found
+        if _heed(run, alarms):
+            return 0
         if saving or signal_number:
-            _save(run, best=better)
+            _save(run, best=best)
         if signal_number and progress.step < run.end:
             return signal_number
     return 0
@@ -168,10 +121,11 @@ def _announce(run: Run) -> None:
             run.ranks.says(f"warning: memory may not suffice; {cures} need less", warning=True)
 
 
-def _loader(run: Run) -> Any:
+def _loader(run: Run) -> Iterable[Sample]:
     config, batch_size = run.config, run.config.optimizer.batch_size
+    samples = run.end * batch_size
     return unpaired_loader(
-        UnpairedSlices(run.cases.mr, run.cases.ct, config.data, config.seed, run.end * batch_size),
+        UnpairedSlices(run.cases.mr, run.cases.ct, config.data, config.seed, samples, run.progress.stream),
         batch_size=batch_size,
         first_step=run.progress.step,
         workers=config.data.workers,
@@ -181,15 +135,9 @@ def _loader(run: Run) -> Any:
     )
 
 
-def _fingerprint(cases: Cases, config: TrainConfig) -> dict[str, Any]:
-    """Of every training case once, whatever the number of planes."""
-    first = config.data.slice_axes[0]
-    mr, ct = ([stack for stack in each if stack.axis == first] for each in (cases.mr, cases.ct))
-    return fingerprint(mr, ct, config.preprocess)
-
-
-def _log(run: Run) -> None:
-    run.meter.check(run.ranks, _last_good(run))
+def _log(run: Run) -> list[Alarm]:
+    """Write the mean figures since the last line; what the watchdog finds in them."""
+    run.meter.check(run.ranks, run.last_good)
     figures = run.meter.take(run.ranks)
     if run.tracker:
         figures["learning_rate"] = float(run.state.schedulers["generators"].get_last_lr()[0])
@@ -197,47 +145,58 @@ def _log(run: Run) -> None:
         terms = "  ".join(f"{name} {figures[name]:.3f}" for name in SHOWN)
         speed = figures["steps_per_second"]
         run.ranks.says(f"step {run.progress.step}/{run.end}  {terms}  {speed:.1f} steps/s")
+    return run.monitor.check(run.progress.step, training_findings(figures))
 
 
-def _validate(run: Run, fixed: Batch) -> bool:
-    """Log the figures and the panel of the fixed slices; whether these are the best figures so far."""
-    step, progress = run.progress.step, run.progress
-    figures, panel = validate(run.state, fixed, run.config.loss)
-    broken = [name for name, value in figures.items() if not math.isfinite(value)]
-    if broken:
-        raise TrainingStoppedError(f"step {step}: validation's {', '.join(broken)} not finite; {_last_good(run)}")
+def _validate(run: Run, fixed: FixedSlices) -> tuple[bool, list[Alarm]]:
+    """On the first rank, log figures and panel of the fixed slices: whether they are the best, and what is wrong."""
+    progress, alarms, better = run.progress, [], False
     if run.tracker:
-        run.tracker.log(step, {f"validation/{name}": value for name, value in figures.items()})
-        run.tracker.picture(step, "validation/slices", panel, "MR, sCT, reconstructed MR, CT, sMR, reconstructed CT")
-    save_panel(run.config.output / "panels" / f"step_{step:07d}.png", panel)
-    better = figures["score"] < progress.best_score
-    progress.best_score = min(progress.best_score, figures["score"])
-    return better
+        look = validate(run.state.averaged_networks(), fixed, run.config, run.device)
+        broken = [name for name, value in look.figures.items() if not math.isfinite(value)]
+        if broken:
+            names = ", ".join(broken)
+            raise TrainingStoppedError(f"step {progress.step}: {names} of validation not finite; {run.last_good}")
+        run.tracker.log(progress.step, {f"validation/{name}": value for name, value in look.figures.items()})
+        caption = "MR, sCT, reconstructed MR, CT, sMR, reconstructed CT"
+        run.tracker.picture(progress.step, "validation/slices", look.panel, caption)
+        save_panel(run.config.output / "panels" / f"step_{progress.step:07d}.png", look.panel)
+        better = look.figures["score"] < progress.best_score
+        progress.best_score = min(progress.best_score, look.figures["score"])
+        alarms = run.monitor.check(progress.step, validation_findings(look.figures))
+    progress.stale = run.ranks.from_first(0 if better else progress.stale + 1)
+    return better, alarms
+
+
+def _heed(run: Run, alarms: Sequence[Alarm]) -> bool:
+    """Tell alarms and do what ``monitor.action`` wants; whether the run returned to an earlier checkpoint."""
+    action = run.config.monitor.action
+    for alarm in alarms:
+        if run.tracker:
+            run.tracker.alert(alarm.step, alarm.name, alarm.message)
+    # Pictures are looked at by the first rank alone, so it decides for all.
+    alarm = run.ranks.from_first(alarms[0] if alarms else None) if action != "warn" else None
+    if alarm is None:
+        return False
+    returns = action == "rollback" and run.progress.stream < MOST_ROLLBACKS
+    saved = find_before(run.config.output, alarm.since, run.ranks) if returns else None
+    if saved is None:
+        raise TrainingStoppedError(f"step {alarm.step}: {alarm.message}; {run.last_good}")
+    run.restore(saved)
+    run.progress.step, run.progress.stream = saved["step"], run.progress.stream + 1
+    if run.tracker:
+        run.tracker.rewind(run.progress.step)
+    run.ranks.says(f"back at step {run.progress.step} because of {alarm.name}, with other samples", warning=True)
+    _save(run, best=False)
+    return True
 
 
 def _save(run: Run, *, best: bool) -> None:
-    run.meter.check(run.ranks, _last_good(run))
-    checkpoint = {
-        **vars(run.progress),
-        **run.facts,
-        "meter": run.meter.state_dict(run.ranks),
-        **state_dict(run.state, run.ranks),
-    }
+    run.meter.check(run.ranks, run.last_good)
+    checkpoint = run.checkpoint()
     if run.ranks.first:
-        save(run.config.output, checkpoint, best=best)
-
-
-def _last_good(run: Run) -> str:
-    last = run.config.output / LAST
-    return f"the last good checkpoint is {last}; " if last.exists() else "no checkpoint was saved before; "
-
-
-def _progress_of(saved: dict[str, Any], config: TrainConfig) -> Progress:
-    # A run that goes on in another folder has no best.pt there yet.
-    best_score = saved["best_score"] if (config.output / BEST).exists() else math.inf
-    if saved["step"] >= (config.stop_at or config.steps) and not (config.output / LAST).exists():
-        raise UserError(f"--resume {config.resume}: already at step {saved['step']}; nothing is left to train")
-    return Progress(saved["step"], best_score, saved["run_id"])
+        # While something is suspicious, previous.pt stays what it was before.
+        save(run.config.output, checkpoint, best=best, rotate=not run.monitor.found)
 
 
 def _check_shares(config: TrainConfig, ranks: Ranks) -> None:
@@ -248,16 +207,6 @@ def _check_shares(config: TrainConfig, ranks: Ranks) -> None:
         )
 
 
-def _make_folder(output: Path) -> None:
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{output}: cannot be made ({error.strerror}); choose another --output") from error
-
-
 def _batch(sample: Sample, device: torch.device) -> Batch:
-    return _to_device(Batch(sample["mr"], sample["ct"], sample["mr_mask"], sample["ct_mask"]), device)
-
-
-def _to_device(batch: Batch, device: torch.device) -> Batch:
-    return Batch(**{name: tensor.to(device, non_blocking=True) for name, tensor in vars(batch).items()})
+    names = {"real_mr": "mr", "real_ct": "ct", "mr_mask": "mr_mask", "ct_mask": "ct_mask"}
+    return Batch(**{name: sample[key].to(device, non_blocking=True) for name, key in names.items()})

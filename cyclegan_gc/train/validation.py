@@ -1,6 +1,7 @@
-"""A look at fixed slices by the generators' moving averages: consistency figures and a panel of pictures."""
+"""A look at fixed slices by the generators' moving averages: consistency figures, the score, a panel of pictures."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,37 +12,74 @@ from torch import Tensor
 from torchvision.io import write_png
 from torchvision.utils import make_grid
 
-from cyclegan_gc.config import LossConfig
+from cyclegan_gc.config import TrainConfig
 from cyclegan_gc.data.cache import SliceStack
+from cyclegan_gc.data.preprocess import to_hu
 from cyclegan_gc.data.slices import load_slice
-from cyclegan_gc.model.cyclegan import Batch, Translations, consistency_losses, translate
-from cyclegan_gc.train.step import TrainState
+from cyclegan_gc.model.cyclegan import Batch, Networks, Translations, consistency_losses, translate
+from cyclegan_gc.train.monitor import validation_figures
+from cyclegan_gc.train.score import RealCT, Slabs, combined_score, unpaired_parts
 
-SLICES = 8
+HEIGHTS = np.linspace(0.15, 0.85, 8)
+"""Where the slabs lie in the body."""
+SLAB = 3
+"""Neighbouring slices of a slab."""
+REAL_CASES = 32
+"""Real CTs, at most, that synthetic CT is compared with."""
+SLICES_A_PASS = 8
 PANEL_SLICES = 4
 
 
-def validation_batch(mr: Sequence[SliceStack], ct: Sequence[SliceStack], crop: tuple[int, int]) -> Batch:
-    """Fixed slices, spread over cases and heights, padded or cut to ``crop``; (8, 1, h, w) each, on the CPU."""
-    (real_mr, mr_mask), (real_ct, ct_mask) = _spread(mr, crop), _spread(ct, crop)
-    return Batch(real_mr, real_ct, mr_mask, ct_mask)
+@dataclass(frozen=True)
+class FixedSlices:
+    """What every validation of a run looks at."""
+
+    batch: Batch
+    """Slabs of the held-out cases, (24, 1, h, w) each."""
+    real: RealCT
+    """Of real CTs, the training cases' among them, at the heights of the slabs."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a validation saw."""
+
+    figures: dict[str, float]
+    """Every consistency term, the parts of the score, ``score`` (lower is better), and what the watchdog looks at."""
+    panel: np.ndarray
+    """uint8 (H, W): rows of MR | sCT | reconstructed MR | CT | sMR | reconstructed CT."""
+
+
+def fixed_slices(
+    mr: Sequence[SliceStack], ct: Sequence[SliceStack], all_ct: Sequence[SliceStack], config: TrainConfig
+) -> FixedSlices:
+    """Slabs spread over cases and heights, padded or cut to ``data.crop``; on the CPU."""
+    crop = config.data.crop
+    (real_mr, mr_mask), (real_ct, ct_mask) = _slabs(mr, crop), _slabs(ct, crop)
+    chosen = [all_ct[n] for n in np.unique(np.linspace(0, len(all_ct) - 1, REAL_CASES).round().astype(int))]
+    images, masks = zip(*(_slabs([stack], crop) for stack in chosen), strict=True)
+    slabs = Slabs.of(to_hu(torch.cat(images), config.preprocess), torch.cat(masks), SLAB)
+    return FixedSlices(Batch(real_mr, real_ct, mr_mask, ct_mask), RealCT.of(slabs, config.preprocess.ct_window_hu))
 
 
 @torch.inference_mode()
-def validate(state: TrainState, batch: Batch, loss: LossConfig) -> tuple[dict[str, float], np.ndarray]:
-    """Consistency of the averaged generators on ``batch``, and a panel.
-
-    Returns:
-        Figures: every consistency term and ``score`` (both cycle errors and the mean gradient consistency loss; lower
-        is better), and the panel, uint8 (H, W): rows of MR | sCT | reconstructed MR | CT | sMR | reconstructed CT.
-    """
-    images = translate(state.averaged_networks(), batch, identity=False)
+def validate(networks: Networks, fixed: FixedSlices, config: TrainConfig, device: torch.device) -> Look:
+    """Translate the fixed slices by ``networks`` and judge the result."""
+    loss, batch = config.loss, fixed.batch
+    passes = [
+        _on(translate(networks, _on(part, device), identity=False), torch.device("cpu"))
+        for part in batch.parts(-(-len(batch.real_mr) // SLICES_A_PASS))
+    ]
+    images = Translations(*(torch.cat([getattr(each, name) for each in passes]) for name in PICTURES))
     terms = consistency_losses(
         batch, images, gradient_mode=loss.gradient_mode, gradient_operator=loss.gradient_operator
     )
-    losses = {name: float(loss) for name, loss in terms.items()}
-    score = losses["cycle_mr"] + losses["cycle_ct"] + (losses["gradient_mr"] + losses["gradient_ct"]) / 2
-    return {**losses, "score": score}, _panel(batch, images)
+    mr, back = (Slabs.of(image, batch.mr_mask, SLAB) for image in (batch.real_mr, images.rec_mr))
+    sct = Slabs.of(to_hu(images.fake_ct, config.preprocess), batch.mr_mask, SLAB)
+    parts = unpaired_parts(mr, back, sct, fixed.real, config.preprocess.ct_window_hu)
+    figures = {name: float(term) for name, term in terms.items()}
+    watched = validation_figures(batch, images, sct, fixed.real, config.preprocess.ct_window_hu)
+    return Look({**figures, **parts, "score": combined_score(parts), **watched}, _panel(batch, images))
 
 
 def save_panel(path: Path, panel: np.ndarray) -> None:
@@ -50,10 +88,19 @@ def save_panel(path: Path, panel: np.ndarray) -> None:
     write_png(torch.from_numpy(panel)[None], str(path))
 
 
-def _spread(stacks: Sequence[SliceStack], crop: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    heights = np.linspace(0.15, 0.85, SLICES)
-    chosen = [(stacks[n % len(stacks)], height) for n, height in enumerate(heights)]
-    slices = [load_slice(stack, round(height * (len(stack.heights) - 1))) for stack, height in chosen]
+PICTURES = ("fake_ct", "fake_mr", "rec_mr", "rec_ct")
+
+
+def _on(tensors: Any, device: torch.device) -> Any:
+    """A batch or its translations on ``device``."""
+    moved = {name: value.to(device) for name, value in vars(tensors).items() if value is not None}
+    return type(tensors)(**moved)
+
+
+def _slabs(stacks: Sequence[SliceStack], crop: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """A slab of each height, from one stack after the other: images and masks (24, 1, h, w)."""
+    chosen = [(stacks[n % len(stacks)], height) for n, height in enumerate(HEIGHTS)]
+    slices = [load_slice(stack, index) for stack, height in chosen for index in _neighbours(stack, height)]
     fit = ResizeWithPadOrCrop(crop)
     # The cropper fills with 0, so air is made 0 and afterwards -1 again.
     fitted: Any = [(fit(image + 1), fit(mask.float())) for image, mask in slices]
@@ -61,8 +108,15 @@ def _spread(stacks: Sequence[SliceStack], crop: tuple[int, int]) -> tuple[Tensor
     return torch.stack(images), torch.stack(masks)
 
 
+def _neighbours(stack: SliceStack, height: float) -> list[int]:
+    """Indices of a slab about ``height``; in a stack of fewer slices the last one repeats."""
+    last = len(stack.heights) - 1
+    start = min(max(0, round(height * last) - SLAB // 2), max(0, last - SLAB + 1))
+    return [min(start + n, last) for n in range(SLAB)]
+
+
 def _panel(batch: Batch, images: Translations) -> np.ndarray:
     rows = (batch.real_mr, images.fake_ct, images.rec_mr, batch.real_ct, images.fake_mr, images.rec_ct)
-    step = max(1, SLICES // PANEL_SLICES)
-    grid = make_grid(torch.cat([row[::step].float().cpu() for row in rows]), nrow=PANEL_SLICES, padding=1)
+    step = max(1, len(batch.real_mr) // PANEL_SLICES)
+    grid = make_grid(torch.cat([row[SLAB // 2 :: step].float().cpu() for row in rows]), nrow=PANEL_SLICES, padding=1)
     return ((grid[0] + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).numpy()

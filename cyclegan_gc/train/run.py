@@ -1,0 +1,141 @@
+"""An open training run: opened anew or where it was stopped, and put back to an earlier checkpoint."""
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from cyclegan_gc.atomic import write_text
+from cyclegan_gc.checkpoint import State
+from cyclegan_gc.config import TrainConfig, public_settings
+from cyclegan_gc.data.cache import fingerprint
+from cyclegan_gc.distributed import Ranks
+from cyclegan_gc.errors import UserError
+from cyclegan_gc.tracking import Tracker
+from cyclegan_gc.train.cases import Cases, load_cases
+from cyclegan_gc.train.checkpoints import BEST, LAST, check_same_run, find_saved
+from cyclegan_gc.train.meter import Meter
+from cyclegan_gc.train.monitor import Monitor
+from cyclegan_gc.train.step import TrainState, build_state, load_state, state_dict
+
+
+@dataclass
+class Progress:
+    """Where a run stands: what a resumed run continues besides the networks."""
+
+    step: int = 0
+    best_score: float = math.inf
+    stale: int = 0
+    """Validations since the best one."""
+    stream: int = 0
+    """Which stream of samples is drawn; the next one after each return to an earlier checkpoint."""
+    run_id: str | None = None
+
+
+@dataclass(frozen=True)
+class Run:
+    """What the steps, figures and checkpoints of a run share."""
+
+    config: TrainConfig
+    device: torch.device
+    ranks: Ranks
+    cases: Cases
+    facts: dict[str, Any]
+    """Settings and fingerprint, as a checkpoint keeps them."""
+    state: TrainState
+    progress: Progress
+    meter: Meter
+    monitor: Monitor
+    tracker: Tracker | None
+    """None on all ranks but the first."""
+
+    @property
+    def end(self) -> int:
+        """Step after which this call of the program stops."""
+        return self.config.stop_at or self.config.steps
+
+    @property
+    def last_good(self) -> str:
+        """Half a sentence on the checkpoint to go back to."""
+        last = self.config.output / LAST
+        return f"the last good checkpoint is {last}; " if last.exists() else "no checkpoint was saved before; "
+
+    def checkpoint(self) -> State:
+        """All that the run goes on from; complete on the first rank."""
+        return {
+            **vars(self.progress),
+            **self.facts,
+            "meter": self.meter.state_dict(self.ranks),
+            "monitor": self.monitor.state_dict(),
+            **state_dict(self.state, self.ranks),
+        }
+
+    def restore(self, saved: State) -> None:
+        """Put networks, optimisers, pools, meter and watchdog back to where ``saved`` was taken."""
+        load_state(self.state, saved, self.device, self.ranks)
+        self.meter.load_state_dict(saved["meter"], self.device)
+        self.monitor.load_state_dict(saved["monitor"])
+
+
+def open_run(config: TrainConfig, device: torch.device, ranks: Ranks) -> Run:
+    """Prepare the volumes, build the networks and, where the run was begun before, continue it.
+
+    Raises:
+        UserError: if the data or the checkpoint to resume from cannot be used.
+    """
+    torch.manual_seed(config.seed)
+    _make_folder(config.output)
+    saved = find_saved(config, ranks)
+    with ranks.after_first():
+        cases = load_cases(config)
+    facts = {"config": public_settings(config), "fingerprint": _fingerprint(cases, config)}
+    progress = Progress()
+    if saved is not None:
+        check_same_run(saved, facts, config)
+        progress = _progress_of(saved, config)
+    tracker = _open_tracker(config, progress) if ranks.first else None
+    state = build_state(config, device, ranks.rank)
+    run = Run(config, device, ranks, cases, facts, state, progress, Meter(), Monitor(), tracker)
+    if saved is not None:
+        run.restore(saved)
+        if len(saved["pools"]) != ranks.size:
+            ranks.says(
+                f"warning: saved by {len(saved['pools'])} processes and resumed by {ranks.size}; "
+                "the image pools are dealt out anew, so the result is not the uninterrupted run's",
+                warning=True,
+            )
+    return run
+
+
+def _open_tracker(config: TrainConfig, progress: Progress) -> Tracker:
+    settings = public_settings(config)
+    write_text(config.output / "config.json", json.dumps(settings, indent=2) + "\n")
+    tracker = Tracker(config.output, config.wandb, settings, step=progress.step, run_id=progress.run_id)
+    progress.run_id = tracker.run_id
+    return tracker
+
+
+def _fingerprint(cases: Cases, config: TrainConfig) -> dict[str, Any]:
+    """Of every training case once, whatever the number of planes."""
+    first = config.data.slice_axes[0]
+    mr, ct = ([stack for stack in each if stack.axis == first] for each in (cases.mr, cases.ct))
+    return fingerprint(mr, ct, config.preprocess)
+
+
+def _progress_of(saved: State, config: TrainConfig) -> Progress:
+    progress = Progress(**{name: saved[name] for name in vars(Progress())})
+    if not (config.output / BEST).exists():  # a run that goes on in another folder
+        progress.best_score = math.inf
+    if progress.step >= (config.stop_at or config.steps) and not (config.output / LAST).exists():
+        raise UserError(f"--resume {config.resume}: already at step {progress.step}; nothing is left to train")
+    return progress
+
+
+def _make_folder(output: Path) -> None:
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{output}: cannot be made ({error.strerror}); choose another --output") from error

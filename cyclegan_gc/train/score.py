@@ -1,0 +1,203 @@
+"""How believable synthetic CT is, judged on slices without pairs: what chooses best.pt and ends a run early.
+
+Nothing here has seen a true CT of the same patient. The parts look for different faults, because each alone can be
+satisfied by a wrong picture: a copy of the MR has perfect edges and cycles, a shuffled CT has perfect histograms.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.ndimage import binary_fill_holes, distance_transform_edt
+from torch import Tensor
+
+from cyclegan_gc.metrics import dice
+from cyclegan_gc.model.losses import gradient_correlation
+
+DEPTHS = (0.0, 0.08, 0.16, 0.24, 0.36, 0.5, 1.0)
+"""Shells of the body by depth below the skin, as shares of the greatest depth in the slice."""
+BIN_HU = 25.0
+TISSUES_HU = (-250.0, 250.0)
+"""Air below, bone above, soft tissue between, as the challenges of synthetic CT divide them."""
+OUTLINE_HU = -400.0
+SHARE_FLOOR = 0.01
+"""A tissue of less than this share of the body counts as this much: below, ratios are noise."""
+
+SCALES = {
+    "gradient": 0.5,
+    "cycle": 0.2,
+    "depth_histogram_hu": 150.0,
+    "tissues": 1.0,
+    "outline": 0.1,
+    "roughness": 1.0,
+}
+
+Image = NDArray[np.floating]
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Slabs:
+    """Slices ``(slabs, slices, H, W)``, neighbours side by side, with their body masks."""
+
+    values: Image
+    mask: Mask
+
+    @staticmethod
+    def of(images: Tensor, mask: Tensor, slices: int) -> "Slabs":
+        """From ``(N, 1, H, W)`` whose every ``slices`` images are neighbours."""
+        shape = (-1, slices, *images.shape[-2:])
+        return Slabs(images.float().cpu().numpy().reshape(shape), mask.cpu().numpy().reshape(shape))
+
+
+@dataclass(frozen=True)
+class RealCT:
+    """What real CTs look like at the heights of the slices that are judged."""
+
+    profile: NDArray[np.float64]
+    """Histogram of HU in each shell of depth, ``(shells, bins)``, rows summing to 1."""
+    means_hu: NDArray[np.float64]
+    """Mean HU of each shell."""
+    shares: NDArray[np.float64]
+    """Share of air, soft tissue and bone in the body."""
+    roughness: float
+    """See :func:`roughness`."""
+
+    @staticmethod
+    def of(slabs: Slabs, window_hu: tuple[float, float]) -> "RealCT":
+        """From slices of real CTs in HU."""
+        histograms, edges = profile(slabs, window_hu), _edges(window_hu)
+        means = histograms @ ((edges[1:] + edges[:-1]) / 2)
+        return RealCT(histograms, means, tissue_shares(slabs), roughness(slabs))
+
+
+def unpaired_parts(
+    mr: Slabs, reconstructed_mr: Slabs, sct: Slabs, real: RealCT, window_hu: tuple[float, float]
+) -> dict[str, float]:
+    """The parts of the score; for all of them lower is better and 0 is perfect.
+
+    Args:
+        mr: input in [-1, 1].
+        reconstructed_mr: the input after the way there and back.
+        sct: its synthetic CT in HU.
+        real: of real CTs.
+        window_hu: that the networks know.
+
+    Returns:
+        ``gradient``: 1 - gradient correlation of MR and synthetic CT in the body (absolute, central), 0 to about 1.
+        ``cycle``: mean absolute error of the way there and back in the body, in units of [-1, 1].
+        ``depth_histogram_hu``: distance (Wasserstein) of HU to real CTs at the same depth below the skin, in HU.
+        ``histogram_hu``: the same over the whole body.
+        ``tissues``: mean over air, soft tissue and bone of how far their shares are from real CTs', as |log2 ratio|.
+        ``outline``: 1 - Dice of the MR's body and what is not air in the synthetic CT, holes filled.
+        ``roughness``: by how much steps from slice to slice exceed those of real CTs, as log2 of the ratio.
+    """
+    ratios = np.maximum(tissue_shares(sct), SHARE_FLOOR) / np.maximum(real.shares, SHARE_FLOOR)
+    error = np.abs(reconstructed_mr.values - mr.values)[mr.mask].mean()
+    return {
+        "gradient": 1 - _mean_gradient_correlation(mr, sct),
+        "cycle": float(error),
+        "depth_histogram_hu": depth_histogram_distance(sct, real, window_hu),
+        "histogram_hu": histogram_distance(sct, real, window_hu),
+        "tissues": float(np.abs(np.log2(ratios)).mean()),
+        "outline": 1 - float(_outline_dice(sct)),
+        "roughness": max(0.0, float(np.log2(max(roughness(sct), 1e-6) / max(real.roughness, 1e-6)))),
+    }
+
+
+def combined_score(parts: dict[str, float]) -> float:
+    """One number from :func:`unpaired_parts`; lower is better."""
+    return sum(parts[name] / scale for name, scale in SCALES.items())
+
+
+def depth_histogram_distance(sct: Slabs, real: RealCT, window_hu: tuple[float, float]) -> float:
+    """Mean over the shells of depth of the distance (Wasserstein) between histograms, in HU."""
+    return float(np.mean([_distance(row, window_hu) for row in profile(sct, window_hu) - real.profile]))
+
+
+def histogram_distance(sct: Slabs, real: RealCT, window_hu: tuple[float, float]) -> float:
+    """Distance (Wasserstein) between the histograms of the whole body, in HU."""
+    weights = _weights(sct)
+    return _distance(weights @ (profile(sct, window_hu) - real.profile), window_hu)
+
+
+def expected_by_depth(slabs: Slabs, real: RealCT) -> Image:
+    """What real CTs show on average at the depth of each pixel, in HU; 0 outside the body."""
+    shells = np.digitize(_depths(slabs.mask), DEPTHS, right=True)
+    return np.array([0.0, *real.means_hu, 0.0])[shells] * slabs.mask
+
+
+def profile(slabs: Slabs, window_hu: tuple[float, float]) -> NDArray[np.float64]:
+    """Histogram of the values in each shell of depth below the skin, ``(shells, bins)``, rows summing to 1."""
+    depth = _depths(slabs.mask)
+    values, edges = np.clip(slabs.values, *window_hu), _edges(window_hu)
+    rows = []
+    for lower, upper in pairwise(DEPTHS):
+        counts = np.histogram(values[(depth > lower) & (depth <= upper)], edges)[0]
+        rows.append(counts / max(1, counts.sum()))
+    return np.stack(rows)
+
+
+def tissue_shares(slabs: Slabs) -> NDArray[np.float64]:
+    """Shares of air, soft tissue and bone in the body; they sum to 1."""
+    inside = slabs.values[slabs.mask]
+    counts = np.histogram(inside, (-np.inf, *TISSUES_HU, np.inf))[0]
+    return counts / max(1, counts.sum())
+
+
+def roughness(slabs: Slabs) -> float:
+    """Mean step between neighbouring slices over the mean step between neighbouring pixels, in the body."""
+    through, down, across = (_mean_step(slabs, axis) for axis in (1, 2, 3))
+    return 2 * through / max(down + across, 1e-6)
+
+
+def _mean_step(slabs: Slabs, axis: int) -> float:
+    steps = np.abs(np.diff(slabs.values, axis=axis))
+    count = slabs.mask.shape[axis]
+    both = slabs.mask.take(range(1, count), axis) & slabs.mask.take(range(count - 1), axis)
+    return float(steps[both].mean()) if both.any() else 0.0
+
+
+def _depths(masks: Mask) -> Image:
+    """Distance of each pixel to the outside over the largest one in its slice, 0 outside."""
+    return np.array([_depth(mask) for mask in _each(masks)]).reshape(masks.shape)
+
+
+def _depth(mask: Mask) -> NDArray[np.float64]:
+    depth = np.asarray(distance_transform_edt(np.pad(mask, 1)), dtype=np.float64)[1:-1, 1:-1]
+    return depth / max(depth.max(), 1.0)
+
+
+def _distance(difference: NDArray[np.float64], window_hu: tuple[float, float]) -> float:
+    return float(np.abs(np.cumsum(difference)).sum() * np.diff(_edges(window_hu)).mean())
+
+
+def _weights(slabs: Slabs) -> NDArray[np.float64]:
+    """Share of each shell in the body."""
+    depth = _depths(slabs.mask)
+    counts = np.array([np.count_nonzero((depth > lower) & (depth <= upper)) for lower, upper in pairwise(DEPTHS)])
+    return counts / max(1, counts.sum())
+
+
+def _outline_dice(sct: Slabs) -> float:
+    body = np.array([binary_fill_holes(values > OUTLINE_HU) for values in _each(sct.values)])
+    return dice(body, sct.mask.reshape(body.shape)) or 0.0
+
+
+def _mean_gradient_correlation(mr: Slabs, sct: Slabs) -> float:
+    images = (torch.from_numpy(slabs.values.reshape(-1, 1, *slabs.values.shape[-2:])) for slabs in (mr, sct))
+    one, other = images
+    mask = torch.from_numpy(mr.mask.reshape(one.shape))
+    return float(gradient_correlation(one, other / 1000, mask=mask).mean())
+
+
+def _edges(window_hu: tuple[float, float]) -> NDArray[np.float64]:
+    bins = max(1, round((window_hu[1] - window_hu[0]) / BIN_HU))
+    return np.linspace(*window_hu, bins + 1)
+
+
+def _each(stack: NDArray) -> Iterator[NDArray]:
+    yield from stack.reshape(-1, *stack.shape[-2:])
