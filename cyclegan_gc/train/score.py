@@ -96,10 +96,10 @@ def unpaired_parts(
         ``roughness``: by how much steps from slice to slice exceed those of real CTs, as log2 of the ratio.
     """
     ratios = np.maximum(tissue_shares(sct), SHARE_FLOOR) / np.maximum(real.shares, SHARE_FLOOR)
-    error = np.abs(reconstructed_mr.values - mr.values)[mr.mask].mean()
+    errors = np.abs(reconstructed_mr.values - mr.values)[mr.mask]
     return {
         "gradient": 1 - _mean_gradient_correlation(mr, sct),
-        "cycle": float(error),
+        "cycle": float(errors.mean()) if errors.size else 0.0,
         "depth_histogram_hu": depth_histogram_distance(sct, real, window_hu),
         "histogram_hu": histogram_distance(sct, real, window_hu),
         "tissues": float(np.abs(np.log2(ratios)).mean()),
