@@ -33,6 +33,8 @@ class TrainedModel:
     preprocess: PreprocessConfig
     slice_axes: tuple[SliceAxis, ...]
     """Planes whose slices it was trained on."""
+    context: int
+    """Neighbours on each side that go through the generators with a slice."""
     crop: tuple[int, int]
     """Size of the training slices (h, w); smaller slices are padded to it."""
     fingerprint: dict[str, Any]
@@ -111,14 +113,15 @@ def load_model(path: Path, direction: Direction = "mr_to_ct", device: torch.devi
 
 def _model_of(state: State, direction: Direction, device: torch.device, sha256: str) -> TrainedModel:
     config = state["config"]
-    network = NetworkConfig(**config["network"])
+    network, context = NetworkConfig(**config["network"]), config["data"]["context_slices"]
     opposite: Direction = "ct_to_mr" if direction == "mr_to_ct" else "mr_to_ct"
     return TrainedModel(
-        generator=_generator(network, state["ema"][direction]).to(device),
-        back=_generator(network, state["ema"][opposite]).to(device),
+        generator=_generator(network, context, state["ema"][direction]).to(device),
+        back=_generator(network, context, state["ema"][opposite]).to(device),
         direction=direction,
         preprocess=PreprocessConfig(**config["preprocess"]),
         slice_axes=tuple(config["data"]["slice_axes"]),
+        context=context,
         crop=tuple(config["data"]["crop"]),
         fingerprint=state["fingerprint"],
         step=state["step"],
@@ -126,8 +129,9 @@ def _model_of(state: State, direction: Direction, device: torch.device, sha256: 
     )
 
 
-def _generator(network: NetworkConfig, averaged: State) -> nn.Module:
-    generator = build_generator(network.width, network.blocks, network.reduction, network.stem, network.upsampling)
+def _generator(network: NetworkConfig, context: int, averaged: State) -> nn.Module:
+    architecture = (network.width, network.blocks, network.reduction, network.stem, network.upsampling)
+    generator = build_generator(*architecture, channels=2 * context + 1)
     weights = {key.removeprefix("module."): value for key, value in averaged.items()}
     del weights["n_averaged"]
     generator.load_state_dict(weights)

@@ -7,12 +7,13 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from cyclegan_gc.checkpoint import TrainedModel
 from cyclegan_gc.config import Fusion, SliceAxis
 from cyclegan_gc.data.grid import NetworkGrid, mask_to_network, network_grid, pixel_mm, to_network, to_plane, to_source
 from cyclegan_gc.data.preprocess import Prepared, prepare, to_hu, turn_back
+from cyclegan_gc.data.slices import around
 from cyclegan_gc.data.volumes import Volume
 from cyclegan_gc.metrics import slice_discontinuity
 from cyclegan_gc.model.cyclegan import air_outside
@@ -167,10 +168,29 @@ class _Slices(NamedTuple):
 def _translate(case: Prepared, member: Member, grid: NetworkGrid, passes: Passes) -> _Slices:
     images, masks = to_network(case.image.as_tensor(), grid), mask_to_network(case.mask, grid)
     if member.mirrored:
-        slices = passes.run(member.model.generator, images.flip(-1)).flip(-1)
+        slices = _run(member.model.generator, images.flip(-1), member, passes).flip(-1)
     else:
-        slices = passes.run(member.model.generator, images)
+        slices = _run(member.model.generator, images, member, passes)
     return _Slices(images, masks, air_outside(slices, masks))
+
+
+def _run(network: nn.Module, slices: Tensor, member: Member, passes: Passes) -> Tensor:
+    """All slices of a volume (D, 1, h, w) through a network that sees each with its neighbours.
+
+    A slice is the mean of what is said of it in its own place and as a neighbour.
+    """
+    context, count = member.model.context, len(slices)
+    if not context:
+        return passes.run(network, slices)
+    places = torch.tensor([around(index, count, context) for index in range(count)])
+    said = passes.run(network, slices[places, 0])
+    total, times = torch.zeros_like(slices[:, 0]), torch.zeros(count)
+    for channel in range(2 * context + 1):
+        # At the ends a channel repeats the last slice; what is said of a repetition does not count.
+        true = places[:, channel] == torch.arange(count) + channel - context
+        total.index_add_(0, places[true, channel], said[true, channel])
+        times.index_add_(0, places[true, channel], torch.ones(int(true.sum())))
+    return (total / times[:, None, None])[:, None]
 
 
 def _as_volume(slices: _Slices, member: Member, grid: NetworkGrid) -> Tensor:
@@ -182,10 +202,11 @@ def _as_volume(slices: _Slices, member: Member, grid: NetworkGrid) -> Tensor:
 
 
 def _cycle_error(slices: _Slices, member: Member, passes: Passes) -> float:
-    count = len(slices.images)
+    count, context = len(slices.images), member.model.context
     chosen = torch.linspace(0, count - 1, min(CYCLE_SLICES, count)).round().long()
-    images, masks, there = (each[chosen] for each in slices)
-    back = passes.run(member.model.back, there)
+    images, masks, _ = (each[chosen] for each in slices)
+    places = torch.tensor([around(index, count, context) for index in chosen.tolist()])
+    back = passes.run(member.model.back, slices.translated[places, 0])[:, context, None]
     inside = images[masks]
     if not len(inside):
         return 1.0

@@ -22,7 +22,7 @@ SIDEWAYS = {
 INSIDE_MODEL = ("model", "model.cyclegan", "model.strips", "model.passes")
 ONLY_IN = {
     "wandb": ("tracking",),
-    "SimpleITK": ("data.itk_images",),
+    "SimpleITK": ("data.itk_images", "data.bias_field"),
     "nibabel": ("data.nifti", "data.volumes", "data.phantom"),
     "pydicom": ("data.dicom",),
     "highdicom": ("data.dicom",),

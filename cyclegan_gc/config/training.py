@@ -29,6 +29,8 @@ class PreprocessConfig:
     """HU mapped to -1 and 1; beyond is clipped."""
     mr_percentiles: tuple[float, float] = (0.5, 99.5)
     """Percentiles of the MR inside the body mapped to -1 and 1; beyond is clipped."""
+    n4: bool = False
+    """Correct the MR's bias field (N4, some seconds a volume; conversion does the same)."""
 
     def __post_init__(self) -> None:
         _check_rising("preprocess.ct_window_hu", self.ct_window_hu)
@@ -50,6 +52,9 @@ class DataConfig:
     in each of them and fuse the results."""
     crop: tuple[PositiveInt, PositiveInt] = (256, 256)
     """Height and width of a training slice in pixels, cut at random; smaller slices are padded with air."""
+    context_slices: NonNegativeInt = 0
+    """Neighbours on each side that go through the networks with a slice as channels (2.5-D); gradient consistency then
+    also looks through the slices, and conversion takes the mean of what its neighbours say of a slice."""
     match_position: bool = False
     """Draw MR and CT slices of similar relative height in the body."""
     flip: bool = True
@@ -67,6 +72,11 @@ class DataConfig:
     """Volumes prepared at once at the first start; 0 takes one a CPU, at most 4."""
     workers: NonNegativeInt = 0
     """Loader processes; 0 loads in the training process."""
+
+    @property
+    def channels(self) -> int:
+        """Slices that go through a network together."""
+        return 2 * self.context_slices + 1
 
     def __post_init__(self) -> None:
         if any(side % 4 for side in self.crop):
@@ -162,6 +172,9 @@ class TrainConfig:
     """Stop early after this step; the schedule of --steps stays, so a resumed run continues it."""
     resume: str | None = None
     """auto continues from the newest valid checkpoint of OUTPUT, if there is one; a path from that checkpoint."""
+    init_from: Path | None = None
+    """Checkpoint of another run whose weights a new run begins with, for a new scanner or hospital; its networks must
+    be built alike."""
     seed: NonNegativeInt = 0
     """Seed of weights, sampling, augmentation and pools."""
     device: str = "auto"
@@ -215,7 +228,7 @@ class TrainConfig:
 def public_settings(config: TrainConfig) -> dict[str, Any]:
     """Plain nested dict of what makes a run what it is, without any path: what a checkpoint and W&B may hold."""
     settings = asdict(config)
-    for name in ("output", "resume", "peer_timeout"):
+    for name in ("output", "resume", "init_from", "peer_timeout"):
         del settings[name]
     for name in ("mr", "ct", "cache", "prepare_threads", "workers"):
         del settings["data"][name]

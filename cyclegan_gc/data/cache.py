@@ -74,9 +74,9 @@ def known_stacks(
 
 
 def decode(raw: np.ndarray) -> tuple[Tensor, Tensor]:
-    """Stored slice (h, w) to image (1, h, w) float32 in [-1, 1] and mask (1, h, w) bool."""
-    mask = torch.from_numpy(raw != OUTSIDE)[None]
-    image = torch.from_numpy(raw.astype(np.float32) / SCALE)[None]
+    """Stored slices (C, h, w) to image (C, h, w) float32 in [-1, 1] and mask (C, h, w) bool."""
+    mask = torch.from_numpy(raw != OUTSIDE)
+    image = torch.from_numpy(raw.astype(np.float32) / SCALE)
     return image.clamp_(-1, 1), mask
 
 

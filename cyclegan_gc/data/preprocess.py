@@ -21,6 +21,7 @@ from monai.transforms.transform import MapTransform
 from torch import Tensor
 
 from cyclegan_gc.config import PreprocessConfig
+from cyclegan_gc.data.bias_field import bias_field
 from cyclegan_gc.data.body import ct_body_mask, mr_body_mask
 from cyclegan_gc.data.volumes import Volume, read_volume
 from cyclegan_gc.errors import VolumeError
@@ -69,6 +70,19 @@ class BodyMaskd(MapTransform):
         image: MetaTensor = data["image"]
         mask = self.find_body(image.numpy()[0], _spacing(image))
         return {**data, "mask": torch.from_numpy(mask)[None]}
+
+
+class CorrectBiasd(MapTransform):
+    """Divides the MR by its bias field."""
+
+    def __init__(self) -> None:
+        super().__init__(["image"])
+
+    def __call__(self, data: dict[str, Any]) -> dict[str, Any]:
+        """Correct ``image`` (1, H, W, D) by what is found inside ``mask``."""
+        image: MetaTensor = data["image"]
+        field = bias_field(image.numpy()[0], data["mask"].numpy()[0], _spacing(image))
+        return {**data, "image": image / torch.from_numpy(field)[None]}
 
 
 class NormaliseMRd(MapTransform):
@@ -154,6 +168,8 @@ def turn_back(image: Tensor, like: Prepared) -> np.ndarray:
 def normalise_mr(array: np.ndarray, spacing_mm: tuple[float, float, float], settings: PreprocessConfig) -> np.ndarray:
     """MR (X, Y, Z) in its own unit to [-1, 1] as the network sees it, without turning it."""
     mask = mr_body_mask(array, spacing_mm)
+    if settings.n4:
+        array = array / bias_field(array, mask, spacing_mm)
     limits = _percentiles(array, mask, settings.mr_percentiles)
     return _to_unit_range(torch.from_numpy(array), torch.from_numpy(mask), *limits).numpy()
 
@@ -165,8 +181,10 @@ def to_hu(image: Tensor, settings: PreprocessConfig) -> Tensor:
 
 
 def _after_loading(modality: Modality, settings: PreprocessConfig) -> list[MapTransform]:
-    normalise = NormaliseMRd(settings.mr_percentiles) if modality == "mr" else NormaliseCTd(settings.ct_window_hu)
-    return [TURN, BodyMaskd(modality), normalise]
+    if modality == "ct":
+        return [TURN, BodyMaskd("ct"), NormaliseCTd(settings.ct_window_hu)]
+    correct = [CorrectBiasd()] if settings.n4 else []
+    return [TURN, BodyMaskd("mr"), *correct, NormaliseMRd(settings.mr_percentiles)]
 
 
 def _percentiles(array: np.ndarray, mask: np.ndarray, percentiles: tuple[float, float]) -> tuple[float, float]:

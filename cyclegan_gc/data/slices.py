@@ -47,7 +47,7 @@ class UnpairedSlices(Dataset[Sample]):
         length: int,
         stream: int = 0,
     ) -> None:
-        self.axes, self.length = config.slice_axes, length
+        self.axes, self.length, self.context = config.slice_axes, length, config.context_slices
         self.seed = [seed, stream] if stream else [seed]
         self.mr, self.ct = ({axis: [s for s in each if s.axis == axis] for axis in self.axes} for each in (mr, ct))
         self.match_position = config.match_position
@@ -57,7 +57,7 @@ class UnpairedSlices(Dataset[Sample]):
         return self.length
 
     def __getitem__(self, index: int) -> Sample:
-        """``mr`` and ``ct`` (1, h, w) float32 in [-1, 1], ``mr_mask`` and ``ct_mask`` (1, h, w) bool."""
+        """``mr`` and ``ct`` (C, h, w) float32 in [-1, 1], ``mr_mask`` and ``ct_mask`` (C, h, w) bool."""
         random = np.random.default_rng([*self.seed, index])
         # One plane draws no number, so a stream of one plane is what it was before there were several.
         axis = self.axes[int(random.integers(len(self.axes))) if len(self.axes) > 1 else 0]
@@ -72,7 +72,7 @@ class UnpairedSlices(Dataset[Sample]):
         return {"mr": mr_image, "ct": ct_image, "mr_mask": mr_mask, "ct_mask": ct_mask}
 
     def _augmented(self, stack: SliceStack, index: int, random: np.random.Generator) -> tuple[Tensor, Tensor]:
-        image, mask = load_slice(stack, index)
+        image, mask = load_slice(stack, index, self.context)
         augment = self.augment[stack.axis]
         augment.set_random_state(seed=int(random.integers(2**31)))
         # MONAI fills with 0 what comes in from beyond the border, so air is made 0 and afterwards -1 again.
@@ -81,9 +81,18 @@ class UnpairedSlices(Dataset[Sample]):
         return torch.where(mask, changed["image"].as_tensor() - 1, -1.0), mask
 
 
-def load_slice(stack: SliceStack, index: int) -> tuple[Tensor, Tensor]:
-    """One prepared slice: image (1, h, w) in [-1, 1] and mask (1, h, w), without augmentation."""
-    return decode(np.asarray(_open(stack.path)[index]))
+def load_slice(stack: SliceStack, index: int, context: int = 0) -> tuple[Tensor, Tensor]:
+    """One prepared slice with ``context`` neighbours on each side, without augmentation.
+
+    Returns:
+        Image (2 context + 1, h, w) in [-1, 1] and mask of that shape; beyond the ends the last slice repeats.
+    """
+    return decode(np.asarray(_open(stack.path)[around(index, len(stack.heights), context)]))
+
+
+def around(index: int, count: int, context: int) -> list[int]:
+    """``index`` between its ``context`` neighbours on each side, of ``count`` slices; the ends repeat."""
+    return [min(max(other, 0), count - 1) for other in range(index - context, index + context + 1)]
 
 
 def augmentation(config: DataConfig, slice_axis: SliceAxis) -> Compose:

@@ -12,7 +12,7 @@ DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class Accelerated(nn.Module):
-    """Runs ``network`` under autocast or compiled; what goes in and what comes out is float32.
+    """Runs ``network`` under autocast or compiled; what comes out of 16 bits is float32 again.
 
     Losses stay outside, in float32: a correlation of gradients has no digits left in 16 bits.
 
@@ -31,4 +31,5 @@ class Accelerated(nn.Module):
         """``(N, C, H, W)`` to the network's output; of a discriminator that returns a list, its last entry."""
         with torch.autocast(image.device.type, dtype=self.dtype) if self.dtype else nullcontext():
             result = self.run(image)
-        return (result if isinstance(result, Tensor) else result[-1]).float()
+        image = result if isinstance(result, Tensor) else result[-1]
+        return image.float() if image.dtype in DTYPES.values() else image

@@ -3,7 +3,8 @@
     L = L_LSGAN(mr_to_ct) + L_LSGAN(ct_to_mr) + cycle * (L1_mr + L1_ct) + gradient * (GC_mr + GC_ct) / 2
         + identity * (L1_mr + L1_ct)
 
-Images are ``(N, 1, H, W)`` in [-1, 1], masks ``(N, 1, H, W)`` bool, true inside the body.
+Images are ``(N, C, H, W)`` in [-1, 1], masks ``(N, C, H, W)`` bool, true inside the body; C is 1, or the slices of a
+slab in 2.5-D.
 """
 
 from collections.abc import Iterator
@@ -81,17 +82,24 @@ class Translations:
 
 
 def build_generator(
-    width: int, blocks: int, reduction: Reduction, stem: Stem, upsampling: Upsampling, seed: int = 0
+    width: int,
+    blocks: int,
+    reduction: Reduction,
+    stem: Stem,
+    upsampling: Upsampling,
+    *,
+    channels: int = 1,
+    seed: int = 0,
 ) -> ResnetGenerator:
-    """A generator with seeded weights."""
-    network = ResnetGenerator(width, blocks, reduction, stem, upsampling)
+    """A generator of as many slices as it is given, with seeded weights."""
+    network = ResnetGenerator(width, blocks, reduction, stem, upsampling, channels, channels)
     initialise(network, torch.Generator().manual_seed(seed))
     return network
 
 
-def build_discriminator(width: int, layers: int, seed: int = 0) -> nn.Module:
+def build_discriminator(width: int, layers: int, *, channels: int = 1, seed: int = 0) -> nn.Module:
     """A PatchGAN with seeded weights."""
-    network = patch_discriminator(width, layers)
+    network = patch_discriminator(width, layers, channels)
     initialise(network, torch.Generator().manual_seed(seed))
     return network
 
@@ -142,16 +150,21 @@ def generator_losses(
 def consistency_losses(
     batch: Batch, images: Translations, *, gradient_mode: Mode = "absolute", gradient_operator: Operator = "central"
 ) -> dict[str, Tensor]:
-    """Cycle and gradient consistency, which need no discriminator; gradients count inside the body only."""
+    """Cycle and gradient consistency, which need no discriminator; gradients count inside the body only.
+
+    Several channels are neighbouring slices, and gradients then are those of the slab, through the slices too.
+    """
+
+    def gradient(real: Tensor, fake: Tensor, mask: Tensor) -> Tensor:
+        pictures = (real, fake, mask) if real.shape[1] == 1 else (each[:, None] for each in (real, fake, mask))
+        one, other, inside = pictures
+        return gradient_consistency_loss(one, other, mode=gradient_mode, operator=gradient_operator, mask=inside)
+
     return {
         "cycle_mr": nn.functional.l1_loss(images.rec_mr, batch.real_mr),
         "cycle_ct": nn.functional.l1_loss(images.rec_ct, batch.real_ct),
-        "gradient_mr": gradient_consistency_loss(
-            batch.real_mr, images.fake_ct, mode=gradient_mode, operator=gradient_operator, mask=batch.mr_mask
-        ),
-        "gradient_ct": gradient_consistency_loss(
-            batch.real_ct, images.fake_mr, mode=gradient_mode, operator=gradient_operator, mask=batch.ct_mask
-        ),
+        "gradient_mr": gradient(batch.real_mr, images.fake_ct, batch.mr_mask),
+        "gradient_ct": gradient(batch.real_ct, images.fake_mr, batch.ct_mask),
     }
 
 

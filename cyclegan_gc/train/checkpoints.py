@@ -7,13 +7,16 @@ from typing import Any
 
 from cyclegan_gc.atomic import link_over, remove_leftovers
 from cyclegan_gc.checkpoint import State, load_checkpoint, save_checkpoint
-from cyclegan_gc.config import TrainConfig
+from cyclegan_gc.config import TrainConfig, public_settings
 from cyclegan_gc.distributed import Ranks
 from cyclegan_gc.errors import UserError
 
 LAST, PREVIOUS, BEST = "last.pt", "previous.pt", "best.pt"
 DAMAGED = "damaged.pt"
 SAME_RUN = ("network", "preprocess", "data", "steps", "seed", "loss", "optimizer", "precision")
+
+ALIKE = {"network": (), "data": ("context_slices",), "preprocess": ("ct_window_hu",)}
+"""What a relative's weights need to mean the same: all of a section, or these settings of it."""
 
 
 def save(output: Path, state: State, *, best: bool, rotate: bool = True) -> None:
@@ -53,6 +56,23 @@ def find_before(output: Path, step: int, ranks: Ranks) -> State | None:
     """The newest checkpoint of the folder from before ``step``, read by every rank; None where there is none."""
     path = ranks.from_first(_before(output, step) if ranks.first else None)
     return None if path is None else load_checkpoint(path)
+
+
+def load_relative(config: TrainConfig) -> State:
+    """The checkpoint of ``init_from``.
+
+    Raises:
+        UserError: if it cannot be read or its networks or slices are of another kind; one line with both.
+    """
+    assert config.init_from is not None
+    saved, now = load_checkpoint(config.init_from), public_settings(config)
+    for part, kinds in ALIKE.items():
+        theirs, ours = ({kind: each[part][kind] for kind in kinds or now[part]} for each in (saved["config"], now))
+        if theirs != ours:
+            raise UserError(
+                f"--init_from {config.init_from}: {part} {theirs} there and {ours} here; give the same settings"
+            )
+    return saved
 
 
 def check_same_run(saved: State, facts: Mapping[str, Any], config: TrainConfig) -> None:

@@ -47,7 +47,7 @@ class MemoryMeter(TorchDispatchMode):
 def estimate_bytes(config: TrainConfig, ranks: int = 1) -> tuple[int, int]:
     """What one process holds all the time (weights, averages, optimisers, pools) and what a step needs beside it."""
     # 16 bits have no tensors without data; they halve what a step keeps.
-    shape = (config.optimizer.batch_size // ranks, 1, *config.data.crop)
+    shape = (config.optimizer.batch_size // ranks, config.data.channels, *config.data.crop)
     plain = replace(config, precision="fp32", compile=False)
     with torch.random.fork_rng(devices=[]), MemoryMeter() as meter:
         state = build_state(plain, torch.device("meta"))

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from cyclegan_gc.atomic import write_text
+from cyclegan_gc.atomic import file_sha256, write_text
 from cyclegan_gc.checkpoint import State
 from cyclegan_gc.config import TrainConfig, public_settings
 from cyclegan_gc.data.cache import fingerprint
@@ -16,10 +16,10 @@ from cyclegan_gc.distributed import Ranks
 from cyclegan_gc.errors import UserError
 from cyclegan_gc.tracking import Tracker
 from cyclegan_gc.train.cases import Cases, load_cases
-from cyclegan_gc.train.checkpoints import BEST, LAST, check_same_run, find_saved
+from cyclegan_gc.train.checkpoints import BEST, LAST, check_same_run, find_saved, load_relative
 from cyclegan_gc.train.meter import Meter
 from cyclegan_gc.train.monitor import Monitor
-from cyclegan_gc.train.step import TrainState, build_state, load_state, state_dict
+from cyclegan_gc.train.step import TrainState, begin_with, build_state, load_state, state_dict
 
 
 @dataclass
@@ -91,7 +91,7 @@ def open_run(config: TrainConfig, device: torch.device, ranks: Ranks) -> Run:
     saved = find_saved(config, ranks)
     with ranks.after_first():
         cases = load_cases(config)
-    facts = {"config": public_settings(config), "fingerprint": _fingerprint(cases, config)}
+    facts = {"config": public_settings(config), "fingerprint": _fingerprint(cases, config), "init_sha256": None}
     progress = Progress()
     if saved is not None:
         check_same_run(saved, facts, config)
@@ -99,7 +99,11 @@ def open_run(config: TrainConfig, device: torch.device, ranks: Ranks) -> Run:
     tracker = _open_tracker(config, progress) if ranks.first else None
     state = build_state(config, device, ranks.rank)
     run = Run(config, device, ranks, cases, facts, state, progress, Meter(), Monitor(), tracker)
+    if saved is None and config.init_from is not None:
+        begin_with(state, load_relative(config))
+        facts["init_sha256"] = file_sha256([config.init_from])
     if saved is not None:
+        facts["init_sha256"] = saved["init_sha256"]
         run.restore(saved)
         if len(saved["pools"]) != ranks.size:
             ranks.says(

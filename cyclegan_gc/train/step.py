@@ -190,14 +190,29 @@ def load_state(state: TrainState, saved: dict[str, Any], device: torch.device, r
     torch.set_rng_state(saved["rng"])
 
 
+def begin_with(state: TrainState, saved: dict[str, Any]) -> None:
+    """Fresh training from another run's weights: its generators' moving averages and its discriminators.
+
+    Raises:
+        RuntimeError: if the weights are another architecture's.
+    """
+    for name, average in state.averages.items():
+        known = {key: value for key, value in saved["ema"][name].items() if key != "n_averaged"}
+        getattr(state.networks, name).load_state_dict({k.removeprefix("module."): v for k, v in known.items()})
+        average.load_state_dict({**known, "n_averaged": torch.tensor(0)})
+    for name in ("ct_discriminator", "mr_discriminator"):
+        getattr(state.networks, name).load_state_dict(saved["networks"][name])
+
+
 def _build_networks(config: TrainConfig, device: torch.device) -> Networks:
     net, seed = config.network, 4 * config.seed
     architecture = (net.width, net.blocks, net.reduction, net.stem, net.upsampling)
-    generators = [build_generator(*architecture, seed=seed + n) for n in (0, 1)]
+    channels = config.data.channels
+    generators = [build_generator(*architecture, channels=channels, seed=seed + n) for n in (0, 1)]
     for generator in generators:
         generator.recompute = config.activation_checkpointing
     patches = (net.discriminator_width, net.discriminator_layers)
-    discriminators = [build_discriminator(*patches, seed=seed + n) for n in (2, 3)]
+    discriminators = [build_discriminator(*patches, channels=channels, seed=seed + n) for n in (2, 3)]
     networks = [network.to(device) for network in (*generators, *discriminators)]
     if config.channels_last:
         networks = [network.to(memory_format=torch.channels_last) for network in networks]

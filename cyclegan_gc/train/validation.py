@@ -35,7 +35,7 @@ class FixedSlices:
     """What every validation of a run looks at."""
 
     batch: Batch
-    """Slabs of the held-out cases, (24, 1, h, w) each."""
+    """Slabs of the held-out cases, (24, C, h, w) each."""
     real: RealCT
     """Of real CTs, the training cases' among them, at the heights of the slabs."""
 
@@ -54,8 +54,8 @@ def fixed_slices(
     mr: Sequence[SliceStack], ct: Sequence[SliceStack], all_ct: Sequence[SliceStack], config: TrainConfig
 ) -> FixedSlices:
     """Slabs spread over cases and heights, padded or cut to ``data.crop``; on the CPU."""
-    crop = config.data.crop
-    (real_mr, mr_mask), (real_ct, ct_mask) = _slabs(mr, crop), _slabs(ct, crop)
+    crop, context = config.data.crop, config.data.context_slices
+    (real_mr, mr_mask), (real_ct, ct_mask) = _slabs(mr, crop, context), _slabs(ct, crop, context)
     chosen = [all_ct[n] for n in np.unique(np.linspace(0, len(all_ct) - 1, REAL_CASES).round().astype(int))]
     images, masks = zip(*(_slabs([stack], crop) for stack in chosen), strict=True)
     slabs = Slabs.of(to_hu(torch.cat(images), config.preprocess), torch.cat(masks), SLAB)
@@ -74,6 +74,7 @@ def validate(networks: Networks, fixed: FixedSlices, config: TrainConfig, device
     terms = consistency_losses(
         batch, images, gradient_mode=loss.gradient_mode, gradient_operator=loss.gradient_operator
     )
+    batch, images = _centre(batch), _centre(images)
     mr, back = (Slabs.of(image, batch.mr_mask, SLAB) for image in (batch.real_mr, images.rec_mr))
     sct = Slabs.of(to_hu(images.fake_ct, config.preprocess), batch.mr_mask, SLAB)
     parts = unpaired_parts(mr, back, sct, fixed.real, config.preprocess.ct_window_hu)
@@ -97,10 +98,16 @@ def _on(tensors: Any, device: torch.device) -> Any:
     return type(tensors)(**moved)
 
 
-def _slabs(stacks: Sequence[SliceStack], crop: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """A slab of each height, from one stack after the other: images and masks (24, 1, h, w)."""
+def _centre(tensors: Any) -> Any:
+    """A batch or its translations without the neighbours of each slice."""
+    present = {name: value for name, value in vars(tensors).items() if value is not None}
+    return type(tensors)(**{name: value[:, value.shape[1] // 2, None] for name, value in present.items()})
+
+
+def _slabs(stacks: Sequence[SliceStack], crop: tuple[int, int], context: int = 0) -> tuple[Tensor, Tensor]:
+    """A slab of each height, from one stack after the other: images and masks (24, C, h, w)."""
     chosen = [(stacks[n % len(stacks)], height) for n, height in enumerate(HEIGHTS)]
-    slices = [load_slice(stack, index) for stack, height in chosen for index in _neighbours(stack, height)]
+    slices = [load_slice(stack, index, context) for stack, height in chosen for index in _neighbours(stack, height)]
     fit = ResizeWithPadOrCrop(crop)
     # The cropper fills with 0, so air is made 0 and afterwards -1 again.
     fitted: Any = [(fit(image + 1), fit(mask.float())) for image, mask in slices]
