@@ -35,6 +35,8 @@ class TrainedModel:
     """Planes whose slices it was trained on."""
     context: int
     """Neighbours on each side that go through the generators with a slice."""
+    contrasts: tuple[str, ...]
+    """Endings of the names of the MR contrasts that are its channels; none for a single one."""
     crop: tuple[int, int]
     """Size of the training slices (h, w); smaller slices are padded to it."""
     fingerprint: dict[str, Any]
@@ -42,6 +44,11 @@ class TrainedModel:
     step: int
     sha256: str
     """Of the checkpoint's file."""
+
+    @property
+    def in_channels(self) -> int:
+        """Of the generator: every contrast of an MR slice and its neighbours, or every slice of a CT."""
+        return (2 * self.context + 1) * (max(1, len(self.contrasts)) if self.direction == "mr_to_ct" else 1)
 
 
 def save_checkpoint(path: Path, state: State, *, written: Callable[[Path], None] | None = None) -> None:
@@ -113,15 +120,15 @@ def load_model(path: Path, direction: Direction = "mr_to_ct", device: torch.devi
 
 def _model_of(state: State, direction: Direction, device: torch.device, sha256: str) -> TrainedModel:
     config = state["config"]
-    network, context = NetworkConfig(**config["network"]), config["data"]["context_slices"]
     opposite: Direction = "ct_to_mr" if direction == "mr_to_ct" else "mr_to_ct"
     return TrainedModel(
-        generator=_generator(network, context, state["ema"][direction]).to(device),
-        back=_generator(network, context, state["ema"][opposite]).to(device),
+        generator=_generator(state, direction).to(device),
+        back=_generator(state, opposite).to(device),
         direction=direction,
         preprocess=PreprocessConfig(**config["preprocess"]),
         slice_axes=tuple(config["data"]["slice_axes"]),
-        context=context,
+        context=config["data"]["context_slices"],
+        contrasts=tuple(config["data"]["contrasts"]),
         crop=tuple(config["data"]["crop"]),
         fingerprint=state["fingerprint"],
         step=state["step"],
@@ -129,10 +136,20 @@ def _model_of(state: State, direction: Direction, device: torch.device, sha256: 
     )
 
 
-def _generator(network: NetworkConfig, context: int, averaged: State) -> nn.Module:
-    architecture = (network.width, network.blocks, network.reduction, network.stem, network.upsampling)
-    generator = build_generator(*architecture, channels=2 * context + 1)
-    weights = {key.removeprefix("module."): value for key, value in averaged.items()}
+def _generator(state: State, direction: Direction) -> nn.Module:
+    network, data = NetworkConfig(**state["config"]["network"]), state["config"]["data"]
+    ct = 2 * data["context_slices"] + 1
+    mr = ct * max(1, len(data["contrasts"]))
+    generator = build_generator(
+        network.width,
+        network.blocks,
+        network.reduction,
+        network.stem,
+        network.upsampling,
+        in_channels=mr if direction == "mr_to_ct" else ct,
+        out_channels=ct if direction == "mr_to_ct" else mr,
+    )
+    weights = {key.removeprefix("module."): value for key, value in state["ema"][direction].items()}
     del weights["n_averaged"]
     generator.load_state_dict(weights)
     return generator.eval()

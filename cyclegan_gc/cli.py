@@ -182,9 +182,17 @@ COMMANDS = {
 }
 
 
+LISTS: dict[str, Callable[[str], bool]] = {
+    "--planes": lambda word: word in get_args(SliceAxis),
+    "--data.slice_axes": lambda word: word in get_args(SliceAxis),
+    "--data.contrasts": lambda word: not word.startswith(("-", "[")),
+}
+"""Settings of several words, and which words that follow belong to them."""
+
+
 def _tidied(words: Sequence[str]) -> list[str]:
     """``--max-voxels`` as ``--max_voxels``, and ``--planes axial coronal`` as the one list that the parser wants."""
-    planes, tidied, position = get_args(SliceAxis), [], 0
+    tidied, position = [], 0
     while position < len(words):
         word = words[position]
         position += 1
@@ -192,8 +200,8 @@ def _tidied(words: Sequence[str]) -> list[str]:
             name, equals, value = word.partition("=")
             word = "--" + name[2:].replace("-", "_") + equals + value
         tidied.append(word)
-        if word in ("--planes", "--data.slice_axes"):
-            chosen = list(itertools.takewhile(lambda each: each in planes, words[position:]))
+        if belongs := LISTS.get(word):
+            chosen = list(itertools.takewhile(belongs, words[position:]))
             position += len(chosen)
             tidied += [f"[{', '.join(chosen)}]"] if chosen else []
     return tidied

@@ -111,7 +111,7 @@ def translate_cases(
     fused, spread = fuse(single, others, fusion)
 
     outside = OUTSIDE_HU if member.model.direction == "mr_to_ct" else 0
-    stages = {"source": case.image.as_tensor(), "single": single} | ({} if spread is None else {"fused": fused})
+    stages = {"source": case.image.as_tensor()[:1], "single": single} | ({} if spread is None else {"fused": fused})
     return Translation(
         array=_on_source(torch.where(case.mask, fused.round(), outside), case),
         mask=np.asfortranarray(turn_back(case.mask, case)),
@@ -158,11 +158,14 @@ def _grid(case: Prepared, member: Member) -> NetworkGrid:
 
 
 class _Slices(NamedTuple):
-    """(N, 1, h, w) each, as the network sees them."""
+    """As the network sees them."""
 
     images: Tensor
+    """(N, C, h, w), C the contrasts."""
     masks: Tensor
+    """(N, 1, h, w)."""
     translated: Tensor
+    """(N, C', h, w), the other modality's."""
 
 
 def _translate(case: Prepared, member: Member, grid: NetworkGrid, passes: Passes) -> _Slices:
@@ -175,7 +178,7 @@ def _translate(case: Prepared, member: Member, grid: NetworkGrid, passes: Passes
 
 
 def _run(network: nn.Module, slices: Tensor, member: Member, passes: Passes) -> Tensor:
-    """All slices of a volume (D, 1, h, w) through a network that sees each with its neighbours.
+    """All slices of a volume (D, C, h, w) through a network that sees each with its neighbours, (D, C', h, w).
 
     A slice is the mean of what is said of it in its own place and as a neighbour.
     """
@@ -183,19 +186,19 @@ def _run(network: nn.Module, slices: Tensor, member: Member, passes: Passes) -> 
     if not context:
         return passes.run(network, slices)
     places = torch.tensor([around(index, count, context) for index in range(count)])
-    said = passes.run(network, slices[places, 0])
-    total, times = torch.zeros_like(slices[:, 0]), torch.zeros(count)
-    for channel in range(2 * context + 1):
-        # At the ends a channel repeats the last slice; what is said of a repetition does not count.
-        true = places[:, channel] == torch.arange(count) + channel - context
-        total.index_add_(0, places[true, channel], said[true, channel])
-        times.index_add_(0, places[true, channel], torch.ones(int(true.sum())))
-    return (total / times[:, None, None])[:, None]
+    said = passes.run(network, slices[places].flatten(1, 2)).unflatten(1, (2 * context + 1, -1))
+    total, times = torch.zeros_like(said[:, 0]), torch.zeros(count)
+    for neighbour in range(2 * context + 1):
+        # At the ends the last slice is repeated; what is said of a repetition does not count.
+        true = places[:, neighbour] == torch.arange(count) + neighbour - context
+        total.index_add_(0, places[true, neighbour], said[true, neighbour])
+        times.index_add_(0, places[true, neighbour], torch.ones(int(true.sum())))
+    return total / times[:, None, None, None]
 
 
 def _as_volume(slices: _Slices, member: Member, grid: NetworkGrid) -> Tensor:
-    """The translation in its unit, (1, H, W, D)."""
-    result = to_source(slices.translated, slices.masks, grid)
+    """The translation in its unit, (1, H, W, D); of several contrasts the first."""
+    result = to_source(slices.translated[:, :1], slices.masks, grid)
     if member.model.direction == "mr_to_ct":
         return to_hu(result, member.model.preprocess)
     return (result + 1) / 2 * SYNTHETIC_MR_SCALE
@@ -206,7 +209,8 @@ def _cycle_error(slices: _Slices, member: Member, passes: Passes) -> float:
     chosen = torch.linspace(0, count - 1, min(CYCLE_SLICES, count)).round().long()
     images, masks, _ = (each[chosen] for each in slices)
     places = torch.tensor([around(index, count, context) for index in chosen.tolist()])
-    back = passes.run(member.model.back, slices.translated[places, 0])[:, context, None]
+    said = passes.run(member.model.back, slices.translated[places].flatten(1, 2))
+    back, masks = said.unflatten(1, (2 * context + 1, -1))[:, context], masks.expand_as(images)
     inside = images[masks]
     if not len(inside):
         return 1.0

@@ -51,6 +51,7 @@ def _checkpoint_lines(path: Path) -> list[str]:
         f"  slices: {', '.join(config['data']['slice_axes'])}, {' x '.join(map(str, config['data']['crop']))} pixels",
         f"  pixel size: {preprocess['spacing_mm'] or 'of each volume'} mm; CT window {preprocess['ct_window_hu']} HU",
         f"  generator: width {network['width']}, {network['blocks']} blocks, reduction {network['reduction']}",
+        *([f"  contrasts: {', '.join(config['data']['contrasts'])}"] if config["data"]["contrasts"] else []),
         f"  trained on {len(known['mr'])} MR of {spacings.min():.3g} to {spacings.max():.3g} mm voxels and "
         f"{len(known['ct'])} CT",
         f"  loss: cycle {config['loss']['cycle']}, gradient {config['loss']['gradient']}, "

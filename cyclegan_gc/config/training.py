@@ -47,6 +47,9 @@ class DataConfig:
     """MR volumes: a folder (searched recursively), a glob or a text list of files."""
     ct: str
     """CT volumes in HU: a folder (searched recursively), a glob or a text list of files."""
+    contrasts: tuple[str, ...] = ()
+    """Several MR contrasts of a subject as channels: the endings of their files' names, as _T1w _T2w or _0000 _0001,
+    the one that shows the body best first. They must lie on one grid; conversion wants the same ones."""
     slice_axes: tuple[SliceAxis, ...] = ("axial",)
     """Planes of the slices; the hip is sliced coronally after Hiasa et al. 2018. A model of several planes can convert
     in each of them and fuse the results."""
@@ -74,15 +77,22 @@ class DataConfig:
     """Loader processes; 0 loads in the training process."""
 
     @property
-    def channels(self) -> int:
+    def ct_channels(self) -> int:
         """Slices that go through a network together."""
         return 2 * self.context_slices + 1
+
+    @property
+    def mr_channels(self) -> int:
+        """The same of every contrast."""
+        return self.ct_channels * max(1, len(self.contrasts))
 
     def __post_init__(self) -> None:
         if any(side % 4 for side in self.crop):
             raise UserError(f"data.crop must be multiples of 4, got {self.crop}")
         if not self.slice_axes or len(set(self.slice_axes)) < len(self.slice_axes):
             raise UserError(f"data.slice_axes must name planes, each once, got {list(self.slice_axes)}")
+        if len(self.contrasts) == 1 or "" in self.contrasts or len(set(self.contrasts)) < len(self.contrasts):
+            raise UserError(f"data.contrasts must be two or more endings, each once, got {list(self.contrasts)}")
 
 
 @dataclass(frozen=True)
@@ -217,6 +227,8 @@ class TrainConfig:
                 f"optimizer.batch_size must be a multiple of accumulate={self.accumulate}, "
                 f"got {self.optimizer.batch_size}"
             )
+        if self.loss.identity and self.data.contrasts:
+            raise UserError("loss.identity must be 0 with data.contrasts: one CT cannot stand for several contrasts")
         smallest = 3 * 2**self.network.discriminator_layers
         if min(self.data.crop) < smallest:
             raise UserError(

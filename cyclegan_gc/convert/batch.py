@@ -2,7 +2,7 @@
 
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from cyclegan_gc.convert.pipeline import overlapped
 from cyclegan_gc.convert.plan import Job, part_of, plan, shard_of
 from cyclegan_gc.data.files import WRITABLE
 from cyclegan_gc.data.preprocess import check_values
-from cyclegan_gc.data.volumes import read_volume, write_volume
+from cyclegan_gc.data.volumes import read_contrasts, write_volume
 from cyclegan_gc.device import choose_device
 from cyclegan_gc.errors import UserError, VolumeError
 from cyclegan_gc.inference import Member, members_of, translate_volume
@@ -32,7 +32,7 @@ BIDS_DESCRIPTION = """{
 
 def convert_volume(
     checkpoint: str | Path,
-    source: str | Path,
+    source: str | Path | Sequence[str | Path],
     result: str | Path,
     *,
     direction: Direction = "mr_to_ct",
@@ -42,7 +42,7 @@ def convert_volume(
 
     Args:
         checkpoint: of a training run.
-        source: a volume file.
+        source: a volume file; for a model of several contrasts one of each, in the order of its training.
         result: file to write, .nii or .nii.gz; int16, rounded.
         direction: which generator to use.
         device: auto, cpu, cuda, cuda:N or mps.
@@ -53,19 +53,25 @@ def convert_volume(
     Raises:
         UserError: if the checkpoint or the volume cannot be used; one line.
     """
-    source, result = Path(source), Path(result)
+    sources = [Path(each) for each in ([source] if isinstance(source, (str, Path)) else source)]
+    result = Path(result)
     if not result.name.lower().endswith(WRITABLE):
         raise UserError(f"{result}: the result's name must end in .nii or .nii.gz")
     members = members_of([load_model(Path(checkpoint), direction, choose_device(device))])
-    volume = read_volume(source)
+    contrasts = members[0].model.contrasts if direction == "mr_to_ct" else ()
+    if len(sources) != max(1, len(contrasts)):
+        raise UserError(
+            f"{checkpoint}: converts {contrasts or 'one volume'}, got {len(sources)} files; give one of each"
+        )
+    volume = read_contrasts(sources)
     try:
         check_values(volume.array, "mr" if direction == "mr_to_ct" else "ct")
         translation = translate_volume(members, volume)
     except VolumeError as error:
-        raise VolumeError(f"{source}: {error}") from None
+        raise VolumeError(f"{sources[0]}: {error}") from None
     write_volume(result, translation.array, volume)
     for warning in (*volume.warnings, *translation.notes):
-        warnings.warn(f"{source}: {warning}", stacklevel=2)
+        warnings.warn(f"{sources[0]}: {warning}", stacklevel=2)
     return result
 
 
@@ -86,11 +92,13 @@ def convert(
     Raises:
         UserError: if nothing can start: input, output, checkpoint or device cannot be used, or two results collide.
     """
-    jobs, notes = plan(config)
+    jobs, notes = plan(config)  # once before the model is loaded, to tell a wrong input at once
     shard = shard_of(config)
-    jobs = part_of(jobs, shard)
     _make_folder(config.output)
     members = _members(config)
+    if config.direction == "mr_to_ct" and members[0].model.contrasts:
+        jobs, notes = plan(config, members[0].model.contrasts)
+    jobs = part_of(jobs, shard)
     if config.naming == "bids":
         write_text(config.output / "dataset_description.json", BIDS_DESCRIPTION)
     batch = Batch(config, members, settings_of(config, members))
@@ -122,6 +130,8 @@ def _members(config: ConvertConfig) -> list[Member]:
                 f"{path}: trained on {', '.join(model.slice_axes)} slices, not {', '.join(unknown)}; choose other "
                 "--planes or train with --data.slice_axes"
             )
+    if len({model.contrasts for model in models}) > 1:
+        raise UserError("--ensemble: the models were trained on different MR contrasts; take models of the same ones")
     members = members_of(models, config.planes, mirror=config.mirror)
     if config.uncertainty and len(members) == 1:
         raise UserError("--uncertainty needs several translations: give --planes, --mirror or --ensemble")

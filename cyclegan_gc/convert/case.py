@@ -182,7 +182,8 @@ def as_row(case: Converted, output: Path) -> dict[str, Any]:
 
 def _other_modality(volume: Volume, config: ConvertConfig) -> tuple[str, ...]:
     try:
-        check_values(volume.array, "mr" if config.direction == "mr_to_ct" else "ct")
+        for array in (volume.array, *volume.further):
+            check_values(array, "mr" if config.direction == "mr_to_ct" else "ct")
     except VolumeError as error:
         if not config.force:
             raise VolumeError(f"{error}, or --force") from None

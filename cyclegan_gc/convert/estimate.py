@@ -61,7 +61,7 @@ def _pixels(grid: Grid, member: Member) -> float:
 
 
 def _seconds_per_pixel(member: Member) -> float:
-    passes, image = Passes(1), torch.zeros(1, 2 * member.model.context + 1, TIMED_PIXELS, TIMED_PIXELS)
+    passes, image = Passes(1), torch.zeros(1, member.model.in_channels, TIMED_PIXELS, TIMED_PIXELS)
     marks = [time.perf_counter()]
     for _ in range(TIMED_PASSES):
         passes.run(member.model.generator, image)

@@ -47,10 +47,14 @@ class Job:
         return self.result.with_name(f"{self.stem}_uncertainty{NIFTI}")
 
 
-def plan(config: ConvertConfig) -> tuple[list[Job], list[str]]:
+def plan(config: ConvertConfig, contrasts: Sequence[str] = ()) -> tuple[list[Job], list[str]]:
     """All cases of the input, and a sentence for whatever was left out of them.
 
     Results that lie below the input, as those of an earlier run may, are not taken for input.
+
+    Args:
+        config: of the conversion.
+        contrasts: endings of the names of the files that make up a case, of a model of several contrasts.
 
     Raises:
         UserError: if there is no input, two cases would be written to one file, or the output lies on the input.
@@ -60,7 +64,7 @@ def plan(config: ConvertConfig) -> tuple[list[Job], list[str]]:
     folder = Path(config.input).expanduser()
     if folder.is_dir() and folder.resolve() == config.output.resolve():
         raise UserError(f"{config.output}: is the input too; choose another output folder")
-    sources, notes = find_sources(config.input, config.series)
+    sources, notes = find_sources(config.input, config.series, contrasts)
     output = config.output.resolve()
     sources = [source for source in sources if not source.path.resolve().is_relative_to(output)]
     if not sources:

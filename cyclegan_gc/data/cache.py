@@ -13,14 +13,14 @@ from torch import Tensor
 
 from cyclegan_gc.atomic import atomic_write, write_text
 from cyclegan_gc.config import PreprocessConfig, SliceAxis
-from cyclegan_gc.data.content import content_hash, known_hash
+from cyclegan_gc.data.content import contents_hash, known_contents
 from cyclegan_gc.data.grid import mask_to_network, network_grid, to_network
 from cyclegan_gc.data.preprocess import Modality, Prepared, check_values, prepare, to_hu, turn_back
-from cyclegan_gc.data.volumes import read_volume
+from cyclegan_gc.data.volumes import read_contrasts
 from cyclegan_gc.errors import UserError, VolumeError
 from cyclegan_gc.voxels import values_inside
 
-FORMAT = 2
+FORMAT = 3
 """Raised whenever the same content and settings would give other slices."""
 OUTSIDE = -32768
 SCALE = 32767
@@ -36,35 +36,43 @@ class SliceStack:
 
     axis: SliceAxis
     path: Path
-    """int16 ``.npy`` of shape (slices, h, w); -32768 outside the body, else the normalised value times 32767."""
+    """int16 ``.npy`` of shape (slices, contrasts, h, w), of one contrast for CT; -32768 outside the body, else the
+    normalised value times 32767."""
     heights: tuple[float, ...]
     """Relative position of each slice in the body, 0 to 1 along the slice axis."""
     statistics: dict[str, Any]
-    """``case``: see :func:`case_statistics`; ``histogram`` of the normalised body values."""
+    """``case``: see :func:`case_statistics`; ``histogram`` of the normalised body values, of the first contrast."""
     warnings: tuple[str, ...]
     """What the reader doubted, without the file's name."""
 
 
 def cached_stacks(
-    path: Path, modality: Modality, settings: PreprocessConfig, axes: Sequence[SliceAxis], folder: Path
+    paths: Sequence[Path], modality: Modality, settings: PreprocessConfig, axes: Sequence[SliceAxis], folder: Path
 ) -> list[SliceStack]:
-    """The stacks of one volume, one for each plane, prepared now or found in ``folder``.
+    """The stacks of one case, one for each plane, prepared now or found in ``folder``.
+
+    Args:
+        paths: the case's volume, or its contrasts on one grid.
+        modality: of them.
+        settings: of the slices.
+        axes: planes.
+        folder: of the cache.
 
     Raises:
         VolumeError: if the volume cannot be used; one line with the path.
     """
-    key = _key(path, modality, settings, folder)
+    key = _key(paths, modality, settings, folder)
     missing: list[SliceAxis] = [axis for axis in axes if not all(file.exists() for file in _files(folder, key, axis))]
     if missing:
-        _write_stacks(path, modality, settings, missing, folder, key)
+        _write_stacks(paths, modality, settings, missing, folder, key)
     return [_known_stack(axis, *_files(folder, key, axis)) for axis in axes]
 
 
 def known_stacks(
-    path: Path, modality: Modality, settings: PreprocessConfig, axes: Sequence[SliceAxis], folder: Path
+    paths: Sequence[Path], modality: Modality, settings: PreprocessConfig, axes: Sequence[SliceAxis], folder: Path
 ) -> list[SliceStack] | None:
-    """The stacks of one volume if ``folder`` holds all of them, without reading the volume; else None."""
-    content = known_hash(path, folder)
+    """The stacks of one case if ``folder`` holds all of them, without reading a volume; else None."""
+    content = known_contents(paths, folder)
     if content is None:
         return None
     files = [_files(folder, _key_of(content, modality, settings), axis) for axis in axes]
@@ -74,10 +82,13 @@ def known_stacks(
 
 
 def decode(raw: np.ndarray) -> tuple[Tensor, Tensor]:
-    """Stored slices (C, h, w) to image (C, h, w) float32 in [-1, 1] and mask (C, h, w) bool."""
-    mask = torch.from_numpy(raw != OUTSIDE)
+    """Stored slices (S, contrasts, h, w) to image (S * contrasts, h, w) in [-1, 1] and mask (S, h, w) bool.
+
+    The contrasts of a slice lie side by side.
+    """
+    mask = torch.from_numpy(raw[:, 0] != OUTSIDE)
     image = torch.from_numpy(raw.astype(np.float32) / SCALE)
-    return image.clamp_(-1, 1), mask
+    return image.clamp_(-1, 1).flatten(0, 1), mask
 
 
 def case_statistics(case: Prepared, array: np.ndarray) -> dict[str, Any]:
@@ -115,9 +126,9 @@ def fingerprint(mr: Sequence[SliceStack], ct: Sequence[SliceStack], settings: Pr
     }
 
 
-def _key(path: Path, modality: Modality, settings: PreprocessConfig, folder: Path) -> str:
+def _key(paths: Sequence[Path], modality: Modality, settings: PreprocessConfig, folder: Path) -> str:
     try:
-        return _key_of(content_hash(path, folder), modality, settings)
+        return _key_of(contents_hash(paths, folder), modality, settings)
     except OSError as error:
         raise _not_writable(folder, error) from error
 
@@ -141,26 +152,28 @@ def _known_stack(axis: SliceAxis, pixels: Path, facts: Path) -> SliceStack:
 
 
 def _write_stacks(
-    path: Path,
+    paths: Sequence[Path],
     modality: Modality,
     settings: PreprocessConfig,
     axes: Sequence[SliceAxis],
     folder: Path,
     key: str,
 ) -> None:
-    volume = read_volume(path)
+    volume = read_contrasts(paths)
     try:
-        check_values(volume.array, modality)
+        for array in (volume.array, *volume.further):
+            check_values(array, modality)
         case = prepare(volume, modality, settings)
     except VolumeError as error:
-        raise VolumeError(f"{path}: {error}") from None
+        raise VolumeError(f"{paths[0]}: {error}") from None
     case_facts = case_statistics(case, volume.array)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for axis in axes:
             pixels, facts = _files(folder, key, axis)
             slices, heights = _slices(case, axis, settings)
-            body = slices[slices != OUTSIDE] / np.float32(SCALE)
+            first = slices[:, 0]
+            body = first[first != OUTSIDE] / np.float32(SCALE)
             statistics = {"case": case_facts, "histogram": np.histogram(body, HISTOGRAM_EDGES)[0].tolist()}
             with atomic_write(pixels) as file:
                 np.save(file, slices)
@@ -171,9 +184,9 @@ def _write_stacks(
 
 def _slices(case: Prepared, axis: SliceAxis, settings: PreprocessConfig) -> tuple[np.ndarray, list[float]]:
     grid = network_grid(case, axis, settings.spacing_mm)
-    mask = mask_to_network(case.mask, grid)[:, 0]
-    image = to_network(case.image.as_tensor(), grid)[:, 0]
-    area = mask.float().sum(dim=(1, 2))
+    mask = mask_to_network(case.mask, grid)
+    image = to_network(case.image.as_tensor(), grid)
+    area = mask.float().sum(dim=(1, 2, 3))
     kept = (area >= BLANK_FRACTION * area.max()).nonzero()[:, 0]
     heights = (kept - kept[0]) / max(1, int(kept[-1] - kept[0]))
     stored = torch.where(mask, (image * SCALE).round(), OUTSIDE).to(torch.int16)

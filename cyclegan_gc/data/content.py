@@ -3,6 +3,7 @@
 import glob
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from cyclegan_gc.atomic import file_sha256, write_text
@@ -10,6 +11,17 @@ from cyclegan_gc.errors import VolumeError
 
 HEADERS = (".hdr", ".hdr.gz", ".mhd", ".nhdr")
 """Suffixes of files whose voxels lie in another one of the same name."""
+
+
+def contents_hash(paths: Sequence[Path], folder: Path) -> str:
+    """Hash of one or several volumes' bytes, in their order; errors as :func:`content_hash`."""
+    return _joined([content_hash(path, folder) for path in paths])
+
+
+def known_contents(paths: Sequence[Path], folder: Path) -> str | None:
+    """The same without reading a volume; None where one is not remembered or has changed since."""
+    known = [each for path in paths if (each := known_hash(path, folder))]
+    return _joined(known) if len(known) == len(paths) else None
 
 
 def content_hash(path: Path, folder: Path) -> str:
@@ -42,6 +54,10 @@ def known_hash(path: Path, folder: Path) -> str | None:
         return known["content"] if known["stamp"] == _stamp(path) else None
     except (OSError, ValueError):  # not there, or a note that is not whole
         return None
+
+
+def _joined(contents: Sequence[str]) -> str:
+    return contents[0] if len(contents) == 1 else _hash(" ".join(contents))
 
 
 def _note(path: Path, folder: Path) -> Path:

@@ -3,7 +3,7 @@
 import glob
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from cyclegan_gc.errors import UserError
@@ -41,6 +41,48 @@ def find_volumes(source: str | Path) -> list[Path]:
         UserError: if nothing is there, or a listed file is missing; says what was found instead.
     """
     return list_files(source, is_volume)[1]
+
+
+def find_cases(source: str | Path, contrasts: Sequence[str] = ()) -> dict[Path, tuple[Path, ...]]:
+    """The volumes of every case, sorted, under the path that names the case.
+
+    Args:
+        source: as :func:`find_volumes`.
+        contrasts: endings of the names of a case's volumes; without any each volume is a case.
+
+    Raises:
+        UserError: as :func:`find_volumes`, and if no case or only a part of one is there.
+    """
+    volumes = find_volumes(source)
+    return join_contrasts(volumes, contrasts, str(source)) if contrasts else {path: (path,) for path in volumes}
+
+
+def join_contrasts(volumes: Sequence[Path], contrasts: Sequence[str], source: str) -> dict[Path, tuple[Path, ...]]:
+    """Volumes of one folder and name but for the ending, under that name without it; others are left out.
+
+    Args:
+        volumes: files.
+        contrasts: endings.
+        source: where they come from, for messages.
+
+    Raises:
+        UserError: if nothing ends so, or a contrast of a case is missing or there twice.
+    """
+    cases: dict[Path, dict[str, Path]] = {}
+    for path in volumes:
+        name = case_id(path)
+        for ending in (ending for ending in contrasts if name.endswith(ending)):
+            known = cases.setdefault(path.with_name(name.removesuffix(ending)), {})
+            if ending in known:
+                raise UserError(f"{path}: a second file of this case and contrast, beside {known[ending].name}")
+            known[ending] = path
+    if not cases:
+        raise UserError(f"{source}: no name ends in {' or '.join(contrasts)}; correct --data.contrasts or the input")
+    for case, known in cases.items():
+        missing = [ending for ending in contrasts if ending not in known]
+        if missing:
+            raise UserError(f"{next(iter(known.values()))}: {case.name} has no {', '.join(missing)}; add or remove it")
+    return {case: tuple(known[ending] for ending in contrasts) for case, known in sorted(cases.items())}
 
 
 def list_files(source: str | Path, accept: Accept) -> tuple[Path, list[Path]]:

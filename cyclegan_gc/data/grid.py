@@ -1,7 +1,7 @@
 """Between a volume's own grid and the network's: cut to the body, slices resampled in the plane, padded with air.
 
 Through the slices nothing is ever resampled: a slice of the result is a slice of the source. Volumes come and go in
-the frame of :mod:`cyclegan_gc.data.preprocess`, (1, H, W, D) to the back, to the left and upwards.
+the frame of :mod:`cyclegan_gc.data.preprocess`, (C, H, W, D) to the back, to the left and upwards.
 """
 
 from dataclasses import dataclass
@@ -76,7 +76,7 @@ def network_grid(
 
 
 def to_network(image: Tensor, grid: NetworkGrid) -> Tensor:
-    """Float image (1, H, W, D) in [-1, 1] to slices (D', 1, h, w), padded with air."""
+    """Float image (C, H, W, D) in [-1, 1] to slices (D', C, h, w), padded with air."""
     return functional.pad(_resize(_boxed(image, grid), grid.size), _padding(grid), value=AIR)
 
 
@@ -105,7 +105,7 @@ def to_source(slices: Tensor, masks: Tensor, grid: NetworkGrid) -> Tensor:
 
 
 def to_plane(volume: Tensor, axis: SliceAxis) -> Tensor:
-    """Turn (1, H, W, D), axial slices, so that H and W span an upright slice of another plane; a view where it can be.
+    """Turn (C, H, W, D), axial slices, so that H and W span an upright slice of another plane; a view where it can be.
 
     Coronal rows run down, columns to the left and slices to the front; sagittal ones down, to the back, to the left.
     """
@@ -128,8 +128,8 @@ def pixel_mm(spacing_mm: tuple[float, float, float], axis: SliceAxis) -> tuple[f
 
 
 def _boxed(volume: Tensor, grid: NetworkGrid) -> Tensor:
-    """The body's slices (D', 1, h, w) at the volume's own pixel size."""
-    return to_plane(volume, grid.axis)[0][grid.box].permute(2, 0, 1)[:, None].contiguous()
+    """The body's slices (D', C, h, w) at the volume's own pixel size."""
+    return to_plane(volume, grid.axis)[(slice(None), *grid.box)].permute(3, 0, 1, 2).contiguous()
 
 
 def _resized(length: int, own_mm: float, wanted_mm: float | None) -> int:

@@ -21,16 +21,17 @@ MOST_THREADS = 4
 SHOWN_FAILURES = 3
 SECONDS_BETWEEN_LINES = 30
 
-Source = tuple[Path, Modality]
+Source = tuple[Sequence[Path], Modality]
+"""A case's volume, or its contrasts, and what they are."""
 
 
 def prepare_volumes(
     sources: Sequence[Source], settings: PreprocessConfig, axes: Sequence[SliceAxis], folder: Path, threads: int = 0
 ) -> list[list[SliceStack]]:
-    """The stacks of every volume, in the order of ``sources``; what ``folder`` knows already is not read again.
+    """The stacks of every case, in the order of ``sources``; what ``folder`` knows already is not read again.
 
     Args:
-        sources: volume files and what they are.
+        sources: cases.
         settings: of the slices.
         axes: planes.
         folder: of the cache; several processes may use it at once.
@@ -39,7 +40,7 @@ def prepare_volumes(
     Raises:
         VolumeError: naming the volumes that cannot be used, after all others are prepared.
     """
-    stacks = [known_stacks(path, modality, settings, axes, folder) for path, modality in sources]
+    stacks = [known_stacks(paths, modality, settings, axes, folder) for paths, modality in sources]
     missing = [number for number, known in enumerate(stacks) if known is None]
     failures: list[str] = []
     with _one_torch_thread(), ThreadPoolExecutor(threads or _cpus()) as pool:

@@ -1,7 +1,8 @@
 """From a volume in its own units to [-1, 1] in a canonical frame: the one crossing point of training and conversion.
 
-The MONAI pipelines turn a file into ``image`` and ``mask`` of shape (1, H, W, D): H runs to the patient's back, W to
-the left and D upwards, so H and W span an axial slice that stands upright. Turning is exact; nothing is resampled here.
+The MONAI pipelines turn a file into ``image`` (C, H, W, D), C the contrasts, and ``mask`` (1, H, W, D): H runs to the
+patient's back, W to the left and D upwards, so H and W span an axial slice that stands upright. Turning is exact;
+nothing is resampled here.
 """
 
 from collections.abc import Sequence
@@ -59,7 +60,7 @@ class CheckedNiftiReader(ImageReader):
 
 
 class BodyMaskd(MapTransform):
-    """Adds ``mask``, the body of ``image`` (1, H, W, D)."""
+    """Adds ``mask`` (1, H, W, D), the body in the first contrast of ``image`` (C, H, W, D)."""
 
     def __init__(self, modality: Modality) -> None:
         super().__init__(["image"])
@@ -73,30 +74,34 @@ class BodyMaskd(MapTransform):
 
 
 class CorrectBiasd(MapTransform):
-    """Divides the MR by its bias field."""
+    """Divides each contrast of the MR by its bias field."""
 
     def __init__(self) -> None:
         super().__init__(["image"])
 
     def __call__(self, data: dict[str, Any]) -> dict[str, Any]:
-        """Correct ``image`` (1, H, W, D) by what is found inside ``mask``."""
+        """Correct ``image`` (C, H, W, D) by what is found inside ``mask``."""
         image: MetaTensor = data["image"]
-        field = bias_field(image.numpy()[0], data["mask"].numpy()[0], _spacing(image))
-        return {**data, "image": image / torch.from_numpy(field)[None]}
+        mask, spacing_mm = data["mask"].numpy()[0], _spacing(image)
+        fields = [torch.from_numpy(bias_field(contrast, mask, spacing_mm)) for contrast in image.numpy()]
+        return {**data, "image": image / torch.stack(fields)}
 
 
 class NormaliseMRd(MapTransform):
-    """Maps two percentiles of the MR inside ``mask`` to -1 and 1, clips, and sets air outside."""
+    """Maps two percentiles of each contrast of the MR inside ``mask`` to -1 and 1, clips, and sets air outside."""
 
     def __init__(self, percentiles: tuple[float, float]) -> None:
         super().__init__(["image"])
         self.percentiles = percentiles
 
     def __call__(self, data: dict[str, Any]) -> dict[str, Any]:
-        """``image`` to [-1, 1]; an empty mask or one value inside it gives air everywhere."""
+        """``image`` (C, H, W, D) to [-1, 1]; an empty mask or one value inside it gives air everywhere."""
         image: MetaTensor = data["image"]
-        limits = _percentiles(image.numpy(), data["mask"].numpy(), self.percentiles)
-        return {**data, "image": _to_unit_range(image, data["mask"], *limits)}
+        normalised = []
+        for contrast in image.split(1):
+            limits = _percentiles(contrast.numpy(), data["mask"].numpy(), self.percentiles)
+            normalised.append(_to_unit_range(contrast, data["mask"], *limits))
+        return {**data, "image": normalised[0] if len(normalised) == 1 else torch.cat(normalised)}
 
 
 class NormaliseCTd(MapTransform):
@@ -116,7 +121,7 @@ class Prepared:
     """A volume in the canonical frame, on its own grid."""
 
     image: MetaTensor
-    """(1, H, W, D) float32 in [-1, 1]; -1 outside the body."""
+    """(C, H, W, D) float32 in [-1, 1], C the contrasts; -1 outside the body."""
     mask: Tensor
     """(1, H, W, D) bool, true in the body."""
 
@@ -152,7 +157,9 @@ def prepare(volume: Volume, modality: Modality, settings: PreprocessConfig) -> P
     Raises:
         VolumeError: if no body is found (without a name; the caller knows it).
     """
-    loaded = {"image": MetaTensor(torch.from_numpy(volume.array)[None], affine=torch.from_numpy(volume.affine))}
+    arrays = [torch.from_numpy(array)[None] for array in (volume.array, *volume.further)]
+    image = arrays[0] if len(arrays) == 1 else torch.cat(arrays)
+    loaded = {"image": MetaTensor(image, affine=torch.from_numpy(volume.affine))}
     data: Any = Compose(_after_loading(modality, settings))(loaded)
     if not data["mask"].any():
         raise VolumeError(f"no body found; check that this is a {modality.upper()} volume with a visible subject")

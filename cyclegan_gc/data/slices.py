@@ -57,7 +57,8 @@ class UnpairedSlices(Dataset[Sample]):
         return self.length
 
     def __getitem__(self, index: int) -> Sample:
-        """``mr`` and ``ct`` (C, h, w) float32 in [-1, 1], ``mr_mask`` and ``ct_mask`` (C, h, w) bool."""
+        """``mr`` (S * contrasts, h, w) and ``ct`` (S, h, w) float32 in [-1, 1], S a slice and its neighbours;
+        ``mr_mask`` and ``ct_mask`` (S, h, w) bool."""
         random = np.random.default_rng([*self.seed, index])
         # One plane draws no number, so a stream of one plane is what it was before there were several.
         axis = self.axes[int(random.integers(len(self.axes))) if len(self.axes) > 1 else 0]
@@ -78,14 +79,16 @@ class UnpairedSlices(Dataset[Sample]):
         # MONAI fills with 0 what comes in from beyond the border, so air is made 0 and afterwards -1 again.
         changed: Any = augment({"image": image + 1, "mask": mask.float()})
         mask = changed["mask"].as_tensor() > 0.5
-        return torch.where(mask, changed["image"].as_tensor() - 1, -1.0), mask
+        image = changed["image"].as_tensor() - 1
+        return torch.where(mask.repeat_interleave(len(image) // len(mask), dim=0), image, -1.0), mask
 
 
 def load_slice(stack: SliceStack, index: int, context: int = 0) -> tuple[Tensor, Tensor]:
     """One prepared slice with ``context`` neighbours on each side, without augmentation.
 
     Returns:
-        Image (2 context + 1, h, w) in [-1, 1] and mask of that shape; beyond the ends the last slice repeats.
+        Image (S * contrasts, h, w) in [-1, 1] and mask (S, h, w) with S = 2 context + 1; the contrasts of a slice lie
+        side by side, and beyond the ends the last slice repeats.
     """
     return decode(np.asarray(_open(stack.path)[around(index, len(stack.heights), context)]))
 

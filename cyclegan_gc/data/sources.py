@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cyclegan_gc.data.dicom import DicomSeries, group_series, is_dicom, read_series, series_grid
-from cyclegan_gc.data.files import case_id, is_volume, list_files
-from cyclegan_gc.data.volumes import Volume, read_volume, volume_grid
+from cyclegan_gc.data.files import case_id, is_volume, join_contrasts, list_files
+from cyclegan_gc.data.volumes import Volume, read_contrasts, volume_grid
 from cyclegan_gc.errors import UserError, VolumeError
 
 
@@ -19,7 +19,7 @@ class Source:
     """One case: a volume file or a DICOM series."""
 
     path: Path
-    """The file, or the folder of the series; what messages name."""
+    """The file (of several contrasts the first), or the folder of the series; what messages name."""
     name: str
     """Without suffix; what the result's name begins with."""
     below: Path
@@ -37,7 +37,9 @@ class Source:
         return (self.below / (self.path.name if self.series is None else self.name)).as_posix()
 
 
-def find_sources(source: str | Path, series: str | None = None) -> tuple[list[Source], list[str]]:
+def find_sources(
+    source: str | Path, series: str | None = None, contrasts: Sequence[str] = ()
+) -> tuple[list[Source], list[str]]:
     """Every case of a file, a folder (with its subfolders), a glob pattern or a text list.
 
     DICOM files are grouped by folder and SeriesInstanceUID; a folder with several series gives a case for each.
@@ -45,14 +47,18 @@ def find_sources(source: str | Path, series: str | None = None) -> tuple[list[So
     Args:
         source: what the user named.
         series: take this SeriesInstanceUID only.
+        contrasts: endings of the names of the volume files that make up a case; a series has one contrast only.
 
     Returns:
         The cases in order, and a sentence for whatever was left out.
 
     Raises:
-        UserError: if nothing is there, or the series is not.
+        UserError: if nothing is there, or the series is not, or a case lacks a contrast.
     """
     root, files = list_files(source, accept=lambda path: is_volume(path) or is_dicom(path))
+    if contrasts:
+        joined = join_contrasts([path for path in files if is_volume(path)], contrasts, str(source))
+        return [Source(paths[0], case.name, _below(case.parent, root), paths) for case, paths in joined.items()], []
     volumes = [Source(path, case_id(path), _below(path.parent, root), (path,)) for path in files if is_volume(path)]
     groups: dict[Path, list[Path]] = {}
     for path in (path for path in files if not is_volume(path)):
@@ -79,7 +85,7 @@ def read_source(source: Source, max_voxels: int) -> Volume:
         VolumeError: if it cannot be used; one line with the path, the cause and the cure.
     """
     if source.series is None:
-        return read_volume(source.path, max_voxels=max_voxels)
+        return read_contrasts(source.files, max_voxels=max_voxels)
     try:
         if source.fault:
             raise VolumeError(source.fault)

@@ -6,7 +6,7 @@ the cure.
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import nibabel as nib
@@ -22,6 +22,7 @@ from cyclegan_gc.errors import VolumeError
 
 MAX_VOXELS = 2**31
 PLAUSIBLE_SPACING_MM = (0.05, 50.0)
+SAME_PLACE_MM = 0.01
 UNIT_IN_MM = {1: ("metres", 1000.0), 3: ("micrometres", 0.001)}
 
 
@@ -36,6 +37,8 @@ class Volume:
     header: Header
     """The source's header; only its geometry is ever read from it."""
     warnings: tuple[str, ...] = ()
+    further: tuple[np.ndarray, ...] = ()
+    """Other contrasts on the same grid, like ``array``."""
 
     @property
     def spacing_mm(self) -> tuple[float, float, float]:
@@ -64,6 +67,21 @@ def read_volume(path: Path, *, max_voxels: int = MAX_VOXELS) -> Volume:
         affine, geometry_notes = _affine_mm(header, shape)
         array, value_notes = _scaled_values(header, voxels)
     return Volume(array, affine, header, (*notes, *geometry_notes, *value_notes))
+
+
+def read_contrasts(paths: Sequence[Path], *, max_voxels: int = MAX_VOXELS) -> Volume:
+    """The first volume with the others as its further contrasts.
+
+    Raises:
+        VolumeError: as :func:`read_volume`, and if they do not lie on one grid.
+    """
+    first, *others = (read_volume(path, max_voxels=max_voxels) for path in paths)
+    for path, other in zip(paths[1:], others, strict=True):
+        same_place = np.allclose(other.affine, first.affine, rtol=1e-4, atol=SAME_PLACE_MM)
+        if other.array.shape != first.array.shape or not same_place:
+            raise VolumeError(f"{path}: not on the grid of {paths[0].name}; resample the contrasts to one grid")
+    notes = [f"Contrast {number}: {note}" for number, other in enumerate(others, start=2) for note in other.warnings]
+    return replace(first, further=tuple(other.array for other in others), warnings=(*first.warnings, *notes))
 
 
 def volume_grid(path: Path, *, max_voxels: int = MAX_VOXELS) -> tuple[tuple[int, ...], np.ndarray]:

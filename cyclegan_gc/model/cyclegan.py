@@ -3,8 +3,8 @@
     L = L_LSGAN(mr_to_ct) + L_LSGAN(ct_to_mr) + cycle * (L1_mr + L1_ct) + gradient * (GC_mr + GC_ct) / 2
         + identity * (L1_mr + L1_ct)
 
-Images are ``(N, C, H, W)`` in [-1, 1], masks ``(N, C, H, W)`` bool, true inside the body; C is 1, or the slices of a
-slab in 2.5-D.
+Images are ``(N, C, H, W)`` in [-1, 1], masks ``(N, S, H, W)`` bool, true inside the body. S is 1, or the slices of a
+slab in 2.5-D; C is S for CT and S times the number of contrasts for MR, those of a slice side by side.
 """
 
 from collections.abc import Iterator
@@ -88,11 +88,12 @@ def build_generator(
     stem: Stem,
     upsampling: Upsampling,
     *,
-    channels: int = 1,
+    in_channels: int = 1,
+    out_channels: int = 1,
     seed: int = 0,
 ) -> ResnetGenerator:
-    """A generator of as many slices as it is given, with seeded weights."""
-    network = ResnetGenerator(width, blocks, reduction, stem, upsampling, channels, channels)
+    """A generator with seeded weights."""
+    network = ResnetGenerator(width, blocks, reduction, stem, upsampling, in_channels, out_channels)
     initialise(network, torch.Generator().manual_seed(seed))
     return network
 
@@ -105,12 +106,12 @@ def build_discriminator(width: int, layers: int, *, channels: int = 1, seed: int
 
 
 def air_outside(image: Tensor, mask: Tensor) -> Tensor:
-    """Set an image to air outside the body mask; training and conversion share this rule.
+    """Set an image ``(N, C, H, W)`` to air outside the body mask ``(N, S, H, W)``; training and conversion share it.
 
     A translation that may draw outside the body spends its first minutes with inverted contrast (a dark head before a
     bright background); with the outline given, it does not.
     """
-    return torch.where(mask, image, AIR)
+    return torch.where(mask.repeat_interleave(image.shape[1] // mask.shape[1], dim=1), image, AIR)
 
 
 def translate(networks: Networks, batch: Batch, *, identity: bool) -> Translations:
@@ -152,12 +153,12 @@ def consistency_losses(
 ) -> dict[str, Tensor]:
     """Cycle and gradient consistency, which need no discriminator; gradients count inside the body only.
 
-    Several channels are neighbouring slices, and gradients then are those of the slab, through the slices too.
+    Gradients of neighbouring slices are those of the slab, through the slices too; a CT is held against each contrast.
     """
 
     def gradient(real: Tensor, fake: Tensor, mask: Tensor) -> Tensor:
-        pictures = (real, fake, mask) if real.shape[1] == 1 else (each[:, None] for each in (real, fake, mask))
-        one, other, inside = pictures
+        one, other = torch.broadcast_tensors(*(_by_contrast(image, mask.shape[1]) for image in (real, fake)))
+        inside = _by_contrast(mask, mask.shape[1])
         return gradient_consistency_loss(one, other, mode=gradient_mode, operator=gradient_operator, mask=inside)
 
     return {
@@ -188,3 +189,8 @@ def discriminator_losses(networks: Networks, batch: Batch, fake_ct: Tensor, fake
             patch_scores(networks.mr_discriminator, batch.real_mr), patch_scores(networks.mr_discriminator, fake_mr)
         ),
     }
+
+
+def _by_contrast(image: Tensor, slices: int) -> Tensor:
+    """``(N, S * contrasts, H, W)`` to ``(N, contrasts, S, H, W)``, or ``(N, contrasts, H, W)`` of single slices."""
+    return image if slices == 1 else image.unflatten(1, (slices, -1)).transpose(1, 2)

@@ -12,8 +12,8 @@ import numpy as np
 
 from cyclegan_gc.config import TrainConfig
 from cyclegan_gc.data.cache import SliceStack
-from cyclegan_gc.data.files import case_id, find_volumes
-from cyclegan_gc.data.preparation import Source, prepare_volumes
+from cyclegan_gc.data.files import case_id, find_cases
+from cyclegan_gc.data.preparation import prepare_volumes
 from cyclegan_gc.data.preprocess import Modality
 from cyclegan_gc.errors import UserError
 
@@ -36,14 +36,14 @@ def load_cases(config: TrainConfig) -> Cases:
         UserError: if a folder is missing or empty, if MR and CT share a file, or if too few subjects remain.
         VolumeError: if a volume cannot be used.
     """
-    mr, ct = find_volumes(config.data.mr), find_volumes(config.data.ct)
-    shared = {path.resolve() for path in mr} & {path.resolve() for path in ct}
+    mr, ct = find_cases(config.data.mr, config.data.contrasts), find_cases(config.data.ct)
+    shared = {path.resolve() for paths in mr.values() for path in paths} & {path.resolve() for path in ct}
     if shared:
         raise UserError(
             f"{min(shared)}: given as MR and as CT ({len(shared)} such files); "
             "point --data.mr and --data.ct to different folders"
         )
-    mr_subjects, ct_subjects = subjects_of(mr), subjects_of(ct)
+    mr_subjects, ct_subjects = subjects_of(list(mr)), subjects_of(list(ct))
     held_out = held_out_subjects(set(mr_subjects.values()), set(ct_subjects.values()), config.data.validation_fraction)
     for name, subjects in (("mr", mr_subjects), ("ct", ct_subjects)):
         if not set(subjects.values()) - held_out:
@@ -51,7 +51,8 @@ def load_cases(config: TrainConfig) -> Cases:
                 f"--data.{name}: no subject left to train on ({len(held_out)} held out for validation, told apart by "
                 "sub-XX, by folder or by file name); add subjects or set --data.validation_fraction 0"
             )
-    parts = _prepare({"mr": mr_subjects, "ct": ct_subjects}, held_out, config)
+    held_out_cases = {case for case, subject in (mr_subjects | ct_subjects).items() if subject in held_out}
+    parts = _prepare({"mr": mr, "ct": ct}, held_out_cases, config)
     (train_mr, valid_mr), (train_ct, valid_ct) = parts["mr"], parts["ct"]
     if config.preprocess.spacing_mm is None:
         _compare_pixel_sizes(train_mr, train_ct)
@@ -90,19 +91,25 @@ def held_out_subjects(mr: set[str], ct: set[str], fraction: float) -> set[str]:
 
 
 def _prepare(
-    subjects: dict[Modality, dict[Path, str]], held_out: set[str], config: TrainConfig
+    cases: dict[Modality, dict[Path, tuple[Path, ...]]], held_out: set[Path], config: TrainConfig
 ) -> dict[Modality, tuple[list[SliceStack], list[SliceStack]]]:
     """The training and the held-out cases of each modality, and a line for everything that a volume's reader doubts."""
-    sources: list[Source] = [(path, modality) for modality, paths in subjects.items() for path in paths]
+    known: list[tuple[Path, tuple[Path, ...], Modality]] = [
+        (case, paths, modality) for modality, each in cases.items() for case, paths in each.items()
+    ]
     folder = config.data.cache or config.output / "cache"
     prepared = prepare_volumes(
-        sources, config.preprocess, config.data.slice_axes, folder, threads=config.data.prepare_threads
+        [(paths, modality) for _, paths, modality in known],
+        config.preprocess,
+        config.data.slice_axes,
+        folder,
+        threads=config.data.prepare_threads,
     )
     parts: dict[Modality, tuple[list[SliceStack], list[SliceStack]]] = {"mr": ([], []), "ct": ([], [])}
-    for (path, modality), stacks in zip(sources, prepared, strict=True):
+    for (case, paths, modality), stacks in zip(known, prepared, strict=True):
         for warning in stacks[0].warnings:
-            print(f"warning: {path}: {warning}", file=sys.stderr)
-        parts[modality][subjects[modality][path] in held_out].extend(stacks)
+            print(f"warning: {paths[0]}: {warning}", file=sys.stderr)
+        parts[modality][case in held_out].extend(stacks)
     return parts
 
 

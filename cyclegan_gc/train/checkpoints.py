@@ -15,7 +15,7 @@ LAST, PREVIOUS, BEST = "last.pt", "previous.pt", "best.pt"
 DAMAGED = "damaged.pt"
 SAME_RUN = ("network", "preprocess", "data", "steps", "seed", "loss", "optimizer", "precision")
 
-ALIKE = {"network": (), "data": ("context_slices",), "preprocess": ("ct_window_hu",)}
+ALIKE = {"network": (), "data": ("context_slices", "contrasts"), "preprocess": ("ct_window_hu",)}
 """What a relative's weights need to mean the same: all of a section, or these settings of it."""
 
 

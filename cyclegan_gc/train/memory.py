@@ -47,16 +47,16 @@ class MemoryMeter(TorchDispatchMode):
 def estimate_bytes(config: TrainConfig, ranks: int = 1) -> tuple[int, int]:
     """What one process holds all the time (weights, averages, optimisers, pools) and what a step needs beside it."""
     # 16 bits have no tensors without data; they halve what a step keeps.
-    shape = (config.optimizer.batch_size // ranks, config.data.channels, *config.data.crop)
+    batch_size, (mr, ct) = config.optimizer.batch_size // ranks, (config.data.mr_channels, config.data.ct_channels)
     plain = replace(config, precision="fp32", compile=False)
     with torch.random.fork_rng(devices=[]), MemoryMeter() as meter:
         state = build_state(plain, torch.device("meta"))
-        images = [torch.empty(shape, device="meta") for _ in range(2)]
-        masks = [torch.empty(shape, dtype=torch.bool, device="meta") for _ in range(2)]
+        images = [torch.empty(batch_size, channels, *config.data.crop, device="meta") for channels in (mr, ct)]
+        masks = [torch.empty(images[1].shape, dtype=torch.bool, device="meta") for _ in range(2)]
         for _ in range(2):  # the first one also makes the optimisers' state
             train_step(state, Batch(*images, *masks), config.loss, parts=config.accumulate)
             kept = meter.now
-    pools = 2 * config.optimizer.pool_size * images[0][0].nbytes
+    pools = config.optimizer.pool_size * sum(image[0].nbytes for image in images)
     return kept + pools, round((meter.peak - kept) * (1.0 if config.precision == "fp32" else 0.5))
 
 

@@ -159,6 +159,7 @@ def validation_findings(figures: Mapping[str, float]) -> dict[str, str | None]:
 
 
 def _blank(images: Tensor, mask: Tensor) -> Tensor:
+    images = images.unflatten(1, (mask.shape[1], -1))[:, :, 0]  # the first of several contrasts
     size = mask.flatten(1).sum(dim=1)
     inside = torch.where(mask, images, 0).flatten(1)
     mean = inside.sum(dim=1) / size.clamp(min=1)

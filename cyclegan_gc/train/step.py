@@ -207,12 +207,18 @@ def begin_with(state: TrainState, saved: dict[str, Any]) -> None:
 def _build_networks(config: TrainConfig, device: torch.device) -> Networks:
     net, seed = config.network, 4 * config.seed
     architecture = (net.width, net.blocks, net.reduction, net.stem, net.upsampling)
-    channels = config.data.channels
-    generators = [build_generator(*architecture, channels=channels, seed=seed + n) for n in (0, 1)]
+    mr, ct = config.data.mr_channels, config.data.ct_channels
+    generators = [
+        build_generator(*architecture, in_channels=mr, out_channels=ct, seed=seed),
+        build_generator(*architecture, in_channels=ct, out_channels=mr, seed=seed + 1),
+    ]
     for generator in generators:
         generator.recompute = config.activation_checkpointing
     patches = (net.discriminator_width, net.discriminator_layers)
-    discriminators = [build_discriminator(*patches, channels=channels, seed=seed + n) for n in (2, 3)]
+    discriminators = [
+        build_discriminator(*patches, channels=ct, seed=seed + 2),
+        build_discriminator(*patches, channels=mr, seed=seed + 3),
+    ]
     networks = [network.to(device) for network in (*generators, *discriminators)]
     if config.channels_last:
         networks = [network.to(memory_format=torch.channels_last) for network in networks]

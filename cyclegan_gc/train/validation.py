@@ -35,7 +35,7 @@ class FixedSlices:
     """What every validation of a run looks at."""
 
     batch: Batch
-    """Slabs of the held-out cases, (24, C, h, w) each."""
+    """Slabs of the held-out cases, 24 slices with their neighbours."""
     real: RealCT
     """Of real CTs, the training cases' among them, at the heights of the slabs."""
 
@@ -74,7 +74,7 @@ def validate(networks: Networks, fixed: FixedSlices, config: TrainConfig, device
     terms = consistency_losses(
         batch, images, gradient_mode=loss.gradient_mode, gradient_operator=loss.gradient_operator
     )
-    batch, images = _centre(batch), _centre(images)
+    batch, images = (_centre(each, config.data.ct_channels) for each in (batch, images))
     mr, back = (Slabs.of(image, batch.mr_mask, SLAB) for image in (batch.real_mr, images.rec_mr))
     sct = Slabs.of(to_hu(images.fake_ct, config.preprocess), batch.mr_mask, SLAB)
     parts = unpaired_parts(mr, back, sct, fixed.real, config.preprocess.ct_window_hu)
@@ -98,14 +98,14 @@ def _on(tensors: Any, device: torch.device) -> Any:
     return type(tensors)(**moved)
 
 
-def _centre(tensors: Any) -> Any:
-    """A batch or its translations without the neighbours of each slice."""
+def _centre(tensors: Any, slices: int) -> Any:
+    """A batch or its translations without the neighbours of each slice, of several contrasts the first."""
     present = {name: value for name, value in vars(tensors).items() if value is not None}
-    return type(tensors)(**{name: value[:, value.shape[1] // 2, None] for name, value in present.items()})
+    return type(tensors)(**{name: v.unflatten(1, (slices, -1))[:, slices // 2, :1] for name, v in present.items()})
 
 
 def _slabs(stacks: Sequence[SliceStack], crop: tuple[int, int], context: int = 0) -> tuple[Tensor, Tensor]:
-    """A slab of each height, from one stack after the other: images and masks (24, C, h, w)."""
+    """A slab of each height, from one stack after the other: images (24, C, h, w) and masks (24, S, h, w)."""
     chosen = [(stacks[n % len(stacks)], height) for n, height in enumerate(HEIGHTS)]
     slices = [load_slice(stack, index, context) for stack, height in chosen for index in _neighbours(stack, height)]
     fit = ResizeWithPadOrCrop(crop)

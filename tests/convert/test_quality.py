@@ -35,7 +35,7 @@ class Example:
 def example(phantoms, tmp_path_factory) -> Example:
     cache = tmp_path_factory.mktemp("cache")
     mr, ct = (
-        [cached_stacks(path, m, SETTINGS, ["axial"], cache)[0] for path in sorted((phantoms / m).iterdir())]
+        [cached_stacks([path], m, SETTINGS, ["axial"], cache)[0] for path in sorted((phantoms / m).iterdir())]
         for m in ("mr", "ct")
     )
     volume, true = (read_volume(next((phantoms / "test" / m).iterdir())) for m in ("mr", "ct"))

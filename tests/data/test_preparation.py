@@ -29,7 +29,7 @@ def sources(phantoms, tmp_path):
         for path in sorted((phantoms / modality).iterdir()):
             copy = tmp_path / modality / path.name
             copy.write_bytes(path.read_bytes())
-            found.append((copy, modality))
+            found.append(([copy], modality))
     return found
 
 
@@ -53,7 +53,7 @@ def test_the_stacks_come_in_the_order_of_the_sources(sources, tmp_path):
 def test_what_is_known_is_not_read_again(sources, tmp_path):
     """Nobody looks into a file of the same place, size and time of change."""
     stacks = prepare_volumes(sources, SETTINGS, ("axial",), tmp_path / "cache")
-    for path, _ in sources:
+    for (path,), _ in sources:
         before = path.stat()
         path.write_bytes(b"?" * before.st_size)
         os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
@@ -61,20 +61,20 @@ def test_what_is_known_is_not_read_again(sources, tmp_path):
 
 
 def test_a_changed_file_is_prepared_anew(sources, tmp_path):
-    (one, modality), folder = sources[0], tmp_path / "cache"
-    ((before,),) = prepare_volumes([(one, modality)], SETTINGS, ("axial",), folder)
+    ((one,), modality), folder = sources[0], tmp_path / "cache"
+    ((before,),) = prepare_volumes([([one], modality)], SETTINGS, ("axial",), folder)
     image = nib.Nifti1Image.from_filename(one)
     nib.Nifti1Image(np.asarray(image.dataobj)[20:], image.affine).to_filename(one)
-    ((after,),) = prepare_volumes([(one, modality)], SETTINGS, ("axial",), folder)
+    ((after,),) = prepare_volumes([([one], modality)], SETTINGS, ("axial",), folder)
     assert after.path.read_bytes() != before.path.read_bytes()
 
 
 def test_a_moved_file_is_hashed_but_not_prepared_anew(sources, tmp_path):
-    (one, modality), folder = sources[0], tmp_path / "cache"
-    ((before,),) = prepare_volumes([(one, modality)], SETTINGS, ("axial",), folder)
+    ((one,), modality), folder = sources[0], tmp_path / "cache"
+    ((before,),) = prepare_volumes([([one], modality)], SETTINGS, ("axial",), folder)
     written = before.path.stat().st_mtime_ns
     moved = one.rename(tmp_path / "elsewhere.nii.gz")
-    assert prepare_volumes([(moved, modality)], SETTINGS, ("axial",), folder) == [[before]]
+    assert prepare_volumes([([moved], modality)], SETTINGS, ("axial",), folder) == [[before]]
     assert before.path.stat().st_mtime_ns == written
 
 
@@ -90,7 +90,7 @@ def test_the_voxel_file_beside_a_header_counts(tmp_path):
 
 
 def test_a_note_that_is_not_whole_is_made_anew(sources, tmp_path):
-    path, folder = sources[0][0], tmp_path / "cache"
+    path, folder = sources[0][0][0], tmp_path / "cache"
     before = content_hash(path, folder)
     (note,) = folder.iterdir()
     note.write_text(note.read_text()[:20])
@@ -105,11 +105,11 @@ def test_neither_a_path_nor_a_name_stands_in_the_cache(sources, tmp_path):
 
 
 def test_every_volume_that_cannot_be_used_is_named_after_the_others_are_done(sources, tmp_path):
-    for path, _ in sources[:2]:
+    for (path,), _ in sources[:2]:
         path.write_bytes(b"nothing of use")
     with pytest.raises(VolumeError, match="2 volumes cannot be used: ") as caught:
         prepare_volumes(sources, SETTINGS, ("axial",), tmp_path / "cache", threads=2)
-    assert all(path.name in str(caught.value) for path, _ in sources[:2])
+    assert all(path.name in str(caught.value) for (path,), _ in sources[:2])
     assert "\n" not in str(caught.value)
     assert len(list((tmp_path / "cache").glob("*.npy"))) == len(sources) - 2
 
@@ -138,7 +138,7 @@ from pathlib import Path
 from cyclegan_gc.config import PreprocessConfig
 from cyclegan_gc.data.preparation import prepare_volumes
 folder = Path(sys.argv[1])
-sources = [(path, m) for m in ("mr", "ct") for path in sorted((folder / m).iterdir())]
+sources = [([path], m) for m in ("mr", "ct") for path in sorted((folder / m).iterdir())]
 prepare_volumes(sources, PreprocessConfig(spacing_mm=4.0), ("axial",), folder / "cache", threads=1)
 """
 

@@ -25,7 +25,7 @@ def stacks(phantoms, cache) -> dict[str, list[SliceStack]]:
         modality: [
             stack
             for path in sorted((phantoms / modality).iterdir())
-            for stack in cached_stacks(path, modality, SETTINGS, ["axial"], cache)
+            for stack in cached_stacks([path], modality, SETTINGS, ["axial"], cache)
         ]
         for modality in ("mr", "ct")
     }
@@ -91,9 +91,9 @@ def _height_of(image: torch.Tensor, stacks: list[SliceStack]) -> float:
 def test_a_prepared_volume_is_found_again_and_other_settings_are_prepared_anew(phantoms, cache, stacks):
     path = sorted((phantoms / "mr").iterdir())[0]
     before = stacks["mr"][0].path.stat().st_mtime_ns
-    [again] = cached_stacks(path, "mr", SETTINGS, ["axial"], cache)
+    [again] = cached_stacks([path], "mr", SETTINGS, ["axial"], cache)
     assert again.path.stat().st_mtime_ns == before
-    [other] = cached_stacks(path, "mr", PreprocessConfig(spacing_mm=5.0), ["axial"], cache)
+    [other] = cached_stacks([path], "mr", PreprocessConfig(spacing_mm=5.0), ["axial"], cache)
     assert other.path != stacks["mr"][0].path
 
 
@@ -101,13 +101,13 @@ def test_a_copy_under_another_name_shares_the_prepared_slices(phantoms, cache, s
     path = sorted((phantoms / "mr").iterdir())[0]
     copy = tmp_path / "DOE_JOHN.nii.gz"
     copy.write_bytes(path.read_bytes())
-    assert cached_stacks(copy, "mr", SETTINGS, ["axial"], cache) == [stacks["mr"][0]]
+    assert cached_stacks([copy], "mr", SETTINGS, ["axial"], cache) == [stacks["mr"][0]]
     assert not [file for file in cache.iterdir() if b"DOE_JOHN" in file.name.encode() + file.read_bytes()]
 
 
 def test_blank_slices_are_left_out(stacks):
     for stack in stacks["mr"] + stacks["ct"]:
-        body = (np.load(stack.path) != OUTSIDE).sum(axis=(1, 2))
+        body = (np.load(stack.path) != OUTSIDE).sum(axis=(1, 2, 3))
         assert body.min() >= 0.1 * body.max()
         assert (stack.heights[0], stack.heights[-1]) == (0, 1)
 
@@ -127,12 +127,12 @@ def test_a_volume_that_cannot_be_used_is_named(tmp_path, cache):
     path = tmp_path / "empty.nii.gz"
     path.write_bytes(b"")
     with pytest.raises(VolumeError, match=r"empty\.nii\.gz"):
-        cached_stacks(path, "mr", SETTINGS, ["axial"], cache)
+        cached_stacks([path], "mr", SETTINGS, ["axial"], cache)
 
 
 def test_with_several_planes_both_slices_of_a_sample_are_of_one_plane_and_all_planes_are_drawn(phantoms, cache):
     axes: tuple[SliceAxis, ...] = ("axial", "coronal", "sagittal")
-    stacks = [cached_stacks(next((phantoms / m).iterdir()), m, SETTINGS, axes, cache) for m in ("mr", "ct")]
+    stacks = [cached_stacks([next((phantoms / m).iterdir())], m, SETTINGS, axes, cache) for m in ("mr", "ct")]
     assert [stack.axis for stack in stacks[0]] == list(axes)
     # Each plane of a stack gets a grey value of its own, by which a sample tells where it comes from.
     marked = [[replace(s, path=mark(s.path, n)) for n, s in enumerate(each)] for each in stacks]

@@ -49,7 +49,7 @@ def held_out(phantoms, tmp_path_factory, small_config):
     config = replace(small_config, preprocess=settings, data=replace(small_config.data, crop=(80, 64)))
 
     def stacks(path, modality):
-        return cached_stacks(path, modality, settings, ("axial",), folder)
+        return cached_stacks([path], modality, settings, ("axial",), folder)
 
     (mr,), (ct,) = (sorted((phantoms / "test" / kind).iterdir()) for kind in ("mr", "ct"))
     others = [stack for path in sorted((phantoms / "ct").iterdir()) for stack in stacks(path, "ct")]

@@ -35,7 +35,7 @@ def flat(small_config, tmp_path_factory) -> Path:
 
 def test_a_slice_lies_between_its_neighbours_and_the_ends_repeat(phantoms, small_config, cache):
     path = sorted((phantoms / "mr").iterdir())[0]
-    (stack,) = cached_stacks(path, "mr", small_config.preprocess, ("axial",), cache)
+    (stack,) = cached_stacks([path], "mr", small_config.preprocess, ("axial",), cache)
     last = len(stack.heights) - 1
     image, mask = load_slice(stack, 5, context=2)
     assert image.shape == mask.shape and len(image) == 5

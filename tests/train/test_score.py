@@ -23,7 +23,7 @@ def slabs(phantoms, tmp_path_factory):
     folder, crop = tmp_path_factory.mktemp("cache"), (80, 64)
 
     def of(path, modality):
-        return _slabs(cached_stacks(path, modality, SETTINGS, ("axial",), folder), crop)
+        return _slabs(cached_stacks([path], modality, SETTINGS, ("axial",), folder), crop)
 
     (test_mr,), (test_ct,) = (sorted((phantoms / "test" / kind).iterdir()) for kind in ("mr", "ct"))
     (mr, mask), (ct, _) = of(test_mr, "mr"), of(test_ct, "ct")

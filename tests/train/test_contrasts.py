@@ -1,0 +1,176 @@
+"""Several MR contrasts of a subject as channels: found, prepared, trained on and converted together."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+
+from cyclegan_gc.checkpoint import load_checkpoint, load_model
+from cyclegan_gc.config import ConvertConfig, LossConfig, TrainConfig
+from cyclegan_gc.convert.batch import convert, convert_volume
+from cyclegan_gc.data.cache import cached_stacks
+from cyclegan_gc.data.files import find_cases
+from cyclegan_gc.data.slices import load_slice
+from cyclegan_gc.data.volumes import read_volume
+from cyclegan_gc.errors import UserError, VolumeError
+from cyclegan_gc.model.cyclegan import Batch, Translations, air_outside, consistency_losses
+from cyclegan_gc.train.loop import train
+
+ENDINGS = ("_T1w", "_T2w")
+
+
+def write_contrasts(source: Path, folder: Path, case: str) -> list[Path]:
+    """A head as it is and with bright and dark exchanged."""
+    folder.mkdir(parents=True, exist_ok=True)
+    image = nib.Nifti1Image.from_filename(source)
+    values = np.asarray(image.dataobj, dtype=np.float32)
+    paths = [folder / f"{case}{ending}.nii.gz" for ending in ENDINGS]
+    for path, array in zip(paths, (values, np.where(values > 50, 1200 - values, values)), strict=True):
+        nib.Nifti1Image(array, image.affine).to_filename(path)
+    return paths
+
+
+@pytest.fixture(scope="module")
+def heads(phantoms, tmp_path_factory) -> Path:
+    """Two subjects to train on and one to convert, each in two contrasts."""
+    folder = tmp_path_factory.mktemp("contrasts")
+    for number, path in enumerate(sorted((phantoms / "mr").iterdir()), start=1):
+        write_contrasts(path, folder / "mr", f"sub-{number:02d}")
+    write_contrasts(next((phantoms / "test" / "mr").iterdir()), folder / "new" / "scan", "sub-09")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def contrasted(small_config, heads) -> TrainConfig:
+    return replace(small_config, data=replace(small_config.data, mr=str(heads / "mr"), contrasts=ENDINGS))
+
+
+@pytest.fixture(scope="module", params=[0, 1], ids=["2-D", "2.5-D"])
+def run(request, contrasted, tmp_path_factory) -> Path:
+    data = replace(contrasted.data, context_slices=request.param)
+    return train(replace(contrasted, data=data, output=tmp_path_factory.mktemp("run")))
+
+
+def test_files_are_joined_by_folder_and_name(heads):
+    assert find_cases(str(heads / "mr"), ENDINGS) == {
+        heads / "mr" / f"sub-0{n}": tuple(heads / "mr" / f"sub-0{n}{ending}.nii.gz" for ending in ENDINGS)
+        for n in (1, 2)
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("sub-07_T1w.nii.gz", r"sub-07_T1w\.nii\.gz: sub-07 has no _T2w; add or remove it"),
+        ("sub-01_T1w.nii", r"sub-01_T1w\.nii\S*: a second file of this case and contrast, beside sub-01_T1w\.nii"),
+    ],
+)
+def test_a_missing_or_second_contrast_is_named(heads, tmp_path, name, message):
+    for path in (heads / "mr").iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    (tmp_path / name).write_bytes(b"")
+    with pytest.raises(UserError, match=message):
+        find_cases(str(tmp_path), ENDINGS)
+
+
+def test_a_folder_without_such_endings_is_refused(phantoms):
+    with pytest.raises(UserError, match="no name ends in _T1w or _T2w"):
+        find_cases(str(phantoms / "mr"), ENDINGS)
+
+
+def test_contrasts_of_two_grids_are_refused(phantoms, small_config, tmp_path):
+    one, other = write_contrasts(sorted((phantoms / "mr").iterdir())[0], tmp_path, "sub-01")
+    image = nib.Nifti1Image.from_filename(other)
+    nib.Nifti1Image(np.asarray(image.dataobj)[1:], image.affine).to_filename(other)
+    with pytest.raises(VolumeError, match=r"sub-01_T2w\.nii\.gz: not on the grid of sub-01_T1w\.nii\.gz"):
+        cached_stacks([one, other], "mr", small_config.preprocess, ("axial",), tmp_path / "cache")
+
+
+def test_each_contrast_is_what_it_would_be_alone_within_the_body_of_the_first(heads, contrasted, tmp_path):
+    settings = replace(contrasted.preprocess, spacing_mm=None)
+    one, other = sorted((heads / "mr").glob("sub-01*"))
+    (both,) = cached_stacks([one, other], "mr", settings, ("axial",), tmp_path)
+    (first,) = cached_stacks([one], "mr", settings, ("axial",), tmp_path)
+    image, mask = load_slice(both, 20, context=1)
+    alone, body = load_slice(first, 20, context=1)
+    assert image.shape[0] == 6 and mask.shape[0] == 3
+    assert torch.equal(image[::2], alone) and torch.equal(mask, body)
+    assert both.heights == first.heights and both.statistics == first.statistics
+    inside = mask[1]
+    assert np.corrcoef(image[2][inside], image[3][inside])[0, 1] < -0.5
+    assert (image[3][~inside] == -1).all()
+
+
+def test_a_ct_is_held_against_every_contrast():
+    random = torch.Generator().manual_seed(0)
+    mr = torch.rand(2, 6, 12, 12, generator=random)  # three slices of two contrasts
+    ct, mask = torch.rand(2, 3, 12, 12, generator=random), torch.rand(2, 3, 12, 12, generator=random) > 0.1
+
+    def loss(contrasts: torch.Tensor) -> torch.Tensor:
+        images = Translations(ct, contrasts, contrasts, ct)
+        return consistency_losses(Batch(contrasts, ct, mask, mask), images)["gradient_mr"]
+
+    torch.testing.assert_close(loss(mr), (loss(mr[:, ::2]) + loss(mr[:, 1::2])) / 2)
+    outside = air_outside(mr, mask)
+    for contrast in (0, 1):
+        assert (outside[:, contrast::2][~mask] == -1).all()
+        assert torch.equal(outside[:, contrast::2][mask], mr[:, contrast::2][mask])
+
+
+def test_a_run_of_two_contrasts_is_resumed_bit_for_bit(contrasted, tmp_path, same):
+    states = []
+    for name, stop in (("whole", None), ("parted", 9)):
+        config = replace(contrasted, output=tmp_path / name)
+        train(replace(config, stop_at=stop))
+        states.append(load_checkpoint(train(replace(config, resume="auto")) if stop else config.output / "last.pt"))
+    assert all(same(*(state[part] for state in states)) for part in ("networks", "ema", "pools", "best_score"))
+
+
+def test_a_folder_is_converted_case_by_case_and_a_case_as_in_a_folder(run, heads, tmp_path):
+    assert load_model(run).contrasts == ENDINGS
+    outcomes = convert(ConvertConfig(run, str(heads / "new"), tmp_path / "out", device="cpu"))
+    assert [(case.failure, case.result) for case in outcomes] == [
+        (None, tmp_path / "out" / "scan" / "sub-09_sct.nii.gz")
+    ]
+    result = nib.Nifti1Image.from_filename(outcomes[0].result)
+    one, other = sorted((heads / "new" / "scan").iterdir())
+    assert read_volume(outcomes[0].result).affine == pytest.approx(read_volume(one).affine)
+    convert_volume(run, [one, other], tmp_path / "alone.nii.gz", device="cpu")
+    alone = np.asarray(nib.Nifti1Image.from_filename(tmp_path / "alone.nii.gz").dataobj)
+    assert np.array_equal(np.asarray(result.dataobj), alone)
+    assert len(np.unique(alone)) > 10
+    (again,) = convert(ConvertConfig(run, str(heads / "new"), tmp_path / "out", device="cpu"))
+    assert again.outcome == "skipped"
+
+
+def test_both_contrasts_reach_the_result(run, heads, tmp_path):
+    one, other = sorted((heads / "new" / "scan").iterdir())
+    results = []
+    for name, contrasts in (("both", (one, other)), ("twice", (one, one))):
+        path = convert_volume(run, contrasts, tmp_path / f"{name}.nii.gz", device="cpu")
+        results.append(np.asarray(nib.Nifti1Image.from_filename(path).dataobj))
+    assert not np.array_equal(*results)
+
+
+def test_a_ct_becomes_the_first_contrast(run, phantoms, tmp_path):
+    source = next((phantoms / "test" / "ct").iterdir())
+    path = convert_volume(run, source, tmp_path / "smr.nii.gz", direction="ct_to_mr", device="cpu")
+    assert nib.Nifti1Image.from_filename(path).shape == nib.Nifti1Image.from_filename(source).shape
+
+
+def test_a_model_of_two_contrasts_refuses_one(run, heads, phantoms, tmp_path):
+    one, _ = sorted((heads / "new" / "scan").iterdir())
+    with pytest.raises(UserError, match="give one of each"):
+        convert_volume(run, one, tmp_path / "x.nii.gz", device="cpu")
+    with pytest.raises(UserError, match="no name ends in _T1w or _T2w"):
+        convert(ConvertConfig(run, str(phantoms / "mr"), tmp_path / "out", device="cpu"))
+
+
+def test_what_one_ct_cannot_stand_for_is_refused(contrasted):
+    with pytest.raises(UserError, match=r"loss\.identity must be 0 with data\.contrasts"):
+        replace(contrasted, loss=LossConfig(identity=0.5))
+    with pytest.raises(UserError, match=r"data\.contrasts must be two or more endings"):
+        replace(contrasted.data, contrasts=("_T1w",))
