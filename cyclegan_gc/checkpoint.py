@@ -16,7 +16,9 @@ from cyclegan_gc.errors import UserError
 from cyclegan_gc.model.cyclegan import build_generator
 
 FORMAT = 2
-PARTS = {"config", "fingerprint", "step", "networks", "ema", "optimizers", "schedulers", "scaler", "pools", "rng"}
+TRAINED = {"networks", "ema", "optimizers", "schedulers", "scaler", "pools", "rng", "meter", "monitor"}
+PROGRESS = {"step", "stale", "suspect", "stream", "best_score", "run_id"}
+PARTS = {"config", "fingerprint", "init_sha256"} | TRAINED | PROGRESS
 
 State = dict[str, Any]
 

@@ -18,8 +18,10 @@ def choose_device(name: str, local_rank: int | None = None) -> torch.device:
     wanted = name
     if wanted == "auto":
         wanted = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    if wanted == "cuda" and local_rank is not None:
-        wanted = f"cuda:{local_rank}"
+    if wanted.startswith("cuda:") and local_rank is not None:
+        raise UserError(f"--device {name}: names one GPU for several processes; give cuda, and each takes its own")
+    if wanted == "cuda":
+        wanted = f"cuda:{local_rank or 0}"
     try:
         device = torch.device(wanted)
         torch.empty(0, device=device)

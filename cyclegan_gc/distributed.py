@@ -158,6 +158,8 @@ def _answered() -> Iterator[None]:
     """What a dead or sleeping peer brings forth, in one line."""
     try:
         yield
+    except (torch.OutOfMemoryError, torch.AcceleratorError):
+        raise  # an earlier fault of this process's own GPU
     except RuntimeError as error:
         cause = str(error).splitlines()[0].rpartition("] ")[2].split(". ")[0]
         raise TrainingStoppedError(

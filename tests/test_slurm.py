@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 SCRIPT = Path(__file__).parents[1] / "scripts" / "train.slurm"
 
 SRUN = """#!/usr/bin/env bash
+while [ "${1#--}" != "$1" ]; do shift; done
 exec "$@"
 """
 TORCHRUN = f"""#!/usr/bin/env bash
@@ -36,7 +38,7 @@ if [ "$1" = show ]; then echo node7; echo node8; else echo "$@" >> "$HERE/scontr
 
 
 @pytest.fixture
-def job(tmp_path) -> subprocess.Popen:
+def job(tmp_path) -> Iterator[subprocess.Popen]:
     """The script as Slurm starts it, its training under way."""
     tools = tmp_path / "bin"
     tools.mkdir()
@@ -59,7 +61,9 @@ def job(tmp_path) -> subprocess.Popen:
     while not (tmp_path / "started").exists():
         assert time.monotonic() < deadline and process.poll() is None
         time.sleep(0.02)
-    return process
+    yield process
+    (tmp_path / "end").write_text("0")
+    process.communicate(timeout=30)
 
 
 def test_the_warning_signal_is_passed_on_waited_for_and_the_job_queued_again(job, tmp_path):

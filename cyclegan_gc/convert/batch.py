@@ -65,7 +65,8 @@ def convert_volume(
         )
     volume = read_contrasts(sources)
     try:
-        check_values(volume.array, "mr" if direction == "mr_to_ct" else "ct")
+        for array in (volume.array, *volume.further):
+            check_values(array, "mr" if direction == "mr_to_ct" else "ct")
         translation = translate_volume(members, volume)
     except VolumeError as error:
         raise VolumeError(f"{sources[0]}: {error}") from None

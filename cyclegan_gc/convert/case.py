@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import platform
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -166,6 +167,7 @@ def as_row(case: Converted, output: Path) -> dict[str, Any]:
     quality = case.quality
     # Messages begin with the source's whole path, which is nobody else's business.
     failure = case.failure.replace(str(case.source), case.label) if case.failure else None
+    failure = failure.replace(f"{case.source.parent}{os.sep}", "") if failure else None
     return {
         "source": case.label,
         "result": None if failure else _relative(case.result, output),

@@ -114,8 +114,8 @@ def _bids_name(name: str) -> Path:
     *entities, suffix = (
         name.split("_") if name.startswith("sub-") else (f"sub-{re.sub('[^0-9A-Za-z]', '', name)}", "MR")
     )
-    if not entities:
-        entities, suffix = [suffix], "MR"
+    if "-" in suffix:  # an entity: the contrast's ending was taken off a case of several
+        entities, suffix = [*entities, suffix], "MR"
     entities = [entity for entity in entities if not entity.startswith(("space-", "desc-"))]
     folders = [entity for entity in entities if entity.startswith(("sub-", "ses-"))]
     space = re.sub("[^0-9A-Za-z]", "", suffix)

@@ -26,8 +26,9 @@ def bias_field(array: np.ndarray, mask: np.ndarray, spacing_mm: tuple[float, flo
     if not mask.any():
         return np.ones(array.shape, np.float32)
     # The logarithm needs positive values; a shift of all of them would change the field, so only the few are raised.
-    floor = max(float(array[mask].max()) * 1e-3, 1e-6)
-    image = Itk.GetImageFromArray(np.maximum(array, floor).astype(np.float32))
+    brightest = float(np.percentile(array[mask], 99))
+    floor = max(brightest * 1e-3, 1e-6)
+    image = Itk.GetImageFromArray(np.clip(array, floor, max(2 * brightest, floor)).astype(np.float32))
     body = Itk.GetImageFromArray((mask & (array > floor)).astype(np.uint8))
     factors = [
         max(1, min(round(SHRUNK_MM / mm), n // MIN_VOXELS)) for mm, n in zip(spacing_mm, array.shape, strict=True)

@@ -3,7 +3,7 @@
 import glob
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from cyclegan_gc.errors import UserError
@@ -43,8 +43,8 @@ def find_volumes(source: str | Path) -> list[Path]:
     return list_files(source, is_volume)[1]
 
 
-def find_cases(source: str | Path, contrasts: Sequence[str] = ()) -> dict[Path, tuple[Path, ...]]:
-    """The volumes of every case, sorted, under the path that names the case.
+def find_cases(source: str | Path, contrasts: Sequence[str] = ()) -> tuple[dict[Path, tuple[Path, ...]], list[str]]:
+    """The volumes of every case, sorted, under the path that names the case, and a sentence for what was left out.
 
     Args:
         source: as :func:`find_volumes`.
@@ -54,11 +54,21 @@ def find_cases(source: str | Path, contrasts: Sequence[str] = ()) -> dict[Path, 
         UserError: as :func:`find_volumes`, and if no case or only a part of one is there.
     """
     volumes = find_volumes(source)
-    return join_contrasts(volumes, contrasts, str(source)) if contrasts else {path: (path,) for path in volumes}
+    if not contrasts:
+        return {path: (path,) for path in volumes}, []
+    joined, notes = join_contrasts(volumes, contrasts, str(source))
+    for case, known in joined.items():
+        if fault := missing_contrasts(known, contrasts):
+            raise UserError(f"{next(iter(known.values()))}: {case.name} {fault}")
+    return {case: tuple(known[ending] for ending in contrasts) for case, known in joined.items()}, notes
 
 
-def join_contrasts(volumes: Sequence[Path], contrasts: Sequence[str], source: str) -> dict[Path, tuple[Path, ...]]:
-    """Volumes of one folder and name but for the ending, under that name without it; others are left out.
+def join_contrasts(
+    volumes: Sequence[Path], contrasts: Sequence[str], source: str
+) -> tuple[dict[Path, dict[str, Path]], list[str]]:
+    """Volumes of one folder and name but for the ending, by their ending, and a sentence for what was left out.
+
+    A case is named by the path without the ending, or by its folder where nothing else is left of the name.
 
     Args:
         volumes: files.
@@ -66,23 +76,30 @@ def join_contrasts(volumes: Sequence[Path], contrasts: Sequence[str], source: st
         source: where they come from, for messages.
 
     Raises:
-        UserError: if nothing ends so, or a contrast of a case is missing or there twice.
+        UserError: if nothing ends so, or a contrast of a case is there twice.
     """
     cases: dict[Path, dict[str, Path]] = {}
+    others = []
     for path in volumes:
         name = case_id(path)
-        for ending in (ending for ending in contrasts if name.endswith(ending)):
-            known = cases.setdefault(path.with_name(name.removesuffix(ending)), {})
-            if ending in known:
-                raise UserError(f"{path}: a second file of this case and contrast, beside {known[ending].name}")
-            known[ending] = path
+        ending = max((each for each in contrasts if name.endswith(each)), key=len, default=None)
+        if ending is None:
+            others.append(path)
+            continue
+        known = cases.setdefault(path.parent / name.removesuffix(ending), {})
+        if ending in known:
+            raise UserError(f"{path}: a second file of this case and contrast, beside {known[ending].name}")
+        known[ending] = path
     if not cases:
         raise UserError(f"{source}: no name ends in {' or '.join(contrasts)}; correct --data.contrasts or the input")
-    for case, known in cases.items():
-        missing = [ending for ending in contrasts if ending not in known]
-        if missing:
-            raise UserError(f"{next(iter(known.values()))}: {case.name} has no {', '.join(missing)}; add or remove it")
-    return {case: tuple(known[ending] for ending in contrasts) for case, known in sorted(cases.items())}
+    notes = [f"{source}: {len(others)} files end otherwise and were left out, as {others[0].name}"] if others else []
+    return dict(sorted(cases.items())), notes
+
+
+def missing_contrasts(known: Mapping[str, Path], contrasts: Sequence[str]) -> str | None:
+    """What a case lacks, in words; None for a whole one."""
+    missing = [ending for ending in contrasts if ending not in known]
+    return f"has no {', '.join(missing)}; add or remove it" if missing else None
 
 
 def list_files(source: str | Path, accept: Accept) -> tuple[Path, list[Path]]:

@@ -48,7 +48,7 @@ class UnpairedSlices(Dataset[Sample]):
         stream: int = 0,
     ) -> None:
         self.axes, self.length, self.context = config.slice_axes, length, config.context_slices
-        self.seed = [seed, stream] if stream else [seed]
+        self.seed, self.stream = seed, [stream] if stream else []
         self.mr, self.ct = ({axis: [s for s in each if s.axis == axis] for axis in self.axes} for each in (mr, ct))
         self.match_position = config.match_position
         self.augment = {axis: augmentation(config, axis) for axis in self.axes}
@@ -59,7 +59,7 @@ class UnpairedSlices(Dataset[Sample]):
     def __getitem__(self, index: int) -> Sample:
         """``mr`` (S * contrasts, h, w) and ``ct`` (S, h, w) float32 in [-1, 1], S a slice and its neighbours;
         ``mr_mask`` and ``ct_mask`` (S, h, w) bool."""
-        random = np.random.default_rng([*self.seed, index])
+        random = np.random.default_rng([self.seed, index, *self.stream])
         # One plane draws no number, so a stream of one plane is what it was before there were several.
         axis = self.axes[int(random.integers(len(self.axes))) if len(self.axes) > 1 else 0]
         mr = _draw(self.mr[axis], random)
@@ -129,6 +129,7 @@ def unpaired_loader(
     batch_size: int,
     first_step: int,
     workers: int,
+    timeout_seconds: float = 0.0,
     rank: int = 0,
     ranks: int = 1,
     pin_memory: bool = False,
@@ -142,6 +143,7 @@ def unpaired_loader(
         batch_size: samples of a step over all ranks, a multiple of ``ranks``.
         first_step: where the stream is entered.
         workers: loader processes.
+        timeout_seconds: after which a batch that does not come from them is an error (RuntimeError); 0 waits for ever.
         rank: of this process.
         ranks: number of processes that share each step.
         pin_memory: for faster copies to a GPU.
@@ -150,6 +152,7 @@ def unpaired_loader(
         slices,
         batch_sampler=_Shares(len(slices), batch_size, first_step, rank, ranks),
         num_workers=workers,
+        timeout=timeout_seconds if workers else 0,
         pin_memory=pin_memory,
         worker_init_fn=_leave_signals_to_the_parent,
         generator=torch.Generator(),  # the loader draws a number at every start, which a resumed run would notice

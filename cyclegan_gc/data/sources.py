@@ -1,7 +1,7 @@
 """What there is to convert: volume files and DICOM series, found in a file, a folder, a pattern or a list."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cyclegan_gc.data.dicom import DicomSeries, group_series, is_dicom, read_series, series_grid
-from cyclegan_gc.data.files import case_id, is_volume, join_contrasts, list_files
+from cyclegan_gc.data.files import case_id, is_volume, join_contrasts, list_files, missing_contrasts
 from cyclegan_gc.data.volumes import Volume, read_contrasts, volume_grid
 from cyclegan_gc.errors import UserError, VolumeError
 
@@ -53,12 +53,12 @@ def find_sources(
         The cases in order, and a sentence for whatever was left out.
 
     Raises:
-        UserError: if nothing is there, or the series is not, or a case lacks a contrast.
+        UserError: if nothing is there, or the series is not.
     """
     root, files = list_files(source, accept=lambda path: is_volume(path) or is_dicom(path))
     if contrasts:
-        joined = join_contrasts([path for path in files if is_volume(path)], contrasts, str(source))
-        return [Source(paths[0], case.name, _below(case.parent, root), paths) for case, paths in joined.items()], []
+        joined, notes = join_contrasts(files, contrasts, str(source))
+        return [_contrasts_source(case, known, contrasts, root) for case, known in joined.items()], notes
     volumes = [Source(path, case_id(path), _below(path.parent, root), (path,)) for path in files if is_volume(path)]
     groups: dict[Path, list[Path]] = {}
     for path in (path for path in files if not is_volume(path)):
@@ -84,11 +84,11 @@ def read_source(source: Source, max_voxels: int) -> Volume:
     Raises:
         VolumeError: if it cannot be used; one line with the path, the cause and the cure.
     """
+    if source.fault:
+        raise VolumeError(f"{source.path}: {source.fault}")
     if source.series is None:
         return read_contrasts(source.files, max_voxels=max_voxels)
     try:
-        if source.fault:
-            raise VolumeError(source.fault)
         return read_series(source.files, max_voxels)
     except VolumeError as error:
         raise VolumeError(f"{source.path}: {error}") from None
@@ -101,6 +101,12 @@ def source_grid(source: Source) -> tuple[tuple[int, ...], NDArray[np.float64]]:
         VolumeError: if they cannot be read.
     """
     return volume_grid(source.path) if source.series is None else series_grid(source.files)
+
+
+def _contrasts_source(case: Path, known: Mapping[str, Path], contrasts: Sequence[str], root: Path) -> Source:
+    files = tuple(known[ending] for ending in contrasts if ending in known)
+    fault = missing_contrasts(known, contrasts)
+    return Source(files[0], case.name, _below(case.parent, root), files, fault=fault)
 
 
 def _series_sources(folder: Path, grouped: Sequence[DicomSeries], root: Path) -> Iterator[Source]:

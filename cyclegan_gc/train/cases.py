@@ -36,7 +36,9 @@ def load_cases(config: TrainConfig) -> Cases:
         UserError: if a folder is missing or empty, if MR and CT share a file, or if too few subjects remain.
         VolumeError: if a volume cannot be used.
     """
-    mr, ct = find_cases(config.data.mr, config.data.contrasts), find_cases(config.data.ct)
+    (mr, notes), (ct, _) = find_cases(config.data.mr, config.data.contrasts), find_cases(config.data.ct)
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr)
     shared = {path.resolve() for paths in mr.values() for path in paths} & {path.resolve() for path in ct}
     if shared:
         raise UserError(

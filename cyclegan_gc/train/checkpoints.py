@@ -52,10 +52,9 @@ def find_saved(config: TrainConfig, ranks: Ranks) -> State | None:
     return None if path is None else load_checkpoint(path)
 
 
-def find_before(output: Path, step: int, ranks: Ranks) -> State | None:
-    """The newest checkpoint of the folder from before ``step``, read by every rank; None where there is none."""
-    path = ranks.from_first(_before(output, step) if ranks.first else None)
-    return None if path is None else load_checkpoint(path)
+def find_before(output: Path, step: int, ranks: Ranks) -> Path | None:
+    """The newest checkpoint of the folder from before ``step``, the same for every rank; None where there is none."""
+    return ranks.from_first(_before(output, step) if ranks.first else None)
 
 
 def load_relative(config: TrainConfig) -> State:
@@ -75,23 +74,46 @@ def load_relative(config: TrainConfig) -> State:
     return saved
 
 
-def check_same_run(saved: State, facts: Mapping[str, Any], config: TrainConfig) -> None:
-    """A continued run must be the run that was stopped: same settings, same training volumes.
+def check_same_settings(saved: State, config: TrainConfig) -> None:
+    """A continued run must be the run that was stopped.
 
     Raises:
         UserError: one line with what differs, as it was and as it is.
     """
-    before, now = saved["config"], facts["config"]
+    before, now = saved["config"], public_settings(config)
     changed = [
         f"{part}: {before[part]} in the checkpoint, {now[part]} now" for part in SAME_RUN if before[part] != now[part]
     ]
-    if saved["fingerprint"] != facts["fingerprint"]:
-        changed.append("other training volumes")
     if changed:
-        raise UserError(
-            f"--resume {config.resume}: not the same run ({'; '.join(changed)}); resume with the run's own settings "
-            "and volumes or choose another --output"
-        )
+        raise _not_the_same_run("; ".join(changed), config)
+
+
+def check_same_volumes(saved: State, fingerprint: Mapping[str, Any], config: TrainConfig) -> None:
+    """The volumes too.
+
+    Raises:
+        UserError: one line.
+    """
+    if saved["fingerprint"] != fingerprint:
+        raise _not_the_same_run("other training volumes", config)
+
+
+def discard_best(output: Path, step: int) -> bool:
+    """Remove best.pt where it was saved at ``step`` or later; whether it was there."""
+    try:
+        late = load_checkpoint(output / BEST)["step"] >= step
+    except UserError:
+        return False
+    if late:
+        (output / BEST).unlink()
+    return late
+
+
+def _not_the_same_run(difference: str, config: TrainConfig) -> UserError:
+    return UserError(
+        f"--resume {config.resume}: not the same run ({difference}); resume with the run's own settings and volumes or "
+        "choose another --output"
+    )
 
 
 def _before(output: Path, step: int) -> Path | None:

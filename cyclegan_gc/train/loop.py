@@ -1,18 +1,20 @@
 """The training loop: steps, figures, validation, alarms, checkpoints."""
 
+import errno
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import torch
 
+from cyclegan_gc.checkpoint import State, load_checkpoint
 from cyclegan_gc.config import TrainConfig
 from cyclegan_gc.data.slices import Sample, UnpairedSlices, unpaired_loader
 from cyclegan_gc.device import choose_device
 from cyclegan_gc.distributed import Ranks, joined, local_rank, reported
 from cyclegan_gc.errors import Interruption, TrainingStoppedError, UserError
 from cyclegan_gc.model.cyclegan import Batch
-from cyclegan_gc.train.checkpoints import LAST, find_before, save
+from cyclegan_gc.train.checkpoints import LAST, discard_best, find_before, save
 from cyclegan_gc.train.memory import memory_line
 from cyclegan_gc.train.monitor import Alarm, blank_share, training_findings, validation_findings
 from cyclegan_gc.train.run import Run, open_run
@@ -23,6 +25,8 @@ from cyclegan_gc.train.validation import FixedSlices, fixed_slices, save_panel, 
 SHOWN = ("generator", "cycle_mr", "cycle_ct", "gradient_mr", "gradient_ct", "discriminator_ct", "discriminator_mr")
 MOST_ROLLBACKS = 3
 """Returns to an earlier checkpoint after which a failure is taken for good."""
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+LESS_MEMORY = "--accumulate, --activation_checkpointing true, --precision bf16 or a smaller --data.crop need less"
 
 
 def train(config: TrainConfig) -> Path:
@@ -57,10 +61,13 @@ def _train_and_close(run: Run, signals: Signals) -> int:
         exit_code = 128 + signal_number if signal_number else 0
         return signal_number
     except OSError as error:
+        space = "free some space and " if error.errno in DISK_FULL else ""
         raise TrainingStoppedError(
-            f"{error.filename or run.config.output}: cannot be written ({error.strerror}); {run.last_good}"
-            "free some space and go on with --resume auto"
+            f"{error.filename or run.config.output}: {error.strerror or error}; {run.last_good}{space}go on with "
+            "--resume auto"
         ) from error
+    except torch.OutOfMemoryError as error:
+        raise TrainingStoppedError(f"{run.device}: out of memory; {run.last_good}{LESS_MEMORY}") from error
     finally:
         if run.tracker:
             run.tracker.close(exit_code=exit_code)
@@ -80,7 +87,7 @@ def _train(run: Run, signals: Signals) -> int:
 def _follow(run: Run, fixed: FixedSlices, signals: Signals) -> int:
     """Steps along one stream of samples until the end, a signal (its number), an early stop or a return."""
     config, progress = run.config, run.progress
-    for sample in _loader(run):
+    for sample in _samples(run):
         if config.patience and progress.stale >= config.patience:
             run.ranks.says(f"no better score in {progress.stale} validations: best.pt is the result")
             return 0
@@ -117,8 +124,28 @@ def _announce(run: Run) -> None:
         line, fits = memory_line(config, run.device, run.ranks.size)
         run.ranks.says(line)
         if not fits:
-            cures = "--accumulate, --activation_checkpointing true, --precision bf16 or a smaller --data.crop"
-            run.ranks.says(f"warning: memory may not suffice; {cures} need less", warning=True)
+            run.ranks.says(f"warning: memory may not suffice; {LESS_MEMORY}", warning=True)
+
+
+def _samples(run: Run) -> Iterator[Sample]:
+    """Batches from where the run stands to its end.
+
+    Raises:
+        TrainingStoppedError: if a loader process died or sleeps.
+    """
+    loader = iter(_loader(run))
+    while True:
+        try:
+            sample = next(loader, None)
+        except RuntimeError as error:
+            cause = str(error).splitlines()[0]
+            raise TrainingStoppedError(
+                f"a loader process died or slept longer than --peer_timeout ({cause}); {run.last_good}try "
+                "--data.workers 0 and go on with --resume auto"
+            ) from error
+        if sample is None:
+            return
+        yield sample
 
 
 def _loader(run: Run) -> Iterable[Sample]:
@@ -129,6 +156,7 @@ def _loader(run: Run) -> Iterable[Sample]:
         batch_size=batch_size,
         first_step=run.progress.step,
         workers=config.data.workers,
+        timeout_seconds=config.peer_timeout,
         rank=run.ranks.rank,
         ranks=run.ranks.size,
         pin_memory=run.device.type == "cuda",
@@ -161,9 +189,11 @@ def _validate(run: Run, fixed: FixedSlices) -> tuple[bool, list[Alarm]]:
         caption = "MR, sCT, reconstructed MR, CT, sMR, reconstructed CT"
         run.tracker.picture(progress.step, "validation/slices", look.panel, caption)
         save_panel(run.config.output / "panels" / f"step_{progress.step:07d}.png", look.panel)
-        better = look.figures["score"] < progress.best_score
-        progress.best_score = min(progress.best_score, look.figures["score"])
-        alarms = run.monitor.check(progress.step, validation_findings(look.figures))
+        findings = validation_findings(look.figures)
+        better = look.figures["score"] < progress.best_score and not any(findings.values())
+        if better:
+            progress.best_score = look.figures["score"]
+        alarms = run.monitor.check(progress.step, findings)
     progress.stale = run.ranks.from_first(0 if better else progress.stale + 1)
     return better, alarms
 
@@ -178,25 +208,34 @@ def _heed(run: Run, alarms: Sequence[Alarm]) -> bool:
     alarm = run.ranks.from_first(alarms[0] if alarms else None) if action != "warn" else None
     if alarm is None:
         return False
-    returns = action == "rollback" and run.progress.stream < MOST_ROLLBACKS
-    saved = find_before(run.config.output, alarm.since, run.ranks) if returns else None
-    if saved is None:
-        raise TrainingStoppedError(f"step {alarm.step}: {alarm.message}; {run.last_good}")
-    run.restore(saved)
-    run.progress.step, run.progress.stream = saved["step"], run.progress.stream + 1
-    if run.tracker:
-        run.tracker.rewind(run.progress.step)
-    run.ranks.says(f"back at step {run.progress.step} because of {alarm.name}, with other samples", warning=True)
-    _save(run, best=False)
+    before = find_before(run.config.output, alarm.since, run.ranks)
+    if before is None or action == "stop" or run.progress.stream >= MOST_ROLLBACKS:
+        healthy = f"the last checkpoint from before is {before}" if before else "no checkpoint is left from before"
+        raise TrainingStoppedError(f"step {alarm.step}: {alarm.message}; {healthy}")
+    _return_to(run, load_checkpoint(before), alarm)
     return True
 
 
-def _save(run: Run, *, best: bool) -> None:
+def _return_to(run: Run, saved: State, alarm: Alarm) -> None:
+    progress = run.progress
+    run.restore(saved)
+    progress.step, progress.stale, progress.stream = saved["step"], saved["stale"], progress.stream + 1
+    if run.ranks.first and discard_best(run.config.output, alarm.since):
+        progress.best_score = math.inf
+    if run.tracker:
+        run.tracker.rewind(progress.step)
+    run.ranks.says(f"back at step {progress.step} because of {alarm.name}, with other samples", warning=True)
+    _save(run, best=False, rotate=False)
+
+
+def _save(run: Run, *, best: bool, rotate: bool = True) -> None:
+    """Write the checkpoints; where the watchdog may return, previous.pt stays what it was before its first finding."""
     run.meter.check(run.ranks, run.last_good)
+    healthy_before = run.config.monitor.action == "warn" or not run.progress.suspect
+    run.progress.suspect = bool(run.monitor.found)
     checkpoint = run.checkpoint()
     if run.ranks.first:
-        # While something is suspicious, previous.pt stays what it was before.
-        save(run.config.output, checkpoint, best=best, rotate=not run.monitor.found)
+        save(run.config.output, checkpoint, best=best, rotate=rotate and healthy_before)
 
 
 def _check_shares(config: TrainConfig, ranks: Ranks) -> None:
@@ -209,4 +248,4 @@ def _check_shares(config: TrainConfig, ranks: Ranks) -> None:
 
 def _batch(sample: Sample, device: torch.device) -> Batch:
     names = {"real_mr": "mr", "real_ct": "ct", "mr_mask": "mr_mask", "ct_mask": "ct_mask"}
-    return Batch(**{name: sample[key].to(device, non_blocking=True) for name, key in names.items()})
+    return Batch(**{name: sample[key].to(device, non_blocking=device.type == "cuda") for name, key in names.items()})

@@ -16,7 +16,7 @@ from cyclegan_gc.distributed import Ranks
 from cyclegan_gc.errors import UserError
 from cyclegan_gc.tracking import Tracker
 from cyclegan_gc.train.cases import Cases, load_cases
-from cyclegan_gc.train.checkpoints import BEST, LAST, check_same_run, find_saved, load_relative
+from cyclegan_gc.train.checkpoints import BEST, LAST, check_same_settings, check_same_volumes, find_saved, load_relative
 from cyclegan_gc.train.meter import Meter
 from cyclegan_gc.train.monitor import Monitor
 from cyclegan_gc.train.step import TrainState, begin_with, build_state, load_state, state_dict
@@ -30,6 +30,8 @@ class Progress:
     best_score: float = math.inf
     stale: int = 0
     """Validations since the best one."""
+    suspect: bool = False
+    """Whether the watchdog had found something when the last checkpoint was saved."""
     stream: int = 0
     """Which stream of samples is drawn; the next one after each return to an earlier checkpoint."""
     run_id: str | None = None
@@ -89,21 +91,24 @@ def open_run(config: TrainConfig, device: torch.device, ranks: Ranks) -> Run:
     torch.manual_seed(config.seed)
     _make_folder(config.output)
     saved = find_saved(config, ranks)
+    relative = load_relative(config) if saved is None and config.init_from else None
+    if saved is not None:
+        check_same_settings(saved, config)
     with ranks.after_first():
         cases = load_cases(config)
     facts = {"config": public_settings(config), "fingerprint": _fingerprint(cases, config), "init_sha256": None}
     progress = Progress()
     if saved is not None:
-        check_same_run(saved, facts, config)
-        progress = _progress_of(saved, config)
-    tracker = _open_tracker(config, progress) if ranks.first else None
-    state = build_state(config, device, ranks.rank)
-    run = Run(config, device, ranks, cases, facts, state, progress, Meter(), Monitor(), tracker)
-    if saved is None and config.init_from is not None:
-        begin_with(state, load_relative(config))
-        facts["init_sha256"] = file_sha256([config.init_from])
-    if saved is not None:
+        check_same_volumes(saved, facts["fingerprint"], config)
         facts["init_sha256"] = saved["init_sha256"]
+        progress = _progress_of(saved, config)
+    state = build_state(config, device, ranks.rank)
+    if relative is not None and config.init_from:
+        begin_with(state, relative)
+        facts["init_sha256"] = file_sha256([config.init_from])
+    tracker = _open_tracker(config, progress) if ranks.first else None
+    run = Run(config, device, ranks, cases, facts, state, progress, Meter(), Monitor(), tracker)
+    if saved is not None:
         run.restore(saved)
         if len(saved["pools"]) != ranks.size:
             ranks.says(
@@ -118,7 +123,7 @@ def _open_tracker(config: TrainConfig, progress: Progress) -> Tracker:
     settings = public_settings(config)
     write_text(config.output / "config.json", json.dumps(settings, indent=2) + "\n")
     tracker = Tracker(config.output, config.wandb, settings, step=progress.step, run_id=progress.run_id)
-    progress.run_id = tracker.run_id
+    progress.run_id = tracker.run_id or progress.run_id  # a run resumed once without W&B stays the same run
     return tracker
 
 

@@ -46,5 +46,5 @@ class Signals:
             raise Interruption(number)
         # torchrun passes a Ctrl-C on that the terminal has sent already: there a second one is not impatience.
         if self.caught and number == signal.SIGINT and "TORCHELASTIC_RUN_ID" not in os.environ:
-            raise Interruption(number)
+            raise Interruption(number, "at once; go on from the last checkpoint with --resume auto")
         self.caught = self.caught or number

@@ -1,5 +1,6 @@
 """One training step, and the state that it changes."""
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -51,6 +52,8 @@ class TrainState:
 
 def build_state(config: TrainConfig, device: torch.device, rank: int = 0) -> TrainState:
     """Fresh networks on ``device`` with what trains them; the same seed gives the same weights on every rank."""
+    if config.precision == "fp16":  # the scaler leaves out steps that overflow, the first one usually
+        warnings.filterwarnings("ignore", message="Detected call of `lr_scheduler.step")
     optimizer = config.optimizer
     networks = _build_networks(config, device)
     optimizers: dict[str, Optimizer] = {

@@ -43,6 +43,13 @@ def test_a_sample_depends_on_the_seed_and_its_index_alone(stacks):
     assert not torch.equal(one[17]["mr"], dataset(stacks, seed=1)[17]["mr"])
 
 
+def test_another_stream_of_the_same_seed_is_another_one(stacks):
+    first, second = (UnpairedSlices(stacks["mr"], stacks["ct"], CONFIG, 0, 64, stream) for stream in (0, 1))
+    again = UnpairedSlices(stacks["mr"], stacks["ct"], CONFIG, 0, 64, 1)
+    assert all(torch.equal(second[n]["mr"], again[n]["mr"]) for n in range(4))
+    assert not any(torch.equal(first[n]["mr"], second[k]["mr"]) for n in range(4) for k in range(4))
+
+
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_loader_started_later_continues_the_same_stream(stacks, workers):
     whole = list(unpaired_loader(dataset(stacks), batch_size=4, first_step=0, workers=0))

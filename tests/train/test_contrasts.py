@@ -11,12 +11,14 @@ import torch
 from cyclegan_gc.checkpoint import load_checkpoint, load_model
 from cyclegan_gc.config import ConvertConfig, LossConfig, TrainConfig
 from cyclegan_gc.convert.batch import convert, convert_volume
+from cyclegan_gc.convert.plan import plan
 from cyclegan_gc.data.cache import cached_stacks
 from cyclegan_gc.data.files import find_cases
 from cyclegan_gc.data.slices import load_slice
 from cyclegan_gc.data.volumes import read_volume
 from cyclegan_gc.errors import UserError, VolumeError
 from cyclegan_gc.model.cyclegan import Batch, Translations, air_outside, consistency_losses
+from cyclegan_gc.train.cases import subjects_of
 from cyclegan_gc.train.loop import train
 
 ENDINGS = ("_T1w", "_T2w")
@@ -55,10 +57,25 @@ def run(request, contrasted, tmp_path_factory) -> Path:
 
 
 def test_files_are_joined_by_folder_and_name(heads):
-    assert find_cases(str(heads / "mr"), ENDINGS) == {
+    cases, notes = find_cases(str(heads / "mr"), ENDINGS)
+    assert cases == {
         heads / "mr" / f"sub-0{n}": tuple(heads / "mr" / f"sub-0{n}{ending}.nii.gz" for ending in ENDINGS)
         for n in (1, 2)
     }
+    assert notes == []
+
+
+def test_a_name_that_is_all_ending_takes_its_folders_and_the_longest_ending_counts(tmp_path):
+    for name in ("p1/T1.nii", "p1/T2.nii", "p2/T1.nii", "p2/T2.nii", "p2/other.nii"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    cases, notes = find_cases(str(tmp_path), ("T1", "T2"))
+    assert list(cases) == [tmp_path / "p1", tmp_path / "p2"] and set(subjects_of(list(cases)).values()) == {"p1", "p2"}
+    assert notes == [f"{tmp_path}: 1 files end otherwise and were left out, as other.nii"]
+    for name in ("a_T1w.nii", "a_ce_T1w.nii"):
+        (tmp_path / "p3").mkdir(exist_ok=True)
+        (tmp_path / "p3" / name).write_bytes(b"")
+    assert list(find_cases(str(tmp_path / "p3"), ("_T1w", "_ce_T1w"))[0]) == [tmp_path / "p3" / "a"]
 
 
 @pytest.mark.parametrize(
@@ -144,6 +161,27 @@ def test_a_folder_is_converted_case_by_case_and_a_case_as_in_a_folder(run, heads
     assert len(np.unique(alone)) > 10
     (again,) = convert(ConvertConfig(run, str(heads / "new"), tmp_path / "out", device="cpu"))
     assert again.outcome == "skipped"
+
+
+def test_a_case_that_lacks_a_contrast_fails_and_the_others_are_converted(run, heads, tmp_path):
+    source = tmp_path / "DOE"
+    for case in ("sub-01", "sub-02"):
+        write_contrasts(sorted((heads / "new" / "scan").iterdir())[0], source, case)
+    (source / "sub-02_T2w.nii.gz").unlink()
+    image = nib.Nifti1Image.from_filename(source / "sub-01_T2w.nii.gz")
+    nib.Nifti1Image(np.asarray(image.dataobj)[1:], image.affine).to_filename(source / "sub-03_T2w.nii.gz")
+    (source / "sub-03_T1w.nii.gz").write_bytes((source / "sub-01_T1w.nii.gz").read_bytes())
+    outcomes = convert(ConvertConfig(run, str(source), tmp_path / "out", device="cpu"))
+    assert [case.outcome for case in outcomes] == ["converted", "failed", "failed"]
+    assert outcomes[1].failure == f"{source / 'sub-02_T1w.nii.gz'}: has no _T2w; add or remove it"
+    assert str(tmp_path) not in (tmp_path / "out" / "manifest.json").read_text()
+
+
+def test_the_results_name_keeps_the_session(run, heads, tmp_path):
+    write_contrasts(sorted((heads / "new" / "scan").iterdir())[0], tmp_path / "in", "sub-01_ses-2")
+    jobs, _ = plan(ConvertConfig(run, str(tmp_path / "in"), tmp_path / "out", naming="bids"), ENDINGS)
+    name = "sub-01/ses-2/ct/sub-01_ses-2_space-MR_desc-synthetic_ct.nii.gz"
+    assert [job.result for job in jobs] == [tmp_path / "out" / name]
 
 
 def test_both_contrasts_reach_the_result(run, heads, tmp_path):

@@ -109,12 +109,10 @@ def test_real_cts_are_at_no_distance_from_themselves(slabs):
 def test_a_shift_of_all_values_is_the_distance_in_hu(slabs):
     """The witness is the definition: histograms moved by 100 HU lie 100 HU apart."""
     mr, truth, _ = slabs
-    moved = replace(truth, values=truth.values + 100)
     narrow = Slabs(np.clip(truth.values, -800, 1200), truth.mask)
     parts = unpaired_parts(mr, mr, replace(narrow, values=narrow.values + 100), RealCT.of(narrow, WINDOW), WINDOW)
     assert parts["depth_histogram_hu"] == pytest.approx(100, rel=0.02)
     assert parts["histogram_hu"] == pytest.approx(100, rel=0.02)
-    assert moved.values.max() > truth.values.max()
 
 
 def test_the_order_of_the_slabs_does_not_matter(slabs):
