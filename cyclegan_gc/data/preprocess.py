@@ -159,6 +159,12 @@ def prepare(volume: Volume, modality: Modality, settings: PreprocessConfig) -> P
     return Prepared(data["image"], data["mask"])
 
 
+def in_canonical_frame(volume: Volume) -> MetaTensor:
+    """The volume's own values (1, H, W, D), turned as :func:`prepare` turns them."""
+    image = MetaTensor(torch.from_numpy(volume.array)[None], affine=torch.from_numpy(volume.affine))
+    return TURN({"image": image})["image"]  # pyright: ignore[reportReturnType]
+
+
 def turn_back(image: Tensor, like: Prepared) -> np.ndarray:
     """Turn ``image`` (1, H, W, D) from the canonical frame to the source's own axes, exactly; (X, Y, Z)."""
     turned = MetaTensor(image, meta=like.image.meta, applied_operations=like.image.applied_operations)
