@@ -1,16 +1,15 @@
 """The audit of two training sets: what is wrong with a volume, within a domain, and between the two."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from itertools import combinations
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cyclegan_gc.config import PreprocessConfig
-from cyclegan_gc.data.audit_checks import LEVELS, Finding, Level, check_facts
-from cyclegan_gc.data.audit_facts import Facts
+from cyclegan_gc.data.audit_checks import LEVELS, Finding, Level, Remark, check_facts
 from cyclegan_gc.data.audit_domains import between_domains, within_domain
+from cyclegan_gc.data.audit_facts import Facts
 from cyclegan_gc.data.preprocess import Modality
 
 SAME_PICTURE = 0.98
@@ -30,58 +29,79 @@ class Audited:
     """:func:`cyclegan_gc.data.audit_facts.measure_case`; fewer where it cannot be prepared, None where not be read."""
     failure: str | None = None
     """Why it cannot be used."""
+    notes: tuple[str, ...] = ()
+    """What its reader doubted."""
 
 
 def judge(cases: Sequence[Audited], settings: PreprocessConfig) -> list[Finding]:
     """Everything that is found, worst first; a case without a finding passes."""
     found: list[Finding] = []
     for case in cases:
-        here = {"domain": case.modality, "case": case.name}
+        remarks: list[Remark] = [("warn", "file", note.rstrip(".")) for note in case.notes]
         if case.failure is not None:
-            found.append(Finding("fail", "unusable", case.failure, **here))
-        else:
-            remarks = check_facts(case.facts or {}, case.modality, settings.ct_window_hu)
-            found += [Finding(level, check, text, **here) for level, check, text in remarks]
+            remarks.append(("fail", "unusable", case.failure))
+        elif case.facts is not None:
+            remarks += check_facts(case.facts, case.modality, settings.ct_window_hu)
+        found += [Finding(level, check, text, case.modality, case.name) for level, check, text in remarks]
     found += _copies([case for case in cases if case.facts is not None])
-    whole = [case for case in cases if case.failure is None and case.facts is not None]
-    mr, ct = (
-        {case.name: case.facts for case in whole if case.modality == modality and case.facts}
-        for modality in ("mr", "ct")
-    )
-    found += [*within_domain(mr, "mr", settings), *within_domain(ct, "ct", settings), *between_domains(mr, ct, settings)]
-    return sorted(found, key=lambda finding: LEVELS.index(finding.level))
+    mr, ct = (_usable(cases, "mr"), _usable(cases, "ct"))
+    for domain in (within_domain(mr, "mr", settings), within_domain(ct, "ct", settings)):
+        found += domain
+    found += between_domains(mr, ct, settings)
+    return sorted(found, key=_badness)
+
+
+def _usable(cases: Sequence[Audited], modality: Modality) -> dict[str, Facts]:
+    return {
+        case.name: case.facts
+        for case in cases
+        if case.modality == modality and case.failure is None and case.facts is not None
+    }
 
 
 def level_of(found: Sequence[Finding]) -> Level:
-    """The worst level."""
-    return min((finding.level for finding in found), key=LEVELS.index, default="pass")
+    """The worst level; what nothing was found of passes."""
+    return min(found, key=_badness).level if found else "pass"
+
+
+def _badness(finding: Finding) -> int:
+    return LEVELS.index(finding.level)
 
 
 def _copies(cases: Sequence[Audited]) -> Iterator[Finding]:
     """Volumes that are one, whatever their files look like, and pictures so alike that one is made from the other."""
     thumbnails = [_thumbnail(case.facts or {}) for case in cases]
-    for (one, first), (other, second) in combinations(zip(cases, thumbnails, strict=True), 2):
-        pair = {"domain": other.modality, "case": other.name}
-        if one.facts and other.facts and one.facts["content"] == other.facts["content"]:
-            yield replace(_same_content(one, other), **pair)
-        elif first is not None and second is not None and one.modality == other.modality:
+    for number, other in enumerate(cases):
+        before = [one for one in cases[:number] if _content(one) == _content(other)]
+        if before:
+            # Of many copies the worst pair is told.
+            yield min((_same_content(one, other) for one in before), key=_badness)
+            continue
+        for one, first in zip(cases[:number], thumbnails, strict=False):
+            second = thumbnails[number]
+            if first is None or second is None or one.modality != other.modality:
+                continue
             alike = float((first * second).mean())
             if alike > SAME_PICTURE:
-                split = " (one of them held out for validation)" if one.held_out != other.held_out else ""
-                text = f"the same picture as {one.name}, resampled (correlation {alike:.3f}){split}; leave one out"
-                yield Finding("warn", "near duplicate", text, **pair)
+                split = ", and only one of them is held out for validation" if one.held_out != other.held_out else ""
+                text = f"almost the same picture as {one.name} (correlation {alike:.3f}){split}; leave one out"
+                yield Finding("warn", "near duplicate", text, other.modality, other.name)
+                break
+
+
+def _content(case: Audited) -> str:
+    return (case.facts or {})["content"]
 
 
 def _same_content(one: Audited, other: Audited) -> Finding:
+    level: Level = "warn" if (one.modality, one.held_out) == (other.modality, other.held_out) else "fail"
+    check, cure = "leak", "only one of them is held out for validation; leave one out"
     if one.modality != other.modality:
-        return Finding("fail", "leak", f"the same voxels as {one.modality}/{one.name}; a volume is MR or CT, not both")
-    if one.held_out != other.held_out:
-        return Finding(
-            "fail",
-            "leak",
-            f"the same voxels as {one.name}, and only one of them is held out for validation; leave one out",
-        )
-    return Finding("warn", "duplicate", f"the same voxels as {one.name}; leave one out")
+        cure = "a volume is MR or CT, not both"
+    elif level == "warn":
+        check, cure = "duplicate", "leave one out"
+    text = f"the same voxels as {one.modality}/{one.name}; {cure}"
+    return Finding(level, check, text, other.modality, other.name)
 
 
 def _thumbnail(facts: Facts) -> NDArray | None:

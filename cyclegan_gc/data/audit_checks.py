@@ -30,6 +30,8 @@ METAL_ML = 0.1
 PADDED = 1e-3
 PLATE_MM = 60
 COUCH_ML, MARKERS_ML = 20, 5
+HEAD_CM2 = 400
+"""The largest cross-section of a head is smaller, that of a grown-up's trunk larger."""
 UNEVEN = 1.8
 """Public heads and phantoms without a bright side have 1.3 to 1.7."""
 
@@ -68,13 +70,13 @@ def _size(facts: Facts) -> Iterator[Remark]:
     in_plane, spacing = min(facts["shape"][:2]), facts["spacing_mm"]
     if in_plane < SMALLEST_SIDE:
         yield "fail", "tiny", f"axial slices of {in_plane} pixels; give whole volumes of {SMALLEST_SIDE} or more"
-    thickest, thinnest = max(spacing), min(spacing)
+    thickest, thinnest = round(max(spacing), 2), min(spacing)
     if thickest > THICK_MM or thickest / thinnest > THICK_RATIO:
         yield (
             "warn",
             "thick slices",
-            f"voxels of {' x '.join(f'{mm:.3g}' for mm in spacing)} mm; across the thick slices detail is lost, so train "
-            "in their own plane alone (--data.slice_axes) or leave it out",
+            f"voxels of {' x '.join(f'{mm:.3g}' for mm in spacing)} mm; detail across them is lost, so train in "
+            "their own plane alone (--data.slice_axes) or leave it out",
         )
 
 
@@ -88,8 +90,8 @@ def _slices(facts: Facts) -> Iterator[Remark]:
         yield (
             "warn",
             "missing slices",
-            f"after slice {steps['slice']} from {steps['axis']} the picture changes {steps['jump']:.1f} times as much as "
-            "around it; look whether slices are missing there and export the series again",
+            f"after slice {steps['slice']} from {steps['axis']} the picture changes {steps['jump']:.1f} times as "
+            "much as around it; look whether slices are missing there and export the series again",
         )
 
 
@@ -118,14 +120,20 @@ def _ct(facts: Facts, window_hu: tuple[float, float]) -> Iterator[Remark]:
     if facts["padding"] > PADDED:
         yield "pass", "padding", f"{facts['padding']:.1%} of the voxels below -1100 HU, taken as air"
     if facts["outside_ml"] > COUCH_ML:
-        yield "pass", "couch", f"{facts['outside_ml']:.0f} ml beside the body (couch, holder), which the mask leaves out"
+        yield (
+            "pass",
+            "couch",
+            f"{facts['outside_ml']:.0f} ml beside the body, which the mask leaves out",
+        )
 
 
 def _scale(facts: Facts, window_hu: tuple[float, float]) -> Iterator[Remark]:
     """Whether the values are HU, from air to bone."""
     air, tissue, top = facts["air_hu"], facts["tissue_hu"], facts["top_hu"]
     if tissue > NOT_TISSUE_HU or (air is not None and air > NO_AIR_HU):
-        about = f"three quarters of the body lie below {tissue:.0f}" + (f", air at {air:.0f}" if air is not None else "")
+        about = f"three quarters of the body lie below {tissue:.0f}" + (
+            f", air at {air:.0f}" if air is not None else ""
+        )
         yield "fail", "not in HU", f"{about}; give CT in HU (rescale slope and intercept applied, no window cut)"
     elif air is not None and air > SOME_AIR_HU:
         yield "warn", "air", f"air lies at {air:.0f} HU instead of -1000; check the rescale intercept"
@@ -138,11 +146,15 @@ def _scale(facts: Facts, window_hu: tuple[float, float]) -> Iterator[Remark]:
 
 def _mr(facts: Facts) -> Iterator[Remark]:
     uneven = facts["brightness_ratio"]
-    if uneven is not None and uneven > UNEVEN and facts["area_cm2"] < 400:
+    if uneven is not None and uneven > UNEVEN and facts["area_cm2"] < HEAD_CM2:
         yield (
             "warn",
             "bias field",
             f"one side of the head is about {uneven:.1f} times as bright as another; try --preprocess.n4 true",
         )
     if facts["outside_ml"] > MARKERS_ML:
-        yield "pass", "markers", f"{facts['outside_ml']:.0f} ml beside the body (markers, frame), which the mask leaves out"
+        yield (
+            "pass",
+            "markers",
+            f"{facts['outside_ml']:.0f} ml beside the body, which the mask leaves out",
+        )

@@ -1,13 +1,11 @@
 """What the audit compares within a domain and between the two: parts of the body, reach, voxels, contrast."""
 
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cyclegan_gc.config import PreprocessConfig
-from cyclegan_gc.data.audit_checks import Finding, Level
+from cyclegan_gc.data.audit_checks import HEAD_CM2, Finding, Level
 from cyclegan_gc.data.audit_facts import Facts
 from cyclegan_gc.data.preprocess import Modality
 
@@ -19,19 +17,12 @@ PIXELS = 1.25
 WIDTHS = 1.25
 THICKNESS = 2.0
 SPREAD = 1.5
-REACH = 0.12
-"""Part of the slices that may lie lower in one domain than in the other."""
+LONGER, LEAD = 1.25, 0.25
+"""A body is clearly longer than another; one domain's bodies may be so much more often than the other's."""
 CONTRAST = 0.25
 
 Domain = Mapping[str, Facts]
 """Facts of each case by its name."""
-
-
-class _Slices(NamedTuple):
-    """Depth of slices below the body's top in mm, and the weight of each; every case has weight 1."""
-
-    depth: NDArray
-    weight: NDArray
 
 
 def within_domain(cases: Domain, modality: Modality, settings: PreprocessConfig) -> Iterator[Finding]:
@@ -49,7 +40,7 @@ def within_domain(cases: Domain, modality: Modality, settings: PreprocessConfig)
         )
     thickest = np.array([max(facts["spacing_mm"]) for facts in cases.values()])
     if thickest.max() / np.median(thickest) > THICKNESS:
-        text = f"the largest side of a voxel is {thickest.min():.2g} to {thickest.max():.2g} mm; slices differ in sharpness"
+        text = f"voxels are at most {thickest.min():.2g} to {thickest.max():.2g} mm long; slices differ in sharpness"
         yield Finding("warn", "slice thickness", text, modality)
     orientations = sorted({facts["orientation"] for facts in cases.values()})
     if len(orientations) > 1:
@@ -64,14 +55,14 @@ def between_domains(mr: Domain, ct: Domain, settings: PreprocessConfig) -> Itera
     if not mr or not ct:
         return
     others = _of_another_part(mr, ct)
-    yield from others
     named = {(finding.domain, finding.case) for finding in others}
-    mr, ct = (
+    rest: list[Domain] = [
         {name: facts for name, facts in cases.items() if (domain, name) not in named}
         for domain, cases in (("mr", mr), ("ct", ct))
-    )
-    if not mr or not ct:
-        return
+    ]
+    if all(rest):  # else one domain as a whole shows another part, which is said once
+        yield from others
+        mr, ct = rest
     yield from _sizes(mr, ct)
     yield from _reach(mr, ct)
     yield from _voxels(mr, ct, settings)
@@ -82,7 +73,8 @@ def _of_another_part(mr: Domain, ct: Domain) -> list[Finding]:
     everything = [*mr.values(), *ct.values()]
     areas = np.array([facts["area_cm2"] for facts in everything])
     middle, found = float(np.median(areas)), []
-    for domain, cases in (("mr", mr), ("ct", ct)):
+    domains: list[tuple[Modality, Domain]] = [("mr", mr), ("ct", ct)]
+    for domain, cases in domains:
         for name, facts in cases.items():
             area = facts["area_cm2"]
             ratio = max(area, 1e-6) / middle
@@ -90,7 +82,7 @@ def _of_another_part(mr: Domain, ct: Domain) -> list[Finding]:
             if max(ratio, 1 / ratio) > OTHER_SIZE and like <= FEW:
                 level: Level = "fail" if max(ratio, 1 / ratio) > OTHER_PART else "warn"
                 text = (
-                    f"largest cross-section of {area:.0f} cm2 where the volumes have {middle:.0f} in the middle: another "
+                    f"largest cross-section of {area:.0f} cm2 where all have {middle:.0f} in the middle: another "
                     "part of the body or another size; leave it out or train it apart"
                 )
                 found.append(Finding(level, "body part", text, domain, name))
@@ -104,8 +96,8 @@ def _sizes(mr: Domain, ct: Domain) -> Iterator[Finding]:
         yield Finding(
             "fail" if ratio > OTHER_PART else "warn",
             "body part",
-            f"the body's largest cross-section is {mr_area:.0f} cm2 in MR and {ct_area:.0f} cm2 in CT: different parts of "
-            "the body, which a network would turn into one another; give the same part in both",
+            f"the body's largest cross-section is {mr_area:.0f} cm2 in MR and {ct_area:.0f} cm2 in CT: different "
+            "parts of the body, which a network would turn into one another; give the same part in both",
         )
         return
     for axis, name in enumerate(("front to back", "side to side")):
@@ -116,25 +108,26 @@ def _sizes(mr: Domain, ct: Domain) -> Iterator[Finding]:
 
 
 def _reach(mr: Domain, ct: Domain) -> Iterator[Finding]:
-    """Whether the slices of one domain lie lower in the body, such as heads with and without the neck."""
-    first, second = _slices(mr), _slices(ct)
-    depths = np.arange(0, max(first.depth.max(), second.depth.max()), 5.0)
-    lower = [np.array([s.weight[s.depth > depth].sum() / s.weight.sum() for depth in depths]) for s in (first, second)]
-    at = int(np.abs(lower[0] - lower[1]).argmax())
-    if abs(lower[0][at] - lower[1][at]) > REACH:
-        yield Finding(
-            "warn",
-            "field of view",
-            f"{lower[0][at]:.0%} of the MR slices and {lower[1][at]:.0%} of the CT slices lie more than {depths[at]:.0f} mm "
-            "below the top of the body; what only one domain shows may be painted into the other, so cut the volumes "
-            "to a common part",
-        )
+    """Whether one domain reaches lower in the body, such as heads with and without the neck.
 
-
-def _slices(cases: Domain) -> _Slices:
-    depths = [np.arange(0, facts["body_mm"][2], 2.0) for facts in cases.values()]
-    weights = [np.full(len(each), 1 / max(1, len(each))) for each in depths]
-    return _Slices(np.concatenate(depths), np.concatenate(weights))
+    Of all pairs of an MR and a CT it is the share in which the CT is clearly longer less that in which the MR is.
+    """
+    mr_mm, ct_mm = ({name: facts["body_mm"][2] for name, facts in each.items()} for each in (mr, ct))
+    ratios = np.array(list(ct_mm.values()))[:, None] / np.array(list(mr_mm.values()))
+    lead = float((ratios > LONGER).mean() - (ratios < 1 / LONGER).mean())
+    if abs(lead) <= LEAD:
+        return
+    longer, shorter, name = (ct_mm, mr_mm, "CT") if lead > 0 else (mr_mm, ct_mm, "MR")
+    middles = [float(np.median(list(each.values()))) for each in (mr_mm, ct_mm)]
+    most = max(longer, key=lambda case: longer[case])
+    count = sum(mm > LONGER * np.median(list(shorter.values())) for mm in longer.values())
+    yield Finding(
+        "warn",
+        "field of view",
+        f"the body reaches {middles[0]:.0f} mm below its top in MR and {middles[1]:.0f} in CT (medians); {count} of "
+        f"{len(longer)} {name} reach clearly lower (most: {most}), and what only one domain shows, neck or shoulders, "
+        "may be painted into the other; cut the volumes to a common part",
+    )
 
 
 def _voxels(mr: Domain, ct: Domain, settings: PreprocessConfig) -> Iterator[Finding]:
@@ -154,15 +147,16 @@ def _voxels(mr: Domain, ct: Domain, settings: PreprocessConfig) -> Iterator[Find
 
 def _contrasts(cases: Domain) -> Iterator[Finding]:
     """MRs in which fluid is bright among those in which it is dark, or the other way round."""
-    leaning = {name: facts["contrast"] for name, facts in cases.items() if facts["contrast"] is not None}
+    heads = {name: facts for name, facts in cases.items() if facts["area_cm2"] < HEAD_CM2}
+    leaning = {name: facts["contrast"] for name, facts in heads.items() if facts["contrast"] is not None}
     if len(leaning) < 3:
         return
     middle = float(np.median(list(leaning.values())))
     for name, value in leaning.items():
-        if (value > 0) != (middle > 0) and abs(value - middle) > CONTRAST and cases[name]["area_cm2"] < 400:
+        if (value > 0) != (middle > 0) and abs(value - middle) > CONTRAST:
             brightest = "bright" if value > 0 else "dark"
             text = (
-                f"the histogram deep in the head leans the other way ({value:+.2f}, the others {middle:+.2f}): fluid looks "
-                f"{brightest}, another contrast (T2 among T1); train each contrast apart"
+                f"the histogram deep in the head leans the other way ({value:+.2f}, the others {middle:+.2f}): fluid "
+                f"looks {brightest}, another contrast (T2 among T1); train each contrast apart"
             )
             yield Finding("warn", "contrast", text, "mr", name)

@@ -104,9 +104,7 @@ def _cut(body: NDArray[np.bool_]) -> dict[str, float]:
     }
 
 
-def _outside_ml(
-    raw: NDArray, body: NDArray[np.bool_], spacing_mm: Spacing, middle: float, modality: Modality
-) -> float:
+def _outside_ml(raw: NDArray, body: NDArray[np.bool_], spacing_mm: Spacing, middle: float, modality: Modality) -> float:
     """Volume of what is as dense as tissue (CT) or half as bright as the body's median (MR) and clear of the body."""
     near = np.asarray(ndimage.binary_dilation(body, np.ones((3, 3, 3)), iterations=2), dtype=bool)
     dense = raw > (CT_THRESHOLD_HU if modality == "ct" else middle / 2)

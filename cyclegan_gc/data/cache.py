@@ -41,7 +41,8 @@ class SliceStack:
     heights: tuple[float, ...]
     """Relative position of each slice in the body, 0 to 1 along the slice axis."""
     statistics: dict[str, Any]
-    """``case``: see :func:`case_statistics`; ``audit``: what the audit judges; ``histogram`` of the normalised body values."""
+    """``case``: see :func:`case_statistics`; ``audit``: what the audit judges; ``histogram`` of the normalised body
+    values."""
     warnings: tuple[str, ...]
     """What the reader doubted, without the file's name."""
 
