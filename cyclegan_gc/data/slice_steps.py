@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 AXES = ("front to back", "right to left", "bottom to top")
-IN_PLANE_MM = 3.0
+IN_PLANE_MM = 4.0
 LARGE = 0.2
 FEWEST = 8
 """Slices along an axis that can be judged."""
@@ -40,7 +40,7 @@ def slice_steps(
         slices, masks = np.moveaxis(raw[every], axis, 0), np.moveaxis(body[every], axis, 0)
         if len(slices) < FEWEST:
             continue
-        found["blank"] = max(found["blank"], _blank_between(slices))
+        found["blank"] = max(found["blank"], _blank_between(slices, window))
         steps, valid = _steps(np.clip(slices, *window), masks)
         found["repeated"] = max(found["repeated"], int((valid & (steps == 0)).sum()))
         jump, at = _largest_jump(np.where(valid, steps, np.nan))
@@ -49,10 +49,14 @@ def slice_steps(
     return found
 
 
-def _blank_between(slices: NDArray) -> int:
-    flat = slices.reshape(len(slices), -1)
-    shown = np.flatnonzero(flat.max(axis=1) > flat.min(axis=1))
-    return int(shown[-1] - shown[0] + 1 - len(shown)) if shown.size else 0
+def _blank_between(slices: NDArray, window: tuple[float, float]) -> int:
+    """Slices of one value among those that show something, which the mask may have cut there."""
+    something = (slices > window[0] + 0.1 * (window[1] - window[0])).sum(axis=(1, 2))
+    large = np.flatnonzero(something >= max(1, LARGE * something.max()))
+    if not large.size:
+        return 0
+    among = slices[large[0] : large[-1] + 1]
+    return int((among == among[:, :1, :1]).all(axis=(1, 2)).sum())
 
 
 def _steps(slices: NDArray, masks: NDArray[np.bool_]) -> tuple[NDArray, NDArray[np.bool_]]:

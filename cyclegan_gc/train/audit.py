@@ -10,7 +10,7 @@ from typing import Any
 from cyclegan_gc.atomic import atomic_write, write_text
 from cyclegan_gc.config import AuditConfig, PreprocessConfig, TrainConfig
 from cyclegan_gc.data.audit import Audited, judge, level_of
-from cyclegan_gc.data.audit_checks import LEVELS, Finding, Level
+from cyclegan_gc.data.audit_checks import LEVELS, Finding
 from cyclegan_gc.data.audit_facts import measure_case, measure_volume
 from cyclegan_gc.data.files import find_volumes
 from cyclegan_gc.data.preparation import one_torch_thread, usable_cpus
@@ -18,7 +18,7 @@ from cyclegan_gc.data.preprocess import Modality, check_values, prepare
 from cyclegan_gc.data.volumes import read_volume
 from cyclegan_gc.distributed import Ranks
 from cyclegan_gc.errors import UserError, VolumeError
-from cyclegan_gc.train.audit_sheet import Views, contact_sheet, views_of
+from cyclegan_gc.train.audit_sheet import Shown, Views, contact_sheet, views_of
 from cyclegan_gc.train.cases import held_out_subjects, names_of, subjects_of
 
 MOST_WARNINGS = 10
@@ -53,9 +53,7 @@ def audit(config: AuditConfig) -> Audit:
         looked = [job.result() for job in jobs]
     cases = [case for case, _ in looked]
     outcome = Audit(cases, judge(cases, config.preprocess))
-    shown: list[tuple[Audited, Level, Views | None]] = [
-        (case, level_of(outcome.of(case)), views) for case, views in looked
-    ]
+    shown: list[Shown] = [(case, level_of(outcome.of(case)), views) for case, views in looked]
     try:
         config.output.mkdir(parents=True, exist_ok=True)
         write_text(config.output / "audit.json", json.dumps(_report(outcome), indent=2) + "\n")

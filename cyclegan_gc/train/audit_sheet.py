@@ -24,6 +24,9 @@ MOST_PIXELS = 200
 Views = list[tuple[NDArray, NDArray[np.bool_], float]]
 """Axial, coronal and sagittal picture in [0, 1], the body in it, and the height of a pixel by its width."""
 
+Shown = tuple[Audited, Level, Views | None]
+"""A volume, what the audit thinks of it, and its pictures where it could be read."""
+
 
 def views_of(volume: Volume, case: Prepared | None, modality: Modality) -> Views:
     """Three planes through the middle of the body (or of the volume where there is none)."""
@@ -44,7 +47,7 @@ def views_of(volume: Volume, case: Prepared | None, modality: Modality) -> Views
     return views
 
 
-def contact_sheet(cases: Sequence[tuple[Audited, Level, Views | None]]) -> bytes:
+def contact_sheet(cases: Sequence[Shown]) -> bytes:
     """PNG of all volumes, MR above CT, each with its number and the end of its name; the body is outlined.
 
     Front or top is up; the patient's right is at the left of axial and coronal pictures, the front at the left of
