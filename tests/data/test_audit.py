@@ -156,18 +156,19 @@ def test_thick_slices_and_tiny_ones_are_named():
 
 
 def test_the_other_modality_is_refused_before_anything_is_measured():
-    for array, modality in ((SUBJECT.ct, "mr"), (SUBJECT.mr, "ct"), (SUBJECT.ct + 1024, "ct")):
-        with pytest.raises(VolumeError):
-            check_values(array, modality)
+    with pytest.raises(VolumeError, match="look like CT"):
+        check_values(SUBJECT.ct, "mr")
+    eight_bits = np.clip(SUBJECT.ct / 10 + 100, 0, 255)
+    for array, cause in ((SUBJECT.ct + 1024, "rescale intercept"), (eight_bits, "8 bits"), (SUBJECT.mr, "not a CT")):
+        with pytest.raises(VolumeError, match=cause):
+            check_values(array, "ct")
 
 
 def resaved(array, axes="PIL"):
     """The same volume in another axis order: its array and affine."""
     image = nib.Nifti1Image(array.astype(np.float64), SUBJECT.affine)
-    turn = nib.orientations.ornt_transform(
-        nib.orientations.io_orientation(SUBJECT.affine), nib.orientations.axcodes2ornt(axes)
-    )
-    turned = image.as_reoriented(turn)
+    here, there = nib.orientations.io_orientation(SUBJECT.affine), nib.orientations.axcodes2ornt(axes)
+    turned = image.as_reoriented(nib.orientations.ornt_transform(here, there).tolist())
     return np.asarray(turned.dataobj), turned.affine
 
 
