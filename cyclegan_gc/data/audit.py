@@ -70,23 +70,29 @@ def _badness(finding: Finding) -> int:
 
 def _copies(cases: Sequence[Audited]) -> Iterator[Finding]:
     """Volumes that are one, whatever their files look like, and pictures so alike that one is made from the other."""
-    thumbnails = [_thumbnail(case.facts or {}) for case in cases]
-    for number, other in enumerate(cases):
-        before = [one for one in cases[:number] if _content(one) == _content(other)]
-        if before:
-            # Of many copies the worst pair is told.
-            yield min((_same_content(one, other) for one in before), key=_badness)
+    before: dict[str, list[Audited]] = {}
+    for other in cases:
+        same = before.setdefault(_content(other), [])
+        if same:  # of many copies the worst pair is told
+            yield min((_same_content(one, other) for one in same), key=_badness)
+        same.append(other)
+    for modality in ("mr", "ct"):
+        seen = [case for case in cases if case.modality == modality and "thumbnail" in (case.facts or {})]
+        yield from _near_copies(seen)
+
+
+def _near_copies(cases: Sequence[Audited]) -> Iterator[Finding]:
+    """The first case that looks the same, for each that has one; copies by content are told already."""
+    pictures = np.array([_thumbnail(case.facts or {}) for case in cases])
+    for number, other in enumerate(cases[1:], start=1):
+        if any(_content(one) == _content(other) for one in cases[:number]):
             continue
-        for one, first in zip(cases[:number], thumbnails, strict=False):
-            second = thumbnails[number]
-            if first is None or second is None or one.modality != other.modality:
-                continue
-            alike = float((first * second).mean())
-            if alike > SAME_PICTURE:
-                split = ", and only one of them is held out for validation" if one.held_out != other.held_out else ""
-                text = f"almost the same picture as {one.name} (correlation {alike:.3f}){split}; leave one out"
-                yield Finding("warn", "near duplicate", text, other.modality, other.name)
-                break
+        alike = pictures[:number] @ pictures[number]
+        if alike.max() > SAME_PICTURE:
+            one = cases[int(np.argmax(alike > SAME_PICTURE))]
+            split = ", and only one of them is held out for validation" if one.held_out != other.held_out else ""
+            text = f"almost the same picture as {one.name} (correlation {alike.max():.3f}){split}; leave one out"
+            yield Finding("warn", "near duplicate", text, other.modality, other.name)
 
 
 def _content(case: Audited) -> str:
@@ -104,9 +110,8 @@ def _same_content(one: Audited, other: Audited) -> Finding:
     return Finding(level, check, text, other.modality, other.name)
 
 
-def _thumbnail(facts: Facts) -> NDArray | None:
-    """Of mean 0 and variance 1."""
-    if "thumbnail" not in facts:
-        return None
+def _thumbnail(facts: Facts) -> NDArray:
+    """Of mean 0 and length 1."""
     values = np.frombuffer(bytes.fromhex(facts["thumbnail"]), np.uint8).astype(float)
-    return (values - values.mean()) / max(float(values.std()), 1e-6)
+    values -= values.mean()
+    return values / max(float(np.linalg.norm(values)), 1e-6)

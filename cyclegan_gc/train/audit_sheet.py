@@ -9,7 +9,7 @@ from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from cyclegan_gc.data.audit import Audited
-from cyclegan_gc.data.audit_checks import Level
+from cyclegan_gc.data.audit_checks import LEVELS, Level
 from cyclegan_gc.data.preprocess import Modality, Prepared, in_canonical_frame
 from cyclegan_gc.data.volumes import Volume
 from cyclegan_gc.pictures import png
@@ -18,6 +18,7 @@ from cyclegan_gc.voxels import bounding_box
 COLOURS: dict[Level, str] = {"pass": "tab:green", "warn": "tab:orange", "fail": "tab:red"}
 DISPLAY_HU = (-1000.0, 1000.0)
 COLUMNS = 4
+MOST_CASES = 400
 MOST_PIXELS = 200
 """Along a side of a picture."""
 
@@ -48,13 +49,15 @@ def views_of(volume: Volume, case: Prepared | None, modality: Modality) -> Views
 
 
 def contact_sheet(cases: Sequence[Shown]) -> bytes:
-    """PNG of all volumes, MR above CT, each with its number and the end of its name; the body is outlined.
+    """PNG of all volumes (of very many the worst), MR above CT, each with its number and the end of its name.
 
-    Front or top is up; the patient's right is at the left of axial and coronal pictures, the front at the left of
+    The body is outlined. Front or top is up; the patient's right is at the left of axial and coronal pictures, the front at the left of
     sagittal ones. CT is shown from -1000 to 1000 HU.
     """
+    worst = sorted(enumerate(cases, start=1), key=lambda each: LEVELS.index(each[1][1]))[:MOST_CASES]
     groups = [
-        [(n, *case) for n, case in enumerate(cases, start=1) if case[0].modality == kind] for kind in ("mr", "ct")
+        [(n, *case) for n, case in sorted(worst, key=lambda each: each[0]) if case[0].modality == kind]
+        for kind in ("mr", "ct")
     ]
     rows = [group[start : start + COLUMNS] for group in groups for start in range(0, len(group), COLUMNS)]
     figure = Figure(figsize=(4.5 * COLUMNS, 1.75 * max(1, len(rows))), facecolor="black")
