@@ -51,8 +51,8 @@ def views_of(volume: Volume, case: Prepared | None, modality: Modality) -> Views
 def contact_sheet(cases: Sequence[Shown]) -> bytes:
     """PNG of all volumes (of very many the worst), MR above CT, each with its number and the end of its name.
 
-    The body is outlined. Front or top is up; the patient's right is at the left of axial and coronal pictures, the front at the left of
-    sagittal ones. CT is shown from -1000 to 1000 HU.
+    The body is outlined. Front or top is up; the patient's right is at the left of axial and coronal pictures, the
+    front at the left of sagittal ones. CT is shown from -1000 to 1000 HU.
     """
     worst = sorted(enumerate(cases, start=1), key=lambda each: LEVELS.index(each[1][1]))[:MOST_CASES]
     groups = [
