@@ -15,6 +15,7 @@ from jsonargparse import ArgumentError, ArgumentParser, set_parsing_settings
 from cyclegan_gc import __version__
 from cyclegan_gc.config import (
     DISCLAIMER,
+    AuditConfig,
     ConvertConfig,
     DemoConfig,
     EvaluateConfig,
@@ -50,6 +51,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if debug:
             traceback.print_exc()
         return _explain(error)
+
+
+def run_audit(config: AuditConfig) -> int:
+    """Audit the volumes; what fails should not be trained on."""
+    from cyclegan_gc.train.audit import audit, closing_line, text_table
+
+    outcome = audit(config)
+    print(text_table(outcome))
+    print(f"{closing_line(outcome)}; pictures: {config.output / 'audit.png'}")
+    return 2 if outcome.failed else 0
 
 
 def run_train(config: TrainConfig) -> int:
@@ -172,6 +183,7 @@ class Command(NamedTuple):
 
 
 COMMANDS = {
+    "audit": Command(AuditConfig, (), run_audit),
     "train": Command(TrainConfig, (), run_train),
     "convert": Command(ConvertConfig, ("input", "output"), run_convert),
     "info": Command(InfoConfig, ("file",), run_info),

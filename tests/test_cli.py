@@ -8,7 +8,7 @@ import yaml
 
 from cyclegan_gc.cli import main
 
-COMMANDS = ("train", "convert", "evaluate", "phantom", "demo")
+COMMANDS = ("audit", "train", "convert", "evaluate", "phantom", "demo")
 
 
 def outcome(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str]:
@@ -43,7 +43,7 @@ def test_the_loss_alone_needs_no_monai():
 
 
 USAGE_ERRORS = {
-    "no command": ([], "train,convert"),
+    "no command": ([], "audit,train,convert"),
     "unknown command": (["trian"], "train"),
     "missing settings": (["train", "--output", "RUN"], "data.mr"),
     "unknown flag": (["convert", "IN", "OUT", "--checkpoint", "C", "--devise", "cpu"], "did you mean device"),
@@ -60,6 +60,8 @@ USAGE_ERRORS = {
     ),
     "missing input": (["convert", "IN", "OUT", "--checkpoint", "NOWHERE.pt"], "IN: no such file"),
     "missing prediction": (["evaluate", "--predicted", "A", "--reference", "B", "--output", "OUT"], "A: no such file"),
+    "audit of nothing": (["audit", "--data.mr", "NOWHERE", "--data.ct", "NOWHERE"], "NOWHERE: no such file"),
+    "audit of one kind": (["audit", "--data.mr", "NOWHERE"], "data.ct"),
     "crop too small": (
         ["train", "--output", "RUN", "--data.mr", "A", "--data.ct", "B", "--data.crop", "[16,16]"],
         "at least 24",
@@ -117,6 +119,24 @@ def test_one_folder_for_mr_and_ct_is_refused(capsys, phantoms, tmp_path):
     folder = phantoms / "mr"
     code, error = outcome(capsys, "train", "--data.mr", folder, "--data.ct", folder, "--output", tmp_path / "run")
     assert code == 2 and "given as MR and as CT" in error
+
+
+def test_an_audit_ends_with_0_or_with_2_where_something_fails(capsys, phantoms, tmp_path):
+    for swapped, expected in ((False, 0), (True, 2)):
+        mr, ct = (phantoms / name for name in (("ct", "mr") if swapped else ("mr", "ct")))
+        words = ("audit", "--data.mr", mr, "--data.ct", ct, "--output", tmp_path / "audit")
+        assert main([str(word) for word in words]) == expected
+        told = capsys.readouterr().out.splitlines()
+        assert told[0].startswith("fail  mr/head" if swapped else "pass  mr/head")
+        assert told[-1].startswith(f"4 volumes: {4 if swapped else 0} fail, ") and "audit.png" in told[-1]
+    assert {path.name for path in (tmp_path / "audit").iterdir()} == {"audit.json", "audit.png"}
+
+
+def test_an_audit_that_cannot_write_says_so(capsys, phantoms, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    words = ("audit", "--data.mr", phantoms / "mr", "--data.ct", phantoms / "ct", "--output", tmp_path / "file")
+    code, error = outcome(capsys, *words)
+    assert code == 2 and "choose another --output" in error
 
 
 def test_an_empty_folder_is_refused_with_what_was_found(capsys, phantoms, tmp_path):

@@ -4,6 +4,8 @@ Imports nothing of the package but its errors, and nothing heavy: ``--help`` ans
 """
 
 from cyclegan_gc.config.commands import (
+    AuditConfig,
+    AuditDataConfig,
     ConvertConfig,
     DemoConfig,
     EvaluateConfig,
@@ -25,6 +27,8 @@ from cyclegan_gc.config.training import (
 from cyclegan_gc.config.values import Direction, Fusion, SliceAxis
 
 __all__ = [
+    "AuditConfig",
+    "AuditDataConfig",
     "ConvertConfig",
     "DataConfig",
     "DemoConfig",

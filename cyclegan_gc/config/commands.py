@@ -1,10 +1,11 @@
 """What the other commands can be told."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from cyclegan_gc.config.values import Direction, Fusion, NonNegativeInt, PositiveInt, SliceAxis
+from cyclegan_gc.config.training import PreprocessConfig
+from cyclegan_gc.config.values import ClosedUnitInterval, Direction, Fusion, NonNegativeInt, PositiveInt, SliceAxis
 from cyclegan_gc.errors import UserError
 
 
@@ -60,6 +61,28 @@ class ConvertConfig:
             raise UserError("--naming bids is for NIfTI; choose it or --format dicom")
         if self.planes is not None and (not self.planes or len(set(self.planes)) < len(self.planes)):
             raise UserError(f"--planes must name planes, each once, got {list(self.planes)}")
+
+
+@dataclass(frozen=True)
+class AuditDataConfig:
+    """The volumes that a training would be given."""
+
+    mr: str
+    """MR volumes: a folder (searched recursively), a glob or a text list of files."""
+    ct: str
+    """CT volumes in HU: a folder (searched recursively), a glob or a text list of files."""
+    validation_fraction: ClosedUnitInterval = 0.1
+    """Share of the subjects that training will hold out for validation."""
+
+
+@dataclass(frozen=True)
+class AuditConfig:
+    """Look through MR and CT volumes before training: wrong, odd, doubled and unlike ones."""
+
+    data: AuditDataConfig
+    output: Path = Path("audit")
+    """Folder of audit.json and the contact sheet audit.png."""
+    preprocess: PreprocessConfig = field(default_factory=PreprocessConfig)
 
 
 @dataclass(frozen=True)

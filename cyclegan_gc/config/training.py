@@ -202,6 +202,8 @@ class TrainConfig:
     """Parts of a batch that go through the networks one after the other: less memory, the same result."""
     patience: NonNegativeInt = 0
     """Validations without a better score after which training ends early; 0 trains to the end."""
+    audit: Literal["stop", "warn"] = "stop"
+    """Where the audit of the volumes fails: end before the first step, or say so and train all the same."""
     peer_timeout: PositiveFloat = 600.0
     """Seconds that a process of several waits for the others before it gives up."""
     log_every: PositiveInt = 50
@@ -240,7 +242,7 @@ class TrainConfig:
 def public_settings(config: TrainConfig) -> dict[str, Any]:
     """Plain nested dict of what makes a run what it is, without any path: what a checkpoint and W&B may hold."""
     settings = asdict(config)
-    for name in ("output", "resume", "init_from", "peer_timeout"):
+    for name in ("output", "resume", "init_from", "audit", "peer_timeout"):
         del settings[name]
     for name in ("mr", "ct", "cache", "prepare_threads", "workers"):
         del settings["data"][name]

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from cyclegan_gc.atomic import atomic_write, write_text
 from cyclegan_gc.config import PreprocessConfig, SliceAxis
+from cyclegan_gc.data.audit_facts import measure_case
 from cyclegan_gc.data.content import contents_hash, known_contents
 from cyclegan_gc.data.grid import mask_to_network, network_grid, to_network
 from cyclegan_gc.data.preprocess import Modality, Prepared, check_values, prepare, to_hu, turn_back
@@ -20,8 +21,8 @@ from cyclegan_gc.data.volumes import read_contrasts
 from cyclegan_gc.errors import UserError, VolumeError
 from cyclegan_gc.voxels import values_inside
 
-FORMAT = 3
-"""Raised whenever the same content and settings would give other slices."""
+FORMAT = 4
+"""Raised whenever the same content and settings would give other slices or facts."""
 OUTSIDE = -32768
 SCALE = 32767
 BLANK_FRACTION = 0.1
@@ -41,7 +42,8 @@ class SliceStack:
     heights: tuple[float, ...]
     """Relative position of each slice in the body, 0 to 1 along the slice axis."""
     statistics: dict[str, Any]
-    """``case``: see :func:`case_statistics`; ``histogram`` of the normalised body values, of the first contrast."""
+    """``case``: see :func:`case_statistics`; ``audit``: what the audit judges; ``histogram`` of the normalised body
+    values; of several contrasts all of the first."""
     warnings: tuple[str, ...]
     """What the reader doubted, without the file's name."""
 
@@ -166,7 +168,7 @@ def _write_stacks(
         case = prepare(volume, modality, settings)
     except VolumeError as error:
         raise VolumeError(f"{paths[0]}: {error}") from None
-    case_facts = case_statistics(case, volume.array)
+    case_facts = {"case": case_statistics(case, volume.array), "audit": measure_case(volume, case, modality)}
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for axis in axes:
@@ -174,7 +176,7 @@ def _write_stacks(
             slices, heights = _slices(case, axis, settings)
             first = slices[:, 0]
             body = first[first != OUTSIDE] / np.float32(SCALE)
-            statistics = {"case": case_facts, "histogram": np.histogram(body, HISTOGRAM_EDGES)[0].tolist()}
+            statistics = {**case_facts, "histogram": np.histogram(body, HISTOGRAM_EDGES)[0].tolist()}
             with atomic_write(pixels) as file:
                 np.save(file, slices)
             write_text(facts, json.dumps({"heights": heights, "statistics": statistics, "warnings": volume.warnings}))

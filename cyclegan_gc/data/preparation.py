@@ -43,7 +43,7 @@ def prepare_volumes(
     stacks = [known_stacks(paths, modality, settings, axes, folder) for paths, modality in sources]
     missing = [number for number, known in enumerate(stacks) if known is None]
     failures: list[str] = []
-    with _one_torch_thread(), ThreadPoolExecutor(threads or _cpus()) as pool:
+    with one_torch_thread(), ThreadPoolExecutor(threads or usable_cpus()) as pool:
         jobs = {pool.submit(cached_stacks, *sources[n], settings, axes, folder): n for n in missing}
         try:
             for job in _with_progress(jobs):
@@ -77,13 +77,14 @@ def _all_in_one(failures: Sequence[str]) -> str:
     return f"{len(failures)} volumes cannot be used: " + "; ".join(failures[:SHOWN_FAILURES]) + more
 
 
-def _cpus() -> int:
+def usable_cpus() -> int:
+    """Threads by the number of CPUs, at most 4."""
     usable: Callable[[int], set[int]] | None = getattr(os, "sched_getaffinity", None)
     return min(MOST_THREADS, len(usable(0)) if usable else os.cpu_count() or 1)
 
 
 @contextmanager
-def _one_torch_thread() -> Iterator[None]:
+def one_torch_thread() -> Iterator[None]:
     """One volume a thread; sums then also come out the same however many there are."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -148,7 +148,18 @@ def check_values(array: np.ndarray, modality: Modality) -> None:
     if modality == "mr" and air > 0.05:
         raise VolumeError(f"{air:.0%} of the values lie below {AIR_BELOW}, which look like CT; give MR volumes")
     if modality == "ct" and air == 0:
-        raise VolumeError(f"no value lies below {AIR_BELOW}, so there is no air: not a CT in HU; give CT in HU")
+        raise VolumeError(
+            f"no value lies below {AIR_BELOW}, so there is no air: not a CT in HU{_likely_cause(array)}; give CT in HU"
+        )
+
+
+def _likely_cause(array: np.ndarray) -> str:
+    low, high = float(array.min()), float(array.max())
+    if low >= 0 and high <= 255:
+        return f" (values from {low:g} to {high:g}: exported in 8 bits)"
+    if low >= 0 and high >= 1200:
+        return f" (values from {low:g} to {high:g}: the rescale intercept, -1024 as a rule, was not applied)"
+    return f" (values from {low:g} to {high:g})"
 
 
 def prepare(volume: Volume, modality: Modality, settings: PreprocessConfig) -> Prepared:
@@ -164,6 +175,12 @@ def prepare(volume: Volume, modality: Modality, settings: PreprocessConfig) -> P
     if not data["mask"].any():
         raise VolumeError(f"no body found; check that this is a {modality.upper()} volume with a visible subject")
     return Prepared(data["image"], data["mask"])
+
+
+def in_canonical_frame(volume: Volume) -> MetaTensor:
+    """The volume's own values (1, H, W, D), turned as :func:`prepare` turns them."""
+    image = MetaTensor(torch.from_numpy(volume.array)[None], affine=torch.from_numpy(volume.affine))
+    return TURN({"image": image})["image"]  # pyright: ignore[reportReturnType]
 
 
 def turn_back(image: Tensor, like: Prepared) -> np.ndarray:

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from cyclegan_gc.config import TrainConfig
+from cyclegan_gc.data.audit import Audited, judge
+from cyclegan_gc.data.audit_checks import Finding
 from cyclegan_gc.data.cache import SliceStack
 from cyclegan_gc.data.files import case_id, find_cases
 from cyclegan_gc.data.preparation import prepare_volumes
@@ -27,6 +27,8 @@ class Cases:
     ct: list[SliceStack]
     validation_mr: list[SliceStack]
     validation_ct: list[SliceStack]
+    findings: tuple[Finding, ...] = ()
+    """Of the audit of all volumes, worst first."""
 
 
 def load_cases(config: TrainConfig) -> Cases:
@@ -54,11 +56,16 @@ def load_cases(config: TrainConfig) -> Cases:
                 "sub-XX, by folder or by file name); add subjects or set --data.validation_fraction 0"
             )
     held_out_cases = {case for case, subject in (mr_subjects | ct_subjects).items() if subject in held_out}
-    parts = _prepare({"mr": mr, "ct": ct}, held_out_cases, config)
+    parts, audited = _prepare({"mr": mr, "ct": ct}, held_out_cases, config)
     (train_mr, valid_mr), (train_ct, valid_ct) = parts["mr"], parts["ct"]
-    if config.preprocess.spacing_mm is None:
-        _compare_pixel_sizes(train_mr, train_ct)
-    return Cases(train_mr, train_ct, valid_mr or train_mr, valid_ct or train_ct)
+    findings = tuple(judge(audited, config.preprocess))
+    return Cases(train_mr, train_ct, valid_mr or train_mr, valid_ct or train_ct, findings)
+
+
+def names_of(paths: Sequence[Path]) -> dict[Path, str]:
+    """Each file's name from the folder on that all share: short, unlike any other's and without the way there."""
+    shared = os.path.commonpath([path.parent for path in paths])
+    return {path: path.relative_to(shared).as_posix() for path in paths}
 
 
 def subjects_of(paths: Sequence[Path]) -> dict[Path, str]:
@@ -94,8 +101,9 @@ def held_out_subjects(mr: set[str], ct: set[str], fraction: float) -> set[str]:
 
 def _prepare(
     cases: dict[Modality, dict[Path, tuple[Path, ...]]], held_out: set[Path], config: TrainConfig
-) -> dict[Modality, tuple[list[SliceStack], list[SliceStack]]]:
-    """The training and the held-out cases of each modality, and a line for everything that a volume's reader doubts."""
+) -> tuple[dict[Modality, tuple[list[SliceStack], list[SliceStack]]], list[Audited]]:
+    """The training and the held-out cases of each modality and what the audit knows of all, and a line for everything
+    that a volume's reader doubts."""
     known: list[tuple[Path, tuple[Path, ...], Modality]] = [
         (case, paths, modality) for modality, each in cases.items() for case, paths in each.items()
     ]
@@ -107,21 +115,13 @@ def _prepare(
         folder,
         threads=config.data.prepare_threads,
     )
+    names = {case: name for each in cases.values() for case, name in names_of(list(each)).items()}
+    audited: list[Audited] = []
     parts: dict[Modality, tuple[list[SliceStack], list[SliceStack]]] = {"mr": ([], []), "ct": ([], [])}
     for (case, paths, modality), stacks in zip(known, prepared, strict=True):
         for warning in stacks[0].warnings:
             print(f"warning: {paths[0]}: {warning}", file=sys.stderr)
-        parts[modality][case in held_out].extend(stacks)
-    return parts
-
-
-def _compare_pixel_sizes(mr: Sequence[SliceStack], ct: Sequence[SliceStack]) -> None:
-    mr_mm, ct_mm = (
-        float(np.median([stack.statistics["case"]["spacing_mm"][:2] for stack in stacks])) for stacks in (mr, ct)
-    )
-    if not 0.8 < mr_mm / ct_mm < 1.25:
-        print(
-            f"warning: MR pixels of {mr_mm:.2g} mm and CT pixels of {ct_mm:.2g} mm show the body at different sizes; "
-            "set --preprocess.spacing_mm",
-            file=sys.stderr,
-        )
+        aside = case in held_out
+        parts[modality][aside].extend(stacks)
+        audited.append(Audited(names[case], modality, aside, stacks[0].statistics["audit"]))
+    return parts, audited

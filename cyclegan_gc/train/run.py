@@ -15,6 +15,7 @@ from cyclegan_gc.data.cache import fingerprint
 from cyclegan_gc.distributed import Ranks
 from cyclegan_gc.errors import UserError
 from cyclegan_gc.tracking import Tracker
+from cyclegan_gc.train.audit import announce
 from cyclegan_gc.train.cases import Cases, load_cases
 from cyclegan_gc.train.checkpoints import BEST, LAST, check_same_settings, check_same_volumes, find_saved, load_relative
 from cyclegan_gc.train.meter import Meter
@@ -96,6 +97,8 @@ def open_run(config: TrainConfig, device: torch.device, ranks: Ranks) -> Run:
         check_same_settings(saved, config)
     with ranks.after_first():
         cases = load_cases(config)
+    # Once all are past the barrier, so that a failed audit ends every rank by its own error.
+    announce(cases.findings, config, ranks)
     facts = {"config": public_settings(config), "fingerprint": _fingerprint(cases, config), "init_sha256": None}
     progress = Progress()
     if saved is not None:
