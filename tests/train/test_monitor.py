@@ -148,7 +148,7 @@ def saturate_generators(run: Path, found: dict[str, list[int]] | None = None) ->
             weights = state[part][name]
             (bias,) = (key for key in weights if key.endswith("bias"))
             weights[bias].fill_(100.0)
-    state["monitor"] = {"found": found or {}}
+    state["monitor"], state["suspect"] = {"found": found or {}}, bool(found)
     (run / "last.pt").unlink()  # other names of the same file stay whole
     torch.save(state, run / "last.pt")
 
@@ -171,6 +171,9 @@ def test_generators_that_show_white_are_named_in_all_ways(config, capsys):
     errors = capsys.readouterr().err
     assert all(f"alarm: step {line['step']}: {line['message']}" in errors for line in told)
     assert all("\n" not in line["message"] and "; " in line["message"] for line in told)
+    # Where nobody means to return, the checkpoints move on all the same; a condemned picture is never the best.
+    steps = [load_checkpoint(config.output / name)["step"] for name in ("last.pt", "previous.pt")]
+    assert steps == [200, 195] and not (config.output / "best.pt").exists()
 
 
 def test_blank_volumes_are_named(config, tmp_path):
@@ -187,8 +190,10 @@ def test_blank_volumes_are_named(config, tmp_path):
 def test_stop_ends_the_run_with_the_alarm_and_the_last_good_checkpoint(config):
     train(replace(config, stop_at=10))
     saturate_generators(config.output)
-    with pytest.raises(TrainingStoppedError, match=r"step 30: dead_gradients since step 20: .*last\.pt"):
+    before = r"step 30: dead_gradients since step 20: .*the last checkpoint from before is \S*previous\.pt"
+    with pytest.raises(TrainingStoppedError, match=before):
         train(replace(config, resume="auto", monitor=MonitorConfig("stop")))
+    assert load_checkpoint(config.output / "previous.pt")["step"] == 15
 
 
 def test_rollback_returns_to_before_the_failure_and_draws_other_samples(config, capsys):
@@ -203,13 +208,22 @@ def test_rollback_returns_to_before_the_failure_and_draws_other_samples(config, 
     assert steps == sorted(steps) and set(steps) == {10, 20, 30, 40, 50, 60}
 
 
+def test_after_a_return_patience_counts_anew_and_only_a_healthy_picture_is_the_best(config):
+    config = replace(config, steps=60, patience=1)
+    train(replace(config, stop_at=10))
+    saturate_generators(config.output, found={"dead_gradients": [8]})
+    train(replace(config, resume="auto", monitor=MonitorConfig("rollback")))
+    last, best = (load_checkpoint(config.output / f"{name}.pt") for name in ("last", "best"))
+    assert last["step"] >= 20 and (best["stream"], best["monitor"]["found"]) == (1, {})
+
+
 def test_a_failure_that_stays_stops_the_run_after_three_returns(config, capsys):
     train(replace(config, stop_at=10))
     saturate_generators(config.output)
     (config.output / "previous.pt").unlink()
     with pytest.raises(TrainingStoppedError, match="dead_gradients"):
         train(replace(config, resume="auto", monitor=MonitorConfig("rollback")))
-    assert capsys.readouterr().err.count("back at step 10") == 3
+    assert capsys.readouterr().err.count("back at step 15") == 3
 
 
 def test_training_ends_early_where_the_score_gets_no_better(config, capsys):
