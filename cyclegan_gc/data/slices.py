@@ -1,6 +1,8 @@
 """Unpaired slices: which ones, how changed, as a pure function of the seed and the global sample index."""
 
+import multiprocessing
 import signal
+import threading
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -129,7 +131,6 @@ def unpaired_loader(
     batch_size: int,
     first_step: int,
     workers: int,
-    timeout_seconds: float = 0.0,
     rank: int = 0,
     ranks: int = 1,
     pin_memory: bool = False,
@@ -143,7 +144,6 @@ def unpaired_loader(
         batch_size: samples of a step over all ranks, a multiple of ``ranks``.
         first_step: where the stream is entered.
         workers: loader processes.
-        timeout_seconds: after which a batch that does not come from them is an error (RuntimeError); 0 waits for ever.
         rank: of this process.
         ranks: number of processes that share each step.
         pin_memory: for faster copies to a GPU.
@@ -152,11 +152,33 @@ def unpaired_loader(
         slices,
         batch_sampler=_Shares(len(slices), batch_size, first_step, rank, ranks),
         num_workers=workers,
-        timeout=timeout_seconds if workers else 0,
         pin_memory=pin_memory,
         worker_init_fn=_leave_signals_to_the_parent,
         generator=torch.Generator(),  # the loader draws a number at every start, which a resumed run would notice
     )
+
+
+def awaited(loader: DataLoader[Sample], seconds: float) -> Iterator[Sample]:
+    """The batches of ``loader``; its processes are killed where one takes longer than ``seconds``.
+
+    A stopped process would else hold the trainer for ever: the loader's own time limit does not cover the moment in
+    which a batch is handed over.
+
+    Raises:
+        RuntimeError: by the loader, which notices that its processes are dead.
+    """
+    batches = iter(loader)
+    while True:
+        patience = threading.Timer(seconds, _kill_children)
+        patience.daemon = True
+        patience.start()
+        try:
+            sample = next(batches, None)
+        finally:
+            patience.cancel()
+        if sample is None:
+            return
+        yield sample
 
 
 class _Shares(Sampler[list[int]]):
@@ -172,6 +194,11 @@ class _Shares(Sampler[list[int]]):
 
     def __iter__(self) -> Iterator[list[int]]:
         return ([start + position for position in self.own] for start in self.starts)
+
+
+def _kill_children() -> None:
+    for child in multiprocessing.active_children():
+        child.kill()
 
 
 def _leave_signals_to_the_parent(_: int) -> None:

@@ -2,14 +2,14 @@
 
 import errno
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import torch
 
 from cyclegan_gc.checkpoint import State, load_checkpoint
 from cyclegan_gc.config import TrainConfig
-from cyclegan_gc.data.slices import Sample, UnpairedSlices, unpaired_loader
+from cyclegan_gc.data.slices import Sample, UnpairedSlices, awaited, unpaired_loader
 from cyclegan_gc.device import choose_device
 from cyclegan_gc.distributed import Ranks, joined, local_rank, reported
 from cyclegan_gc.errors import Interruption, TrainingStoppedError, UserError
@@ -68,6 +68,13 @@ def _train_and_close(run: Run, signals: Signals) -> int:
         ) from error
     except torch.OutOfMemoryError as error:
         raise TrainingStoppedError(f"{run.device}: out of memory; {run.last_good}{LESS_MEMORY}") from error
+    except RuntimeError as error:
+        if not str(error).startswith("DataLoader"):  # a dead loader process is told by a signal, at any place
+            raise
+        raise TrainingStoppedError(
+            f"a loader process died or slept longer than --peer_timeout ({str(error).splitlines()[0]}); "
+            f"{run.last_good}try --data.workers 0 and go on with --resume auto"
+        ) from error
     finally:
         if run.tracker:
             run.tracker.close(exit_code=exit_code)
@@ -87,7 +94,7 @@ def _train(run: Run, signals: Signals) -> int:
 def _follow(run: Run, fixed: FixedSlices, signals: Signals) -> int:
     """Steps along one stream of samples until the end, a signal (its number), an early stop or a return."""
     config, progress = run.config, run.progress
-    for sample in _samples(run):
+    for sample in _loader(run):
         if config.patience and progress.stale >= config.patience:
             run.ranks.says(f"no better score in {progress.stale} validations: best.pt is the result")
             return 0
@@ -127,40 +134,19 @@ def _announce(run: Run) -> None:
             run.ranks.says(f"warning: memory may not suffice; {LESS_MEMORY}", warning=True)
 
 
-def _samples(run: Run) -> Iterator[Sample]:
-    """Batches from where the run stands to its end.
-
-    Raises:
-        TrainingStoppedError: if a loader process died or sleeps.
-    """
-    loader = iter(_loader(run))
-    while True:
-        try:
-            sample = next(loader, None)
-        except RuntimeError as error:
-            cause = str(error).splitlines()[0]
-            raise TrainingStoppedError(
-                f"a loader process died or slept longer than --peer_timeout ({cause}); {run.last_good}try "
-                "--data.workers 0 and go on with --resume auto"
-            ) from error
-        if sample is None:
-            return
-        yield sample
-
-
 def _loader(run: Run) -> Iterable[Sample]:
     config, batch_size = run.config, run.config.optimizer.batch_size
     samples = run.end * batch_size
-    return unpaired_loader(
+    loader = unpaired_loader(
         UnpairedSlices(run.cases.mr, run.cases.ct, config.data, config.seed, samples, run.progress.stream),
         batch_size=batch_size,
         first_step=run.progress.step,
         workers=config.data.workers,
-        timeout_seconds=config.peer_timeout,
         rank=run.ranks.rank,
         ranks=run.ranks.size,
         pin_memory=run.device.type == "cuda",
     )
+    return awaited(loader, config.peer_timeout) if config.data.workers else loader
 
 
 def _log(run: Run) -> list[Alarm]:

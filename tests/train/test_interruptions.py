@@ -61,6 +61,26 @@ def test_a_signalled_run_saves_and_goes_on_as_if_never_stopped(
     assert best["step"] == best_of_whole["step"] and same(best["ema"], best_of_whole["ema"])
 
 
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_dead_or_sleeping_loader_ends_the_run_with_the_cause(how, train_options, start_train, tmp_path):
+    process = start_train(train_options(tmp_path, data__workers=1, peer_timeout=4, **{**LENGTH, "steps": 100_000}))
+    wait_for_lines(process, tmp_path / "metrics.jsonl", 2)
+    os.kill(loader_of(process.pid), how)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 4
+    assert "a loader process died or slept longer than --peer_timeout" in errors and "--data.workers 0" in errors
+
+
+def loader_of(trainer: int) -> int:
+    """Number of the process that loads for ``trainer``."""
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            words = (entry / "stat").read_text().rpartition(")")[2].split()
+            if int(words[1]) == trainer and b"cyclegan_gc.cli" in (entry / "cmdline").read_bytes():
+                return int(entry.name)
+    raise AssertionError("no loader process")
+
+
 def test_a_signal_before_the_steps_ends_the_run_at_once():
     with Signals(), pytest.raises(Interruption, match="stopped by SIGTERM before the first step"):
         os.kill(os.getpid(), signal.SIGTERM)
