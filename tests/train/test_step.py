@@ -125,9 +125,12 @@ def test_compiled_networks_compute_the_same(config):
     assert_equal_to_rounding(compiled, whole)
 
 
-def test_the_estimate_is_what_a_real_step_holds(config):
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("width", [4, 24])
+def test_the_estimate_is_what_a_real_step_holds(config, precision, width):
     """The witness counts a step on real tensors, the estimate one on tensors without data."""
-    config = replace(config, data=replace(config.data, crop=(32, 32)))
+    network = replace(config.network, width=width)
+    config = replace(config, data=replace(config.data, crop=(32, 32)), precision=precision, network=network)
     with MemoryMeter() as meter:
         state, images = build_state(config, CPU), batches(6)
         for batch in images:
@@ -155,7 +158,7 @@ def test_the_switches_that_save_memory_do(config):
     step = estimate_bytes(config)[1]
     assert estimate_bytes(replace(config, accumulate=4))[1] < 0.4 * step
     assert estimate_bytes(replace(config, activation_checkpointing=True))[1] < 0.8 * step
-    assert estimate_bytes(replace(config, precision="bf16"))[1] < 0.6 * step
+    assert estimate_bytes(replace(config, precision="bf16"))[1] < 0.85 * step
     assert estimate_bytes(config, ranks=2)[1] < 0.6 * step
 
 
