@@ -22,6 +22,7 @@ from cyclegan_gc.config import (
     ManifestConfig,
     PhantomConfig,
     SliceAxis,
+    SyncConfig,
     TrainConfig,
 )
 from cyclegan_gc.errors import Interruption, TrainingStoppedError, UserError
@@ -137,6 +138,13 @@ def run_evaluate(config: EvaluateConfig) -> int:
     return 3 if evaluation.failures else 0
 
 
+def run_sync(config: SyncConfig) -> int:
+    """Send an offline run."""
+    from cyclegan_gc.tracking.sync import sync
+
+    return sync(config.run, images=config.images)
+
+
 def run_phantom(config: PhantomConfig) -> int:
     """Generate phantoms."""
     from cyclegan_gc.data.phantom import write_phantoms
@@ -177,6 +185,7 @@ COMMANDS = {
     "info": Command(InfoConfig, ("file",), run_info),
     "manifest": Command(ManifestConfig, ("action", "output"), run_manifest),
     "evaluate": Command(EvaluateConfig, (), run_evaluate),
+    "sync": Command(SyncConfig, ("run",), run_sync),
     "phantom": Command(PhantomConfig, ("output",), run_phantom),
     "demo": Command(DemoConfig, (), run_demo),
 }

@@ -5,7 +5,7 @@ import math
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -109,7 +109,7 @@ def _prepare(
     for (case, paths, modality), stacks in zip(known, prepared, strict=True):
         for warning in stacks[0].warnings:
             print(f"warning: {paths[0]}: {warning}", file=sys.stderr)
-        parts[modality][case in held_out].extend(stacks)
+        parts[modality][case in held_out].extend(replace(stack, sources=paths) for stack in stacks)
     return parts
 
 

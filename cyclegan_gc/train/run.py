@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,11 @@ from cyclegan_gc.errors import UserError
 from cyclegan_gc.tracking import Tracker
 from cyclegan_gc.train.cases import Cases, load_cases
 from cyclegan_gc.train.checkpoints import BEST, LAST, check_same_run, find_saved, load_relative
+from cyclegan_gc.train.described import data_artifact, model_artifact, model_artifacts, run_name, run_settings
 from cyclegan_gc.train.meter import Meter
 from cyclegan_gc.train.monitor import Monitor
 from cyclegan_gc.train.step import TrainState, begin_with, build_state, load_state, state_dict
+from cyclegan_gc.train.volumes import TruePair, load_pairs
 
 
 @dataclass
@@ -51,6 +54,8 @@ class Run:
     monitor: Monitor
     tracker: Tracker | None
     """None on all ranks but the first."""
+    pairs: Sequence[TruePair] = ()
+    """With a true CT, for figures alone; none on all ranks but the first."""
 
     @property
     def end(self) -> int:
@@ -72,6 +77,20 @@ class Run:
             "monitor": self.monitor.state_dict(),
             **state_dict(self.state, self.ranks),
         }
+
+    def close(self, exit_code: int, *, interrupted: bool) -> None:
+        """Finish the tracking, with the models that the run leaves unless it failed."""
+        tracker = self.tracker
+        if tracker is None:
+            return
+        if exit_code == 0 or interrupted:
+            for checkpoint, aliases in tracker.checked(lambda: model_artifacts(self.config.output), {}).items():
+                tracker.leave(
+                    lambda path=checkpoint, aliases=aliases: model_artifact(
+                        self.config.output, path, aliases, tracker.run_id, tracker.figures
+                    )
+                )
+        tracker.close(exit_code, preempted=interrupted)
 
     def restore(self, saved: State) -> None:
         """Put networks, optimisers, pools, meter and watchdog back to where ``saved`` was taken."""
@@ -96,14 +115,16 @@ def open_run(config: TrainConfig, device: torch.device, ranks: Ranks) -> Run:
     if saved is not None:
         check_same_run(saved, facts, config)
         progress = _progress_of(saved, config)
-    tracker = _open_tracker(config, progress) if ranks.first else None
+    pairs = load_pairs(config, facts["fingerprint"]) if ranks.first else []
     state = build_state(config, device, ranks.rank)
-    run = Run(config, device, ranks, cases, facts, state, progress, Meter(), Monitor(), tracker)
     if saved is None and config.init_from is not None:
         begin_with(state, load_relative(config))
         facts["init_sha256"] = file_sha256([config.init_from])
     if saved is not None:
         facts["init_sha256"] = saved["init_sha256"]
+    tracker = _open_tracker(config, progress, facts, cases) if ranks.first else None
+    run = Run(config, device, ranks, cases, facts, state, progress, Meter(), Monitor(), tracker, pairs)
+    if saved is not None:
         run.restore(saved)
         if len(saved["pools"]) != ranks.size:
             ranks.says(
@@ -114,10 +135,13 @@ def open_run(config: TrainConfig, device: torch.device, ranks: Ranks) -> Run:
     return run
 
 
-def _open_tracker(config: TrainConfig, progress: Progress) -> Tracker:
-    settings = public_settings(config)
-    write_text(config.output / "config.json", json.dumps(settings, indent=2) + "\n")
-    tracker = Tracker(config.output, config.wandb, settings, step=progress.step, run_id=progress.run_id)
+def _open_tracker(config: TrainConfig, progress: Progress, facts: dict[str, Any], cases: Cases) -> Tracker:
+    write_text(config.output / "config.json", json.dumps(public_settings(config), indent=2) + "\n")
+    settings = run_settings(config, facts, cases)
+    tracker = Tracker(
+        config.output, config.wandb, settings, name=run_name(config), step=progress.step, run_id=progress.run_id
+    )
+    tracker.leave(lambda: data_artifact(config.output, config, facts, cases, tracker.pseudonyms))
     progress.run_id = tracker.run_id
     return tracker
 

@@ -1,0 +1,68 @@
+"""Offline runs sent later: what ``wandb sync`` needs, and the calls of it."""
+
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+from cyclegan_gc.errors import UserError
+from cyclegan_gc.tracking.mode import has_key
+from cyclegan_gc.tracking.privacy import FOLDERS
+from cyclegan_gc.tracking.sink import PICTURES
+
+
+def sync(folder: Path, *, images: bool = False) -> int:
+    """Send the offline segments of a run, oldest first, each to the run that it belongs to; never asks.
+
+    Args:
+        folder: of a training run, a conversion or an evaluation.
+        images: send pictures although the run was made without ``wandb.images``.
+
+    Returns:
+        Exit code of ``wandb sync``.
+
+    Raises:
+        UserError: if there is nothing to send, pictures would be sent that must not, or there is no API key; the last
+            names the command.
+    """
+    runs = segments(folder)
+    if not runs:
+        raise UserError(f"{folder}: no offline run in {folder / 'wandb'}; give the folder of a run tracked offline")
+    kept = [str(segment) for each in runs.values() for segment in each if any(segment.glob("files/media/images/*"))]
+    if kept and not images and not (folder / "wandb" / PICTURES).exists():
+        raise UserError(
+            f"{kept[0]}: holds pictures, from which a face can be rebuilt; --images true sends them, or train with "
+            "--wandb.mode online, which sends none"
+        )
+    commands = [command_for(run_id, each) for run_id, each in runs.items()]
+    if not has_key():
+        lines = "; ".join(shlex.join(command) for command in commands)
+        raise UserError(f"{folder}: no W&B API key; after `wandb login` this command sends the run: {lines}")
+    codes = [_call(command, folder) for command in commands]
+    return max(codes)
+
+
+def segments(folder: Path) -> dict[str, list[Path]]:
+    """The folders of offline runs under the run's id, oldest first; a resumed run has several."""
+    found: dict[str, list[Path]] = {}
+    # Their names are offline-run-DATE_TIME-ID, so their order is that of time.
+    for segment in sorted((folder / "wandb").glob("offline-run-*-*")):
+        if any(segment.glob("*.wandb")):
+            found.setdefault(segment.name.split("-", 3)[3], []).append(segment)
+    return found
+
+
+def command_for(run_id: str, folders: list[Path]) -> list[str]:
+    """``wandb sync`` of the segments of one run, which with ``--id`` goes through them in order of their start.
+
+    What was sent already, wandb skips itself.
+    """
+    return ["wandb", "sync", "--id", run_id, *map(str, folders)]
+
+
+def _call(command: list[str], folder: Path) -> int:
+    below = {name: str(folder.absolute() / "wandb" / part) for name, part in FOLDERS.items()}
+    print(shlex.join(command), flush=True)
+    call = [sys.executable, "-m", *command]
+    return subprocess.run(call, env={**os.environ, **below}, stdin=subprocess.DEVNULL, check=False).returncode
