@@ -119,18 +119,10 @@ def run_manifest(config: ManifestConfig) -> int:
 
 def run_evaluate(config: EvaluateConfig) -> int:
     """Evaluate, print the table and name the report."""
-    from cyclegan_gc.evaluate.baselines import load_histogram_model
-    from cyclegan_gc.evaluate.cases import evaluate
     from cyclegan_gc.evaluate.summary import summary_table
+    from cyclegan_gc.evaluate.tracked import evaluate_tracked
 
-    evaluation = evaluate(
-        config.predicted,
-        config.reference,
-        config.output,
-        mr=config.mr,
-        mask=config.mask,
-        model=load_histogram_model(config.checkpoint) if config.checkpoint else None,
-    )
+    evaluation = evaluate_tracked(config)
     print(summary_table(evaluation))
     for failure in evaluation.failures:
         print(f"failed: {failure}", file=sys.stderr)

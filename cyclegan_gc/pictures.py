@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from io import BytesIO
+from pathlib import Path
 
 import numpy as np
 from matplotlib import colormaps
@@ -15,9 +16,9 @@ Pixels = NDArray[np.uint8]
 
 BONE_HU = (-500.0, 1300.0)
 SOFT_TISSUE_HU = (-160.0, 240.0)
-GAP = 3
-HEADING = 24
-"""Height of the line of titles, in pixels."""
+GAP = 4
+LINE = 21
+"""Height of a line of words, in pixels."""
 EDGE_SMOOTHING = 1.0
 EDGE_SHARE = 0.25
 """Of the steepest edges inside a body (their 99th percentile) what still counts as one."""
@@ -93,32 +94,28 @@ def colour_bar(height: int, window: tuple[float, float], unit: str, colours: str
     return written(bar, texts)
 
 
-def sheet(titles: Sequence[str], rows: Sequence[Sequence[Pixels]], names: Sequence[str], *, mark: str = "R") -> Pixels:
-    """Rows of pictures under their titles, (H, W, 3); those of a row have one height, those of a column one width.
+def sheet(
+    titles: Sequence[str], rows: Sequence[Sequence[Pixels]], names: Sequence[str], marks: Sequence[str] | None = None
+) -> Pixels:
+    """Rows of pictures under their titles, each row under its name, (H, W, 3).
 
     Args:
         titles: of the columns.
-        rows: pictures (h, w, 3).
-        names: of the rows, written into their first picture.
-        mark: letter at the left of every picture, for the patient's side that lies there.
+        rows: pictures (h, w, 3), as many in each row.
+        names: of the rows.
+        marks: what lies at the left of each column's pictures; the patient's right where not given.
     """
-    widths = [max(column.shape[1] for column in columns) for columns in zip(*rows, strict=True)]
-    heights = [max(picture.shape[0] for picture in row) for row in rows]
-    whole = np.zeros(
-        (HEADING + sum(heights) + GAP * (len(rows) - 1), sum(widths) + GAP * (len(widths) - 1), 3), np.uint8
-    )
-    lefts = np.cumsum([0, *(width + GAP for width in widths[:-1])])
-    tops = HEADING + np.cumsum([0, *(height + GAP for height in heights[:-1])])
-    texts: list[tuple[tuple[float, float], str]] = [
-        ((left + 4, 4), title) for left, title in zip(lefts, titles, strict=True)
-    ]
+    widths = [max(picture.shape[1] for picture in column) + GAP for column in zip(*rows, strict=True)]
+    heights = [max(picture.shape[0] for picture in row) + LINE for row in rows]
+    whole = np.zeros((LINE + sum(heights), sum(widths), 3), np.uint8)
+    lefts, tops = np.cumsum([0, *widths[:-1]]), LINE + np.cumsum([0, *heights[:-1]])
+    texts = [((left + 4, 3), title) for left, title in zip(lefts, titles, strict=True)]
     for row, top, name in zip(rows, tops, names, strict=True):
-        for picture, left, title in zip(row, lefts, titles, strict=True):
+        texts.append(((4, top + 3), name))
+        for picture, left, mark in zip(row, lefts, marks or "R" * len(lefts), strict=True):
             height, width = picture.shape[:2]
-            whole[top : top + height, left : left + width] = picture
-            if title:
-                texts.append(((left + 3, top + height / 2 - 8), mark))
-        texts.append(((lefts[0] + 4, top + 3), name))
+            whole[top + LINE : top + LINE + height, left : left + width] = picture
+            texts.append(((left + 3, top + LINE + height / 2 - 8), mark))
     return written(whole, texts)
 
 
@@ -136,3 +133,9 @@ def png_of(pixels: Pixels) -> bytes:
     buffer = BytesIO()
     Image.fromarray(pixels).save(buffer, "png", compress_level=1)
     return buffer.getvalue()
+
+
+def read_png(source: Path | bytes) -> Pixels:
+    """A PNG file, or its bytes, as colours (H, W, 3)."""
+    with Image.open(BytesIO(source) if isinstance(source, bytes) else source) as picture:
+        return np.asarray(picture.convert("RGB"))

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -109,6 +109,7 @@ class WandbRun:
         attempts: list[Mode] = ["online", "offline"] if self.mode == "online" else ["offline"]
         for mode in attempts:
             try:
+                folder.mkdir(parents=True, exist_ok=True)
                 self._run = _init(folder, config, described, self.run_id, mode)
             except Exception as error:  # a bad key, no network, a full disk
                 print(f"W&B {mode} failed ({_first_line(error)}); going on", file=sys.stderr)
@@ -133,6 +134,7 @@ class WandbRun:
         except Exception as error:  # W&B is a sink: whatever it raises, the work goes on
             print(f"W&B failed ({_first_line(error)}); going on without it", file=sys.stderr)
             self._run = None
+            _stop()
 
     def _may(self, value: object) -> bool:
         return self.shows_pictures or not isinstance(value, Picture)
@@ -183,6 +185,14 @@ def _init(folder: Path, config: WandbConfig, described: Mapping[str, Any], run_i
     for name, best in BEST.items():
         run.define_metric(name, step_metric="global_step", summary=best)
     return run
+
+
+def _stop() -> None:
+    """End W&B's own process, so that nothing is left to fail when the program ends."""
+    import wandb
+
+    with suppress(Exception, SystemExit):  # it may be gone already
+        wandb.teardown(exit_code=1)
 
 
 def _first_line(error: Exception) -> str:

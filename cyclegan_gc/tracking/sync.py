@@ -2,14 +2,18 @@
 
 import os
 import shlex
+import socket
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from cyclegan_gc.errors import UserError
 from cyclegan_gc.tracking.mode import has_key
 from cyclegan_gc.tracking.privacy import FOLDERS
 from cyclegan_gc.tracking.sink import PICTURES
+
+REACH_SECONDS = 10
 
 
 def sync(folder: Path, *, images: bool = False) -> int:
@@ -23,8 +27,8 @@ def sync(folder: Path, *, images: bool = False) -> int:
         Exit code of ``wandb sync``.
 
     Raises:
-        UserError: if there is nothing to send, pictures would be sent that must not, or there is no API key; the last
-            names the command.
+        UserError: if there is nothing to send, pictures would be sent that must not, there is no API key (this
+            names the command), or the server cannot be reached.
     """
     runs = segments(folder)
     if not runs:
@@ -39,6 +43,7 @@ def sync(folder: Path, *, images: bool = False) -> int:
     if not has_key():
         lines = "; ".join(shlex.join(command) for command in commands)
         raise UserError(f"{folder}: no W&B API key; after `wandb login` this command sends the run: {lines}")
+    _find_server()
     codes = [_call(command, folder) for command in commands]
     return max(codes)
 
@@ -46,10 +51,9 @@ def sync(folder: Path, *, images: bool = False) -> int:
 def segments(folder: Path) -> dict[str, list[Path]]:
     """The folders of offline runs under the run's id, oldest first; a resumed run has several."""
     found: dict[str, list[Path]] = {}
-    # Their names are offline-run-DATE_TIME-ID, so their order is that of time.
-    for segment in sorted((folder / "wandb").glob("offline-run-*-*")):
-        if any(segment.glob("*.wandb")):
-            found.setdefault(segment.name.split("-", 3)[3], []).append(segment)
+    # The folders are named offline-run-DATE_TIME-ID, so their order is that of time.
+    for file in sorted((folder / "wandb").glob("offline-run-*/run-*.wandb")):
+        found.setdefault(file.stem.removeprefix("run-"), []).append(file.parent)
     return found
 
 
@@ -59,6 +63,22 @@ def command_for(run_id: str, folders: list[Path]) -> list[str]:
     What was sent already, wandb skips itself.
     """
     return ["wandb", "sync", "--id", run_id, *map(str, folders)]
+
+
+def _find_server() -> None:
+    """W&B itself would try for hours.
+
+    Raises:
+        UserError: if nobody answers.
+    """
+    address = urlsplit(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai"))
+    port = address.port or (80 if address.scheme == "http" else 443)
+    try:
+        socket.create_connection((address.hostname or "", port), timeout=REACH_SECONDS).close()
+    except OSError as error:
+        raise UserError(
+            f"{address.geturl()}: cannot be reached ({error}); try again where there is a network"
+        ) from error
 
 
 def _call(command: list[str], folder: Path) -> int:

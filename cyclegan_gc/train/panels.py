@@ -104,13 +104,16 @@ def planes_sheet(mr: NDArray, sct_hu: NDArray, spacing_mm: tuple[float, float, f
         spacing_mm: of a voxel.
         name: of the case.
     """
-    shown = ((mr, NORMALISED, "MR"), (sct_hu, BONE_HU, "sCT, bone"), (sct_hu, SOFT_TISSUE_HU, "sCT, soft"))
+    shown = (
+        (mr, NORMALISED, f"MR of {name}"),
+        (sct_hu, BONE_HU, _titled("sCT, bone", BONE_HU)),
+        (sct_hu, SOFT_TISSUE_HU, _titled("sCT, soft tissue", SOFT_TISSUE_HU)),
+    )
     rows = []
     for image, window, _ in shown:
         planes = _planes(windowed(image, window), spacing_mm)
         rows.append([_tile(plane, pixel_mm) for plane, pixel_mm in planes])
-    titles = [f"axial ({name})", "coronal", "sagittal (front at the left)"]
-    return sheet(titles, rows, [label for _, _, label in shown], mark="")
+    return sheet(["axial", "coronal", "sagittal"], rows, [label for _, _, label in shown], "RRA")
 
 
 def error_sheet(pairs: Sequence[Pair], errors_hu: Sequence[float]) -> Pixels:
@@ -131,7 +134,7 @@ def error_sheet(pairs: Sequence[Pair], errors_hu: Sequence[float]) -> Pixels:
             tiles = [_tile(picture, pixel_mm) for picture in pictures]
             rows.append([*tiles, colour_bar(tiles[-1].shape[0], ERROR_HU, "HU")])
             names.append(f"{pair.name}, {plane}, MAE {mae:.0f} HU")
-    return sheet(["MR", _titled("sCT, bone", BONE_HU), "true CT", "|sCT - true CT|", ""], rows, names)
+    return sheet(["MR", _titled("sCT, bone", BONE_HU), "true CT", "|sCT - true CT|", ""], rows, names, ["R"] * 4 + [""])
 
 
 def histogram_picture(sct_hu: NDArray, real: Mapping[str, Any]) -> Pixels:
@@ -169,7 +172,7 @@ def save_pictures(folder: Path, step: int, pictures: Mapping[str, Pixels]) -> No
 
 
 def _titled(name: str, window: tuple[float, float]) -> str:
-    return f"{name} {window[0]:.0f} to {window[1]:.0f} HU"
+    return f"{name} [{window[0]:.0f}, {window[1]:.0f}] HU"
 
 
 def _tile(pixels: Pixels, pixel_mm: tuple[float, float]) -> Pixels:
