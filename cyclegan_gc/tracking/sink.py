@@ -101,7 +101,9 @@ class WandbRun:
 
     def finish(self, exit_code: int = 0) -> None:
         """Close the run; waits 20 s at most, and what is not sent then stays in the run folder."""
-        self._guarded(lambda run: run.finish(exit_code=exit_code))
+        if self._run is not None:
+            self._guarded(lambda run: run.finish(exit_code=exit_code))
+            _stop()  # only then is everything on the disk
         self._run = None
         self._restore()
 
@@ -188,7 +190,7 @@ def _init(folder: Path, config: WandbConfig, described: Mapping[str, Any], run_i
 
 
 def _stop() -> None:
-    """End W&B's own process, so that nothing is left to fail when the program ends."""
+    """End W&B's own process, which writes what it still has; nothing is left to fail when the program ends."""
     import wandb
 
     with suppress(Exception, SystemExit):  # it may be gone already

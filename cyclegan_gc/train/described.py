@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -82,7 +83,7 @@ def model_artifact(
     save_checkpoint(file, {name: value for name, value in {**state, **LEFT_OUT}.items() if name != "format"})
     metadata = {
         "step": state["step"],
-        "best_score": state["best_score"],
+        "best_score": state["best_score"] if math.isfinite(state["best_score"]) else None,
         "config": state["config"],
         "figures": dict(figures),
         "checkpoint_sha256": file_sha256([checkpoint]),
