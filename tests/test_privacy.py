@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -35,10 +36,11 @@ def studies(phantoms, tmp_path_factory, slices_of, write_series) -> Path:
     for source in sorted(phantoms.rglob("*.nii*")):
         place = folder / source.relative_to(phantoms).parent / f"{NAME}_{source.name}"
         place.parent.mkdir(parents=True, exist_ok=True)
-        image = nib.load(source)
+        image: Any = nib.load(source)
         image.header["descrip"], image.header["aux_file"], image.header["db_name"] = NAME, PLANTED[0], PLANTED[2]
         nib.save(image, place)
-    pixels = nib.load(next((phantoms / "test" / "mr").iterdir())).get_fdata()[::2, ::2, ::2].astype(np.int16)
+    head: Any = nib.load(next((phantoms / "test" / "mr").iterdir()))
+    pixels = head.get_fdata()[::2, ::2, ::2].astype(np.int16)
     series = list(slices_of(pixels))
     for dataset in series:
         dataset.PatientName, dataset.PatientBirthDate, dataset.PatientID = PLANTED

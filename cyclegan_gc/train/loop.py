@@ -65,7 +65,7 @@ def _train_and_close(run: Run, signals: Signals) -> int:
             "free some space and go on with --resume auto"
         ) from error
     finally:
-        run.close(exit_code, interrupted=bool(signal_number))
+        run.close(exit_code, signal_number=signal_number)
 
 
 def _train(run: Run, signals: Signals) -> int:

@@ -21,6 +21,7 @@ from cyclegan_gc.train.checkpoints import BEST, LAST, check_same_run, find_saved
 from cyclegan_gc.train.described import data_artifact, model_artifact, model_artifacts, run_name, run_settings
 from cyclegan_gc.train.meter import Meter
 from cyclegan_gc.train.monitor import Monitor
+from cyclegan_gc.train.signals import preempts
 from cyclegan_gc.train.step import TrainState, begin_with, build_state, load_state, state_dict
 from cyclegan_gc.train.volumes import TruePair, load_pairs
 
@@ -78,19 +79,24 @@ class Run:
             **state_dict(self.state, self.ranks),
         }
 
-    def close(self, exit_code: int, *, interrupted: bool) -> None:
-        """Finish the tracking, with the models that the run leaves unless it failed."""
+    def close(self, exit_code: int, *, signal_number: int = 0) -> None:
+        """Finish the tracking, with the models that the run leaves unless it failed.
+
+        Args:
+            exit_code: of the program.
+            signal_number: of the signal that ended the run after a whole step; 0 for none.
+        """
         tracker = self.tracker
         if tracker is None:
             return
-        if exit_code == 0 or interrupted:
+        if exit_code == 0 or signal_number:
             for checkpoint, aliases in tracker.checked(lambda: model_artifacts(self.config.output), {}).items():
                 tracker.leave(
                     lambda path=checkpoint, aliases=aliases: model_artifact(
                         self.config.output, path, aliases, tracker.run_id, tracker.figures
                     )
                 )
-        tracker.close(exit_code, preempted=interrupted)
+        tracker.close(exit_code, preempted=preempts(signal_number))
 
     def restore(self, saved: State) -> None:
         """Put networks, optimisers, pools, meter and watchdog back to where ``saved`` was taken."""

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from cyclegan_gc.config import WandbConfig
-from cyclegan_gc.tracking import Artifact, Picture, Table, Tracker, opened, privacy
+from cyclegan_gc.tracking import Artifact, Picture, Table, Tracker, WandbRun, opened, privacy
 
 OFFLINE = WandbConfig(mode="offline")
 GREY = Picture(np.full((8, 8), 200, np.uint8), "MR, sCT")
@@ -156,4 +156,18 @@ def test_a_crash_marks_the_run_failed_and_an_end_from_outside_preempted(run, tmp
 
 def test_a_picture_that_is_not_uint8_is_refused():
     with pytest.raises(ValueError, match="float32"):
-        Picture(np.zeros((4, 4), np.float32))
+        Picture(np.zeros((4, 4), np.float32))  # pyright: ignore[reportArgumentType]
+
+
+def test_pictures_that_must_stay_here_are_left_out_and_the_rest_is_sent(run, offline_runs):
+    """Online without ``wandb.images``; the switch is set by hand on an offline run, for there is no server here."""
+    wandb_run = WandbRun(run, OFFLINE, {}, job_type="train")
+    assert wandb_run.shows_pictures
+    wandb_run.shows_pictures = False
+    table = Table(["case", "mae", "picture"], [["case-1", 5.0, GREY], ["case-2", 4.0, None]])
+    wandb_run.log({"global_step": 1, "panels/mr_to_ct": GREY, "cases": table})
+    wandb_run.finish()
+    [offline] = offline_runs(run)
+    [line] = offline.history
+    assert line["cases/ncols"] == 2 and "panels/mr_to_ct/_type" not in line
+    assert not [file for file in run.rglob("*") if file.is_file() and file.read_bytes().startswith(b"\x89PNG")]
