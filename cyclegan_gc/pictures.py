@@ -95,7 +95,7 @@ def colour_bar(height: int, window: tuple[float, float], unit: str, colours: str
 
 
 def sheet(
-    titles: Sequence[str], rows: Sequence[Sequence[Pixels]], names: Sequence[str], marks: Sequence[str] | None = None
+    titles: Sequence[str], rows: Sequence[Sequence[Pixels]], names: Sequence[str], marks: Sequence[str]
 ) -> Pixels:
     """Rows of pictures under their titles, each row under its name, (H, W, 3).
 
@@ -103,16 +103,16 @@ def sheet(
         titles: of the columns.
         rows: pictures (h, w, 3), as many in each row.
         names: of the rows.
-        marks: what lies at the left of each column's pictures; the patient's right where not given.
+        marks: for each row what lies at the left of each of its pictures, a letter a picture.
     """
     widths = [max(picture.shape[1] for picture in column) + GAP for column in zip(*rows, strict=True)]
     heights = [max(picture.shape[0] for picture in row) + LINE for row in rows]
     whole = np.zeros((LINE + sum(heights), sum(widths), 3), np.uint8)
     lefts, tops = np.cumsum([0, *widths[:-1]]), LINE + np.cumsum([0, *heights[:-1]])
     texts = [((left + 4, 3), title) for left, title in zip(lefts, titles, strict=True)]
-    for row, top, name in zip(rows, tops, names, strict=True):
+    for row, top, name, letters in zip(rows, tops, names, marks, strict=True):
         texts.append(((4, top + 3), name))
-        for picture, left, mark in zip(row, lefts, marks or "R" * len(lefts), strict=True):
+        for picture, left, mark in zip(row, lefts, letters, strict=True):
             height, width = picture.shape[:2]
             whole[top + LINE : top + LINE + height, left : left + width] = picture
             texts.append(((left + 3, top + LINE + height / 2 - 8), mark))

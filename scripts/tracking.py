@@ -3,8 +3,9 @@
 
     python scripts/tracking.py OUTPUT
 
-Steps and what tracking adds to them (W&B offline) take turns in one process with one thread. Told are CPU seconds, those
-of W&B's own process included, and ratios; figures as often as the recipe logs them and, as the worst case, at each step.
+Steps and what tracking adds to them (W&B offline) take turns in one process with one thread. Told are CPU seconds,
+those of W&B's own process included, and ratios; figures as often as the recipe logs them and, as the worst case, at
+each step.
 """
 
 import argparse

@@ -64,6 +64,11 @@ class WandbRun:
         self.shows_pictures = config.images or self.mode == "offline"
         if self.mode == "online" and not config.images:
             print("W&B gets no pictures: a face can be rebuilt from a head's MR; --wandb.images true sends them")
+        if self.mode == "offline":
+            asked = (
+                "" if config.images else "; for its pictures, from which a face can be rebuilt, it wants --images true"
+            )
+            print(f"W&B offline: cyclegan-gc sync {folder} sends the run{asked}")
 
     def log(self, values: Mapping[str, float | Picture | Table | None]) -> None:
         """Add a line of figures, pictures and tables; of pictures only what may be shown."""

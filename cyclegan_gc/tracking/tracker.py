@@ -49,8 +49,8 @@ class Tracker:
         self._sent = max(_last_step(self._file), _sent_before(folder)) if step and run_id else 0
         _keep_lines_until(self._file, step)
         self._wandb = WandbRun(folder, config, settings, job_type="train", name=name, run_id=run_id)
-        if self._sent and self._wandb.mode != "disabled":
-            (folder / "wandb" / SENT).write_text(json.dumps(self._sent))
+        if self._sent:
+            self.checked(lambda: (folder / "wandb" / SENT).write_text(json.dumps(self._sent)), 0)
 
     @property
     def run_id(self) -> str | None:
@@ -86,8 +86,9 @@ class Tracker:
         self._wandb.alert(name, f"step {step}: {message}")
 
     def rewind(self, step: int) -> None:
-        """Drop the local lines after ``step``, from which the run goes on."""
+        """Drop the local lines after ``step``, from which the run goes on otherwise than before."""
         _keep_lines_until(self._file, step)
+        self._sent = min(self._sent, step)
 
     def close(self, exit_code: int = 0, *, preempted: bool = False) -> None:
         """Finish the W&B run.

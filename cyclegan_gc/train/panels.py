@@ -41,8 +41,10 @@ class Seen:
     ct_hu: NDArray
     smr: NDArray
     ct_again_hu: NDArray
-    pixel_mm: tuple[float, float]
-    """Height and width of a pixel."""
+    pixel_mm: Sequence[tuple[float, float]]
+    """Height and width of a pixel of each slice."""
+    marks: str
+    """What lies at the left of each: R for the patient's right, A for the front."""
 
 
 @dataclass(frozen=True)
@@ -60,39 +62,28 @@ class Pair:
 def mr_to_ct_sheet(seen: Seen, names: Sequence[str]) -> Pixels:
     """MR | sCT in two windows | MR again | edges of the MR on the sCT; a row a slice."""
     rows = []
-    for mr, sct, again in zip(seen.mr, seen.sct_hu, seen.mr_again, strict=True):
-        grey, bone, soft, back = (
-            _tile(windowed(image, window), seen.pixel_mm)
-            for image, window in ((mr, NORMALISED), (sct, BONE_HU), (sct, SOFT_TISSUE_HU), (again, NORMALISED))
-        )
+    for mr, sct, again, pixel_mm in zip(seen.mr, seen.sct_hu, seen.mr_again, seen.pixel_mm, strict=True):
+        shown = ((mr, NORMALISED), (sct, BONE_HU), (sct, SOFT_TISSUE_HU), (again, NORMALISED))
+        grey, bone, soft, back = (_tile(windowed(image, window), pixel_mm) for image, window in shown)
         rows.append([grey, bone, soft, back, with_edges(bone, grey[..., 0])])
     titles = ["MR", _titled("sCT, bone", BONE_HU), _titled("sCT, soft", SOFT_TISSUE_HU), "MR again", "MR edges on sCT"]
-    return sheet(titles, rows, names)
+    return sheet(titles, rows, names, [mark * 5 for mark in seen.marks])
 
 
 def ct_to_mr_sheet(seen: Seen, names: Sequence[str]) -> Pixels:
     """CT | synthetic MR | CT again, the CTs in both windows; a row a slice."""
+    titles = {
+        _titled("CT, bone", BONE_HU): (seen.ct_hu, BONE_HU),
+        _titled("CT, soft", SOFT_TISSUE_HU): (seen.ct_hu, SOFT_TISSUE_HU),
+        "sMR": (seen.smr, NORMALISED),
+        "CT again, bone": (seen.ct_again_hu, BONE_HU),
+        "CT again, soft": (seen.ct_again_hu, SOFT_TISSUE_HU),
+    }
     rows = [
-        [
-            _tile(windowed(image, window), seen.pixel_mm)
-            for image, window in (
-                (ct, BONE_HU),
-                (ct, SOFT_TISSUE_HU),
-                (smr, NORMALISED),
-                (again, BONE_HU),
-                (again, SOFT_TISSUE_HU),
-            )
-        ]
-        for ct, smr, again in zip(seen.ct_hu, seen.smr, seen.ct_again_hu, strict=True)
+        [_tile(windowed(images[n], window), pixel_mm) for images, window in titles.values()]
+        for n, pixel_mm in enumerate(seen.pixel_mm)
     ]
-    titles = [
-        _titled("CT, bone", BONE_HU),
-        _titled("CT, soft", SOFT_TISSUE_HU),
-        "sMR",
-        "CT again, bone",
-        "CT again, soft",
-    ]
-    return sheet(titles, rows, names)
+    return sheet(list(titles), rows, names, [mark * len(titles) for mark in seen.marks])
 
 
 def planes_sheet(mr: NDArray, sct_hu: NDArray, spacing_mm: tuple[float, float, float], name: str) -> Pixels:
@@ -113,7 +104,7 @@ def planes_sheet(mr: NDArray, sct_hu: NDArray, spacing_mm: tuple[float, float, f
     for image, window, _ in shown:
         planes = _planes(windowed(image, window), spacing_mm)
         rows.append([_tile(plane, pixel_mm) for plane, pixel_mm in planes])
-    return sheet(["axial", "coronal", "sagittal"], rows, [label for _, _, label in shown], "RRA")
+    return sheet(["axial", "coronal", "sagittal"], rows, [label for _, _, label in shown], ["RRA"] * len(rows))
 
 
 def error_sheet(pairs: Sequence[Pair], errors_hu: Sequence[float]) -> Pixels:
@@ -134,7 +125,9 @@ def error_sheet(pairs: Sequence[Pair], errors_hu: Sequence[float]) -> Pixels:
             tiles = [_tile(picture, pixel_mm) for picture in pictures]
             rows.append([*tiles, colour_bar(tiles[-1].shape[0], ERROR_HU, "HU")])
             names.append(f"{pair.name}, {plane}, MAE {mae:.0f} HU")
-    return sheet(["MR", _titled("sCT, bone", BONE_HU), "true CT", "|sCT - true CT|", ""], rows, names, ["R"] * 4 + [""])
+    return sheet(
+        ["MR", _titled("sCT, bone", BONE_HU), "true CT", "|sCT - true CT|", ""], rows, names, ["RRRR "] * len(rows)
+    )
 
 
 def histogram_picture(sct_hu: NDArray, real: Mapping[str, Any]) -> Pixels:

@@ -58,19 +58,21 @@ def slices_shown(
         named: case to pseudonym.
     """
     chosen = range(0, len(HEIGHTS), max(1, len(HEIGHTS) // ROWS))
-    mr_names = [f"{named(fixed.mr_cases[n])} at {100 * HEIGHTS[n]:.0f} %" for n in chosen]
-    ct_names = [f"{named(fixed.ct_cases[n])} at {100 * HEIGHTS[n]:.0f} %" for n in chosen]
-    seen = _seen(look, list(chosen), config, slice_pixel_mm(stack, config))
+    mr_names, ct_names = (
+        [f"{named(stacks[n].name)} at {100 * HEIGHTS[n]:.0f} %" for n in chosen]
+        for stacks in (fixed.mr_stacks, fixed.ct_stacks)
+    )
+    forth, back = (_seen(look, chosen, stacks, config) for stacks in (fixed.mr_stacks, fixed.ct_stacks))
     mr, sct_hu, spacing_mm = translate_stack(networks, stack, config)
     case = named(stack.name)
     pictures = {
-        "mr_to_ct": mr_to_ct_sheet(seen, mr_names),
-        "ct_to_mr": ct_to_mr_sheet(seen, ct_names),
+        "mr_to_ct": mr_to_ct_sheet(forth, mr_names),
+        "ct_to_mr": ct_to_mr_sheet(back, ct_names),
         "planes": planes_sheet(mr, sct_hu, spacing_mm, case),
     }
     heights = "; height in the body from below"
     captions = {"mr_to_ct": ", ".join(mr_names) + heights, "ct_to_mr": ", ".join(ct_names) + heights, "planes": case}
-    return Shown(pictures, captions, {"validation": _case_table(look, fixed, config, stack, named)})
+    return Shown(pictures, captions, {"validation": _case_table(look, fixed, config, named)})
 
 
 def pairs_shown(pairs: Sequence[Pair], figures: Sequence[Mapping[str, float | None]], named: Named) -> Shown:
@@ -103,7 +105,8 @@ def together(parts: Sequence[Shown]) -> Shown:
 FIELDS = ("pictures", "captions", "tables")
 
 
-def _seen(look: Look, slabs: Sequence[int], config: TrainConfig, pixel_mm: tuple[float, float]) -> Seen:
+def _seen(look: Look, slabs: Sequence[int], stacks: Sequence[SliceStack], config: TrainConfig) -> Seen:
+    """The middle slices of some slabs, which come from ``stacks``."""
     middle = [SLAB * n + SLAB // 2 for n in slabs]
     batch, images = look.batch, look.images
 
@@ -120,17 +123,19 @@ def _seen(look: Look, slabs: Sequence[int], config: TrainConfig, pixel_mm: tuple
         hu(batch.real_ct),
         plain(images.fake_mr),
         hu(images.rec_ct),
-        pixel_mm,
+        [slice_pixel_mm(stacks[n], config) for n in slabs],
+        "".join("A" if stacks[n].axis == "sagittal" else "R" for n in slabs),
     )
 
 
-def _case_table(look: Look, fixed: FixedSlices, config: TrainConfig, stack: SliceStack, named: Named) -> Table:
+def _case_table(look: Look, fixed: FixedSlices, config: TrainConfig, named: Named) -> Table:
     """Each MR case with the parts of its score and one of its slices, worst first."""
     worst = sorted(look.by_case, key=lambda case: -look.by_case[case]["score"])
     parts = list(look.by_case[worst[0]])
     rows = []
+    slabs = [stack.name for stack in fixed.mr_stacks]
     for case in worst:
-        seen = _seen(look, [fixed.mr_cases.index(case)], config, slice_pixel_mm(stack, config))
+        seen = _seen(look, [slabs.index(case)], fixed.mr_stacks, config)
         picture = Picture(mr_to_ct_sheet(seen, [named(case)]), named(case))
         rows.append([named(case), *(look.by_case[case][part] for part in parts), picture])
     return Table(["case", *parts, "picture"], rows)

@@ -34,9 +34,9 @@ class FixedSlices:
     """Slabs of the held-out cases, 24 slices with their neighbours."""
     real: RealCT
     """Of real CTs, the training cases' among them, at the heights of the slabs."""
-    mr_cases: tuple[str, ...]
-    """Case of each MR slab; a name that must not leave the run folder."""
-    ct_cases: tuple[str, ...]
+    mr_stacks: tuple[SliceStack, ...]
+    """Where each MR slab comes from."""
+    ct_stacks: tuple[SliceStack, ...]
     """The same of the CT."""
 
 
@@ -51,7 +51,7 @@ class Look:
     images: Translations
     """What became of them."""
     by_case: dict[str, dict[str, float]]
-    """Parts of the score and ``score`` of each MR case."""
+    """Parts of the score and ``score`` of each MR case, under a name that must not leave the run folder."""
 
 
 def fixed_slices(
@@ -66,7 +66,7 @@ def fixed_slices(
     return FixedSlices(
         Batch(real_mr, real_ct, mr_mask, ct_mask),
         RealCT.of(slabs, config.preprocess.ct_window_hu),
-        *(tuple(each[n % len(each)].name for n in range(len(HEIGHTS))) for each in (mr, ct)),
+        *(tuple(each[n % len(each)] for n in range(len(HEIGHTS))) for each in (mr, ct)),
     )
 
 
@@ -90,8 +90,8 @@ def validate(networks: Networks, fixed: FixedSlices, config: TrainConfig, device
     figures = {name: float(term) for name, term in terms.items()}
     watched = validation_figures(batch, images, sct, fixed.real, window_hu)
     by_case = {}
-    for case in dict.fromkeys(fixed.mr_cases):
-        own = [n for n, other in enumerate(fixed.mr_cases) if other == case]
+    for case in dict.fromkeys(stack.name for stack in fixed.mr_stacks):
+        own = [n for n, stack in enumerate(fixed.mr_stacks) if stack.name == case]
         seen = [Slabs(each.values[own], each.mask[own]) for each in (mr, back, sct)]
         its = unpaired_parts(seen[0], seen[1], seen[2], fixed.real, window_hu)
         by_case[case] = {**its, "score": combined_score(its)}
