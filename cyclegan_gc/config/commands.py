@@ -115,7 +115,7 @@ class SyncConfig:
     run: Path
     """Folder of a training run, a conversion or an evaluation."""
     images: bool = False
-    """Send it although it holds pictures and was made without wandb.images."""
+    """Send its pictures too, although the run was made without wandb.images."""
 
 
 @dataclass(frozen=True)

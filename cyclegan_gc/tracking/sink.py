@@ -11,6 +11,7 @@ from cyclegan_gc.tracking.artifacts import log_artifact
 from cyclegan_gc.tracking.mode import Mode, wandb_mode
 from cyclegan_gc.tracking.privacy import private_environment, private_settings
 from cyclegan_gc.tracking.records import Artifact, Cell, Picture, Table
+from cyclegan_gc.tracking.without_pictures import ENDING
 
 T = TypeVar("T")
 
@@ -65,16 +66,15 @@ class WandbRun:
         if self.mode == "online" and not config.images:
             print("W&B gets no pictures: a face can be rebuilt from a head's MR; --wandb.images true sends them")
         if self.mode == "offline":
-            asked = (
-                "" if config.images else "; for its pictures, from which a face can be rebuilt, it wants --images true"
-            )
-            print(f"W&B offline: cyclegan-gc sync {folder} sends the run{asked}")
+            how = "" if config.images else " without pictures, from which a face can be rebuilt"
+            print(f"W&B offline: cyclegan-gc sync {folder} sends the run{how}")
 
     def log(self, values: Mapping[str, float | Picture | Table | None]) -> None:
-        """Add a line of figures, pictures and tables; of pictures only what may be shown."""
-        self._guarded(
-            lambda run: run.log({name: self._shown(value) for name, value in values.items() if self._may(value)})
-        )
+        """Add a line of figures, pictures and tables; of pictures only what may be shown.
+
+        A table that holds pictures is logged twice, without them and, under a longer name, with them.
+        """
+        self._guarded(lambda run: run.log(dict(self._sendable(values))))
 
     def summarise(self, values: Mapping[str, float | int | str | None]) -> None:
         """Set figures of the whole run."""
@@ -143,19 +143,33 @@ class WandbRun:
             self._run = None
             _stop()
 
-    def _may(self, value: object) -> bool:
-        return self.shows_pictures or not isinstance(value, Picture)
-
-    def _shown(self, value: Cell | Table) -> Any:
+    def _sendable(self, values: Mapping[str, float | Picture | Table | None]) -> Iterator[tuple[str, Any]]:
+        """What is logged under which name."""
         import wandb
 
-        if isinstance(value, Picture):
-            return wandb.Image(value.pixels, caption=value.caption) if self.shows_pictures else None
-        if isinstance(value, Table):
-            kept = [n for n, _ in enumerate(value.columns) if all(self._may(row[n]) for row in value.rows)]
-            rows = [[self._shown(row[n]) for n in kept] for row in value.rows]
-            return wandb.Table(columns=[value.columns[n] for n in kept], data=rows)
-        return value
+        for name, value in values.items():
+            if isinstance(value, Table):
+                kept = [
+                    n for n, _ in enumerate(value.columns) if not any(isinstance(r[n], Picture) for r in value.rows)
+                ]
+                yield name, _table(value, kept)
+                if self.shows_pictures and len(kept) < len(value.columns):
+                    yield name + ENDING, _table(value, list(range(len(value.columns))))
+            elif not isinstance(value, Picture):
+                yield name, value
+            elif self.shows_pictures:
+                yield name, wandb.Image(value.pixels, caption=value.caption)
+
+
+def _table(table: Table, columns: list[int]) -> Any:
+    """Some columns of a table as W&B's own."""
+    import wandb
+
+    def shown(cell: Cell) -> Any:
+        return wandb.Image(cell.pixels, caption=cell.caption) if isinstance(cell, Picture) else cell
+
+    rows = [[shown(row[n]) for n in columns] for row in table.rows]
+    return wandb.Table(columns=[table.columns[n] for n in columns], data=rows)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from cyclegan_gc.errors import UserError
 from cyclegan_gc.tracking.mode import has_key
 from cyclegan_gc.tracking.privacy import FOLDERS
 from cyclegan_gc.tracking.sink import PICTURES
+from cyclegan_gc.tracking.without_pictures import copy_without_pictures, holds_pictures
 
 REACH_SECONDS = 10
 
@@ -19,33 +20,30 @@ REACH_SECONDS = 10
 def sync(folder: Path, *, images: bool = False) -> int:
     """Send the offline segments of a run, oldest first, each to the run that it belongs to; never asks.
 
+    Pictures are sent where ``wandb.images`` was set for the run or ``images`` is; else copies without them are sent.
+
     Args:
         folder: of a training run, a conversion or an evaluation.
-        images: send pictures although the run was made without ``wandb.images``.
+        images: send pictures too.
 
     Returns:
         Exit code of ``wandb sync``.
 
     Raises:
-        UserError: if there is nothing to send, pictures would be sent that must not, there is no API key (this
-            names the command), or the server cannot be reached.
+        UserError: if there is nothing to send, there is no API key (this names the command), the server cannot be
+            reached or the copies cannot be written.
     """
     runs = segments(folder)
     if not runs:
         raise UserError(f"{folder}: no offline run in {folder / 'wandb'}; give the folder of a run tracked offline")
-    kept = [str(segment) for each in runs.values() for segment in each if any(segment.glob("files/media/images/*"))]
-    if kept and not images and not (folder / "wandb" / PICTURES).exists():
-        raise UserError(
-            f"{kept[0]}: holds pictures, from which a face can be rebuilt; --images true sends them, or train with "
-            "--wandb.mode online, which sends none"
-        )
+    if not (images or (folder / "wandb" / PICTURES).exists()):
+        runs = {run_id: [_without_pictures(segment, folder) for segment in each] for run_id, each in runs.items()}
     commands = [command_for(run_id, each) for run_id, each in runs.items()]
     if not has_key():
         lines = "; ".join(shlex.join(command) for command in commands)
         raise UserError(f"{folder}: no W&B API key; after `wandb login` this command sends the run: {lines}")
     _find_server()
-    codes = [_call(command, folder) for command in commands]
-    return max(codes)
+    return max(_call(command, folder) for command in commands)
 
 
 def segments(folder: Path) -> dict[str, list[Path]]:
@@ -63,6 +61,16 @@ def command_for(run_id: str, folders: list[Path]) -> list[str]:
     What was sent already, wandb skips itself.
     """
     return ["wandb", "sync", "--id", run_id, *map(str, folders)]
+
+
+def _without_pictures(segment: Path, folder: Path) -> Path:
+    """The segment itself, or a copy where it holds pictures."""
+    if not holds_pictures(segment):
+        return segment
+    try:
+        return copy_without_pictures(segment, folder / "wandb" / "without_pictures")
+    except OSError as error:
+        raise UserError(f"{segment}: cannot be copied without pictures ({error.strerror}); free some space") from error
 
 
 def _find_server() -> None:

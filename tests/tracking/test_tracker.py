@@ -39,6 +39,7 @@ def test_an_offline_run_holds_figures_pictures_tables_artifacts_and_the_exit_cod
     assert offline.history[1]["psnr"] is None
     shown = offline.history[2]
     assert shown["panels/mr_to_ct/caption"] == "MR, sCT" and shown["cases/validation/nrows"] == 1
+    assert shown["cases/validation/ncols"] == 1 and shown["cases/validation_with_pictures/ncols"] == 2
     assert (offline.folder / "files" / shown["panels/mr_to_ct/path"]).stat().st_size > 0
     assert offline.config["loss"] == {"cycle": 10} and offline.of("run")[0].display_name == "cycle10"
     assert offline.summary["validation/score"] == {"min": 3} and offline.summary["cycle_mr"] == 0.35
