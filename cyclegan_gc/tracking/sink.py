@@ -112,6 +112,12 @@ class WandbRun:
         self._run = None
         self._restore()
 
+    def checked(self, find: Callable[[], T], otherwise: T) -> T:
+        """What ``find`` gives; ``otherwise`` where W&B is off, and where ``find`` fails, which ends the tracking."""
+        found = [otherwise]
+        self._guarded(lambda run: found.insert(0, find()))
+        return found[0]
+
     def _start(self, folder: Path, config: WandbConfig, described: Mapping[str, Any]) -> None:
         attempts: list[Mode] = ["online", "offline"] if self.mode == "online" else ["offline"]
         for mode in attempts:
@@ -123,15 +129,9 @@ class WandbRun:
             else:
                 self.mode, self.run_id = mode, self._run.id
                 if config.images:
-                    (folder / "wandb" / PICTURES).touch()
+                    self._guarded(lambda run: (folder / "wandb" / PICTURES).touch())
                 return
         self.mode = "disabled"
-
-    def checked(self, find: Callable[[], T], otherwise: T) -> T:
-        """What ``find`` gives; ``otherwise`` where W&B is off, and where ``find`` fails, which ends the tracking."""
-        found = [otherwise]
-        self._guarded(lambda run: found.insert(0, find()))
-        return found[0]
 
     def _guarded(self, action: Callable[[Any], object]) -> None:
         if self._run is None:

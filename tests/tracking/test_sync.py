@@ -1,5 +1,3 @@
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -96,29 +94,6 @@ def test_the_log_is_written_as_wandb_writes_it(with_pictures):
     [file] = with_pictures.rglob("*.wandb")
     data = file.read_bytes()
     assert len(data) > 2 * BLOCK and data == data[:START] + log_of(list(records_of(data)))
-
-
-class Refusing(BaseHTTPRequestHandler):
-    """A server that knows no key."""
-
-    def do_POST(self) -> None:
-        """Refuse."""
-        self.send_error(401)
-
-    do_GET = do_POST  # noqa: N815
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Stay silent."""
-
-
-@pytest.fixture
-def refusing(monkeypatch):
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Refusing)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
-    monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{server.server_port}")
-    yield
-    server.shutdown()
 
 
 def test_with_a_key_wandb_itself_is_called_and_takes_the_words(run, refusing, capfd):

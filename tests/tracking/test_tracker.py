@@ -136,6 +136,16 @@ def test_no_network_costs_seconds_and_ends_offline(run, monkeypatch, capfd, offl
     assert figures(offline_runs(run)[-1].history) == [(1, 0.5)]
 
 
+def test_a_key_that_is_refused_ends_offline_at_once(run, refusing, capfd, offline_runs):
+    started = time.monotonic()
+    tracker = Tracker(run, WandbConfig(mode="online"), {})
+    tracker.log(1, {"cycle_mr": 0.5})
+    tracker.close()
+    assert time.monotonic() - started < 20
+    assert "W&B online failed" in capfd.readouterr().err
+    assert figures(offline_runs(run)[-1].history) == [(1, 0.5)]
+
+
 def test_a_full_or_forbidden_folder_ends_the_tracking_only(run, capfd):
     (run / "wandb").write_text("a file where W&B wants a folder")
     tracker = Tracker(run, OFFLINE, {})
