@@ -34,7 +34,9 @@ def run_settings(config: TrainConfig, facts: Mapping[str, Any], cases: Cases) ->
     return {
         **public_settings(config),
         "init_sha256": facts["init_sha256"],
-        "trained_on": {"mr": len(cases.mr), "ct": len(cases.ct)},
+        "trained_on": {
+            name: len(each) // len(config.data.slice_axes) for name, each in (("mr", cases.mr), ("ct", cases.ct))
+        },
         "data_sha256": hash_of(facts["fingerprint"]),
         "code": {"version": __version__, "sha256": code_sha256(), "torch": torch.__version__},
     }
@@ -58,7 +60,7 @@ def data_artifact(
     file = folder / "wandb" / "left" / "data.json"
     file.parent.mkdir(parents=True, exist_ok=True)
     write_text(file, json.dumps(manifest, indent=1) + "\n")
-    metadata = {"fingerprint_sha256": sha256, "mr": len(cases.mr), "ct": len(cases.ct)}
+    metadata = {"fingerprint_sha256": sha256, "cases": len(known)}
     return Artifact(f"data-{sha256[:16]}", "dataset", file, "data.json", metadata)
 
 
