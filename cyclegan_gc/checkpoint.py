@@ -46,6 +46,13 @@ class TrainedModel:
     step: int
     sha256: str
     """Of the checkpoint's file."""
+    run_id: str | None = None
+    """W&B id of the training; None where it had none."""
+
+    @property
+    def artifact(self) -> str | None:
+        """Under which name and alias W&B knows it, where it was sent; None where the training had no W&B run."""
+        return f"model-{self.run_id}:step-{self.step}" if self.run_id else None
 
     @property
     def in_channels(self) -> int:
@@ -135,6 +142,7 @@ def _model_of(state: State, direction: Direction, device: torch.device, sha256: 
         fingerprint=state["fingerprint"],
         step=state["step"],
         sha256=sha256,
+        run_id=state.get("run_id"),
     )
 
 

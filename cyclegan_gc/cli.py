@@ -23,6 +23,7 @@ from cyclegan_gc.config import (
     ManifestConfig,
     PhantomConfig,
     SliceAxis,
+    SyncConfig,
     TrainConfig,
 )
 from cyclegan_gc.errors import Interruption, TrainingStoppedError, UserError
@@ -129,23 +130,22 @@ def run_manifest(config: ManifestConfig) -> int:
 
 def run_evaluate(config: EvaluateConfig) -> int:
     """Evaluate, print the table and name the report."""
-    from cyclegan_gc.evaluate.baselines import load_histogram_model
-    from cyclegan_gc.evaluate.cases import evaluate
     from cyclegan_gc.evaluate.summary import summary_table
+    from cyclegan_gc.evaluate.tracked import evaluate_tracked
 
-    evaluation = evaluate(
-        config.predicted,
-        config.reference,
-        config.output,
-        mr=config.mr,
-        mask=config.mask,
-        model=load_histogram_model(config.checkpoint) if config.checkpoint else None,
-    )
+    evaluation = evaluate_tracked(config)
     print(summary_table(evaluation))
     for failure in evaluation.failures:
         print(f"failed: {failure}", file=sys.stderr)
     print(f"report: {config.output / 'report.html'}")
     return 3 if evaluation.failures else 0
+
+
+def run_sync(config: SyncConfig) -> int:
+    """Send an offline run."""
+    from cyclegan_gc.tracking.sync import sync
+
+    return sync(config.run, images=config.images)
 
 
 def run_phantom(config: PhantomConfig) -> int:
@@ -189,6 +189,7 @@ COMMANDS = {
     "info": Command(InfoConfig, ("file",), run_info),
     "manifest": Command(ManifestConfig, ("action", "output"), run_manifest),
     "evaluate": Command(EvaluateConfig, (), run_evaluate),
+    "sync": Command(SyncConfig, ("run",), run_sync),
     "phantom": Command(PhantomConfig, ("output",), run_phantom),
     "demo": Command(DemoConfig, (), run_demo),
 }

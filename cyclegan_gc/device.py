@@ -1,8 +1,15 @@
 """Which processor to run on."""
 
+import sys
+
 import torch
 
 from cyclegan_gc.errors import UserError
+
+try:
+    import resource
+except ImportError:  # Windows does not tell
+    resource = None
 
 
 def choose_device(name: str, local_rank: int | None = None) -> torch.device:
@@ -45,3 +52,13 @@ def free_bytes(device: torch.device) -> int | None:
     except OSError:
         return None
     return int(known["MemAvailable"].split()[0]) * 1024
+
+
+def peak_bytes(device: torch.device) -> int:
+    """The most memory that this process has held: on CUDA its tensors, elsewhere all of it; 0 where unknown."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    if resource is None:
+        return 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak

@@ -1,12 +1,17 @@
-"""Small real volumes, made in the test run: phantoms on disk and, beside a checkout, the public heads."""
+"""Small real volumes, made in the test run: phantoms on disk and, beside a checkout, the public heads; a reader of
+offline runs of W&B."""
 
+import json
+import struct
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pydicom
 import pydicom.dataset
 import pydicom.uid
 import pytest
+from wandb.proto import wandb_internal_pb2
 
 from cyclegan_gc.data.phantom import write_phantoms
 
@@ -89,3 +94,85 @@ def slices_of():
 def write_series():
     """The writer of DICOM files."""
     return write_dicom
+
+
+# Its names are made at run time, out of a type checker's sight.
+RECORD = getattr(wandb_internal_pb2, "Record")  # noqa: B009
+BLOCK, HEADER = 32768, 7
+
+
+class OfflineRun:
+    """A segment of an offline run, read back from its file: a LevelDB log behind a 7-byte file header."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        [file] = folder.glob("*.wandb")
+        self.records = list(records_in(file.read_bytes()))
+
+    def of(self, kind: str) -> list[Any]:
+        """Records of one kind."""
+        return [getattr(record, kind) for record in self.records if record.HasField(kind)]
+
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        """What was logged, one dict a line."""
+        return [{name_of(item): json.loads(item.value_json) for item in line.item} for line in self.of("history")]
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Settings of the run."""
+        return {item.key: json.loads(item.value_json) for run in self.of("run") for item in run.config.update}
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """What was set of the whole run."""
+        return {name_of(item): json.loads(item.value_json) for each in self.of("summary") for item in each.update}
+
+    @property
+    def exit_codes(self) -> list[int]:
+        """One for a run that was closed, none for one that was killed."""
+        return [each.exit_code for each in self.of("exit")]
+
+
+def name_of(item: Any) -> str:
+    """Of a logged value; dotted names come apart."""
+    return item.key or "/".join(item.nested_key)
+
+
+def records_in(data: bytes):
+    """Every whole record of a log."""
+    at, parts = HEADER, b""
+    while at + HEADER <= len(data):
+        if BLOCK - at % BLOCK < HEADER:
+            at += BLOCK - at % BLOCK
+            continue
+        _, length, kind = struct.unpack_from("<IHB", data, at)
+        parts += data[at + HEADER : at + HEADER + length]
+        at += HEADER + length
+        if at > len(data):
+            return
+        if kind in (1, 4):
+            record = RECORD()
+            record.ParseFromString(parts)
+            yield record
+            parts = b""
+
+
+def read_offline_runs(folder: Path) -> list[OfflineRun]:
+    """The offline segments of a run folder, oldest first."""
+    return [OfflineRun(segment) for segment in sorted((folder / "wandb").glob("offline-run-*"))]
+
+
+@pytest.fixture(scope="session")
+def offline_runs():
+    """The reader of offline runs."""
+    return read_offline_runs
+
+
+@pytest.fixture
+def no_account(monkeypatch, tmp_path) -> Path:
+    """No W&B account and a home folder of its own, which is returned."""
+    for name in ("WANDB_MODE", "WANDB_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    return tmp_path / "home"

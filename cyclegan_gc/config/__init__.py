@@ -12,6 +12,7 @@ from cyclegan_gc.config.commands import (
     InfoConfig,
     ManifestConfig,
     PhantomConfig,
+    SyncConfig,
 )
 from cyclegan_gc.config.training import (
     DataConfig,
@@ -44,6 +45,7 @@ __all__ = [
     "PhantomConfig",
     "PreprocessConfig",
     "SliceAxis",
+    "SyncConfig",
     "TrainConfig",
     "WandbConfig",
     "public_settings",

@@ -4,9 +4,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from cyclegan_gc.config.training import PreprocessConfig
+from cyclegan_gc.config.training import PreprocessConfig, WandbConfig
 from cyclegan_gc.config.values import ClosedUnitInterval, Direction, Fusion, NonNegativeInt, PositiveInt, SliceAxis
 from cyclegan_gc.errors import UserError
+
+
+def _no_wandb() -> WandbConfig:
+    """Only training is tracked unless asked."""
+    return WandbConfig(mode="disabled")
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,8 @@ class ConvertConfig:
     """Slices per pass through the network."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:N or mps."""
+    wandb: WandbConfig = field(default_factory=_no_wandb)
+    """--wandb.mode auto, online or offline tracks the conversion too."""
 
     def __post_init__(self) -> None:
         if self.direction == "ct_to_mr" and (self.format == "dicom" or self.naming == "bids"):
@@ -119,6 +126,18 @@ class EvaluateConfig:
     """Body masks; without them the body is found from the reference CT."""
     checkpoint: Path | None = None
     """Adds the baseline that matches the training sets' histograms (needs --mr)."""
+    wandb: WandbConfig = field(default_factory=_no_wandb)
+    """--wandb.mode auto, online or offline tracks the evaluation too."""
+
+
+@dataclass(frozen=True)
+class SyncConfig:
+    """Send what a run kept offline to Weights & Biases."""
+
+    run: Path
+    """Folder of a training run, a conversion or an evaluation."""
+    images: bool = False
+    """Send its pictures too, although the run was made without wandb.images."""
 
 
 @dataclass(frozen=True)

@@ -69,6 +69,9 @@ class DataConfig:
     validation_fraction: ClosedUnitInterval = 0.1
     """Share of the subjects held out for validation (subjects: sub-XX in the name, else the file name, or the folder
     where file names repeat); 0 validates on the training volumes."""
+    validation_pairs: str | None = None
+    """Folder with mr/ and ct/ of equal file names on one grid, as ``cyclegan-gc phantom`` writes to test/: true errors
+    of up to three of them are logged at each validation. Never trained on, and best.pt does not depend on them."""
     cache: Path | None = None
     """Folder of the prepared slices, which runs can share; null is OUTPUT/cache."""
     prepare_threads: NonNegativeInt = 0
@@ -167,6 +170,9 @@ class WandbConfig:
     """Project of the run."""
     group: str | None = None
     """Group of the run, for comparing seeds or settings."""
+    images: bool = False
+    """Send pictures too. A face can be rebuilt from a head's MR, so without this they stay on this machine, in the
+    folder panels and in offline runs."""
 
 
 @dataclass(frozen=True)
@@ -244,7 +250,7 @@ def public_settings(config: TrainConfig) -> dict[str, Any]:
     settings = asdict(config)
     for name in ("output", "resume", "init_from", "audit", "peer_timeout"):
         del settings[name]
-    for name in ("mr", "ct", "cache", "prepare_threads", "workers"):
+    for name in ("mr", "ct", "validation_pairs", "cache", "prepare_threads", "workers"):
         del settings["data"][name]
     return settings
 

@@ -14,12 +14,14 @@ from cyclegan_gc.convert.estimate import LONG, estimate
 from cyclegan_gc.convert.manifest import Manifest, manifest_of, write_manifest
 from cyclegan_gc.convert.pipeline import overlapped
 from cyclegan_gc.convert.plan import Job, part_of, plan, shard_of
+from cyclegan_gc.convert.tracked import described, lineage, log_cases
 from cyclegan_gc.data.files import WRITABLE
 from cyclegan_gc.data.preprocess import check_values
 from cyclegan_gc.data.volumes import read_contrasts, write_volume
 from cyclegan_gc.device import choose_device
 from cyclegan_gc.errors import UserError, VolumeError
 from cyclegan_gc.inference import Member, members_of, translate_volume
+from cyclegan_gc.tracking import opened
 
 BIDS_DESCRIPTION = """{
   "Name": "Synthetic CT",
@@ -108,9 +110,13 @@ def convert(
     started(jobs, notes)
     outcomes = []
     steps = partial(read_case, batch=batch), partial(translate_case, batch=batch), partial(write_case, batch=batch)
-    for outcome in overlapped(jobs, *steps):
-        outcomes.append(outcome)
-        done(outcome)
+    with opened(config.output, config.wandb, described(batch), job_type="convert") as run:
+        for model in (each["artifact"] for each in lineage(batch) if each["artifact"]):
+            run.use(model)
+        for outcome in overlapped(jobs, *steps):
+            outcomes.append(outcome)
+            done(outcome)
+        run.checked(lambda: log_cases(run, outcomes, batch), None)
     write_manifest(config.output, manifest(outcomes, batch), shard)
     return outcomes
 

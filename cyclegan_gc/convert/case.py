@@ -254,6 +254,7 @@ def _sidecar(
         },
         "result": {"name": job.result.name, "sha256": _result_sha256(job.result)},
         "settings": dict(batch.settings),
+        "artifacts": sorted({member.model.artifact or "" for member in batch.members} - {""}),
         "versions": {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__},
         "warnings": list(warnings),
         "values_in_body": {

@@ -46,6 +46,13 @@ class SliceStack:
     values; of several contrasts all of the first."""
     warnings: tuple[str, ...]
     """What the reader doubted, without the file's name."""
+    sources: tuple[Path, ...] = ()
+    """The files that it was made of, where the caller tells; no name of them leaves the run folder."""
+
+    @property
+    def name(self) -> str:
+        """Of the case, for people at this machine."""
+        return str(self.sources[0]) if self.sources else self.path.stem
 
 
 def cached_stacks(

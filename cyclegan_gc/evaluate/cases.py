@@ -81,8 +81,9 @@ def evaluate(
 
     rows.sort(key=lambda row: (str(row["case"]), list(METHOD_LABELS).index(str(row["method"]))))
     notes = _notes(rows, constant_hu, unmatched, mr=mr, mask=mask, model=model) + warnings
-    evaluation = Evaluation(rows, summarise(rows), failures, notes)
-    _write(evaluation, output, {case: pictures[case] for case in worst if case in pictures})
+    ordered = {case: pictures[case] for case in worst if case in pictures}
+    evaluation = Evaluation(rows, summarise(rows), failures, notes, ordered)
+    _write(evaluation, output)
     return evaluation
 
 
@@ -137,7 +138,7 @@ def _notes(
     return notes
 
 
-def _write(evaluation: Evaluation, output: Path, pictures: dict[str, bytes]) -> None:
+def _write(evaluation: Evaluation, output: Path) -> None:
     results = {
         "summary": evaluation.summary,
         "cases": evaluation.rows,
@@ -147,7 +148,9 @@ def _write(evaluation: Evaluation, output: Path, pictures: dict[str, bytes]) -> 
     try:
         write_text(output / "cases.csv", _csv(evaluation.rows))
         write_text(output / "evaluation.json", json.dumps(_json_ready(results), indent=2, allow_nan=False) + "\n")
-        write_report(output / "report.html", title="Synthetic CT evaluation", evaluation=evaluation, panels=pictures)
+        write_report(
+            output / "report.html", title="Synthetic CT evaluation", evaluation=evaluation, panels=evaluation.pictures
+        )
     except OSError as error:
         raise UserError(f"{output}: cannot be written ({error.strerror}); free or choose a disk") from error
 

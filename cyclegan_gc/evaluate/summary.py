@@ -50,6 +50,8 @@ class Evaluation:
     """``case: reason`` of every case that could not be evaluated."""
     notes: list[str] = field(default_factory=list)
     """What a reader must know to judge the numbers."""
+    pictures: dict[str, bytes] = field(default_factory=dict)
+    """PNG of the worst cases, in that order."""
 
     @property
     def methods(self) -> list[str]:

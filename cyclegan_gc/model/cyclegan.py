@@ -180,15 +180,19 @@ def weighted_sum(losses: dict[str, Tensor], *, cycle: float, gradient: float, id
 
 
 def discriminator_losses(networks: Networks, batch: Batch, fake_ct: Tensor, fake_mr: Tensor) -> dict[str, Tensor]:
-    """Least-squares loss of each discriminator on real slices and on fakes from its pool, which are detached."""
-    return {
-        "discriminator_ct": lsgan_discriminator_loss(
-            patch_scores(networks.ct_discriminator, batch.real_ct), patch_scores(networks.ct_discriminator, fake_ct)
-        ),
-        "discriminator_mr": lsgan_discriminator_loss(
-            patch_scores(networks.mr_discriminator, batch.real_mr), patch_scores(networks.mr_discriminator, fake_mr)
-        ),
-    }
+    """Least-squares loss of each discriminator on real slices and on fakes from its pool, which are detached.
+
+    Beside ``discriminator_ct`` and ``discriminator_mr``, to be minimised, stand their detached mean scores ``_on_real``
+    and ``_on_fake``: 1 for what is taken for real, 0 for what is taken for fake.
+    """
+    losses = {}
+    for name, real, fake in (("ct", batch.real_ct, fake_ct), ("mr", batch.real_mr, fake_mr)):
+        discriminator = getattr(networks, f"{name}_discriminator")
+        on_real, on_fake = patch_scores(discriminator, real), patch_scores(discriminator, fake)
+        losses[f"discriminator_{name}"] = lsgan_discriminator_loss(on_real, on_fake)
+        losses[f"discriminator_{name}_on_real"] = on_real.detach().mean()
+        losses[f"discriminator_{name}_on_fake"] = on_fake.detach().mean()
+    return losses
 
 
 def _by_contrast(image: Tensor, slices: int) -> Tensor:

@@ -3,9 +3,8 @@
 import hashlib
 import math
 import os
-import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cyclegan_gc.config import TrainConfig
@@ -29,6 +28,8 @@ class Cases:
     validation_ct: list[SliceStack]
     findings: tuple[Finding, ...] = ()
     """Of the audit of all volumes, worst first."""
+    notes: tuple[str, ...] = ()
+    """What was left out."""
 
 
 def load_cases(config: TrainConfig) -> Cases:
@@ -39,8 +40,6 @@ def load_cases(config: TrainConfig) -> Cases:
         VolumeError: if a volume cannot be used.
     """
     (mr, notes), (ct, _) = find_cases(config.data.mr, config.data.contrasts), find_cases(config.data.ct)
-    for note in notes:
-        print(f"note: {note}", file=sys.stderr)
     shared = {path.resolve() for paths in mr.values() for path in paths} & {path.resolve() for path in ct}
     if shared:
         raise UserError(
@@ -59,7 +58,7 @@ def load_cases(config: TrainConfig) -> Cases:
     parts, audited = _prepare({"mr": mr, "ct": ct}, held_out_cases, config)
     (train_mr, valid_mr), (train_ct, valid_ct) = parts["mr"], parts["ct"]
     findings = tuple(judge(audited, config.preprocess))
-    return Cases(train_mr, train_ct, valid_mr or train_mr, valid_ct or train_ct, findings)
+    return Cases(train_mr, train_ct, valid_mr or train_mr, valid_ct or train_ct, findings, tuple(notes))
 
 
 def names_of(paths: Sequence[Path]) -> dict[Path, str]:
@@ -102,8 +101,7 @@ def held_out_subjects(mr: set[str], ct: set[str], fraction: float) -> set[str]:
 def _prepare(
     cases: dict[Modality, dict[Path, tuple[Path, ...]]], held_out: set[Path], config: TrainConfig
 ) -> tuple[dict[Modality, tuple[list[SliceStack], list[SliceStack]]], list[Audited]]:
-    """The training and the held-out cases of each modality and what the audit knows of all, and a line for everything
-    that a volume's reader doubts."""
+    """The training and the held-out cases of each modality, and what the audit knows of all."""
     known: list[tuple[Path, tuple[Path, ...], Modality]] = [
         (case, paths, modality) for modality, each in cases.items() for case, paths in each.items()
     ]
@@ -119,9 +117,8 @@ def _prepare(
     audited: list[Audited] = []
     parts: dict[Modality, tuple[list[SliceStack], list[SliceStack]]] = {"mr": ([], []), "ct": ([], [])}
     for (case, paths, modality), stacks in zip(known, prepared, strict=True):
-        for warning in stacks[0].warnings:
-            print(f"warning: {paths[0]}: {warning}", file=sys.stderr)
         aside = case in held_out
-        parts[modality][aside].extend(stacks)
-        audited.append(Audited(names[case], modality, aside, stacks[0].statistics["audit"]))
+        parts[modality][aside].extend(replace(stack, sources=paths) for stack in stacks)
+        facts, doubts = stacks[0].statistics["audit"], stacks[0].warnings
+        audited.append(Audited(names[case], modality, aside, facts, notes=doubts))
     return parts, audited

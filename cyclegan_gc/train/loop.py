@@ -10,17 +10,20 @@ import torch
 from cyclegan_gc.checkpoint import State, load_checkpoint
 from cyclegan_gc.config import TrainConfig
 from cyclegan_gc.data.slices import Sample, UnpairedSlices, awaited, unpaired_loader
-from cyclegan_gc.device import choose_device
+from cyclegan_gc.device import choose_device, peak_bytes
 from cyclegan_gc.distributed import Ranks, joined, local_rank, reported
 from cyclegan_gc.errors import Interruption, TrainingStoppedError, UserError
 from cyclegan_gc.model.cyclegan import Batch
 from cyclegan_gc.train.checkpoints import LAST, discard_best, find_before, save
 from cyclegan_gc.train.memory import memory_line
 from cyclegan_gc.train.monitor import Alarm, blank_share, training_findings, validation_findings
+from cyclegan_gc.train.panels import save_pictures
 from cyclegan_gc.train.run import Run, open_run
+from cyclegan_gc.train.shown import histogram_shown, pairs_shown, slices_shown, together
 from cyclegan_gc.train.signals import Signals
 from cyclegan_gc.train.step import train_step
-from cyclegan_gc.train.validation import FixedSlices, fixed_slices, save_panel, validate
+from cyclegan_gc.train.validation import FixedSlices, Look, fixed_slices, validate
+from cyclegan_gc.train.volumes import mean_figures, translate_pairs
 
 SHOWN = ("generator", "cycle_mr", "cycle_ct", "gradient_mr", "gradient_ct", "discriminator_ct", "discriminator_mr")
 MOST_ROLLBACKS = 3
@@ -55,7 +58,7 @@ def _open_and_train(config: TrainConfig) -> None:
 
 def _train_and_close(run: Run, signals: Signals) -> int:
     """All steps, and the tracker closed; the number of the signal that ended them early, else 0."""
-    exit_code = 1
+    exit_code, signal_number = 1, 0
     try:
         signal_number = _train(run, signals)
         exit_code = 128 + signal_number if signal_number else 0
@@ -76,8 +79,7 @@ def _train_and_close(run: Run, signals: Signals) -> int:
             f"{run.last_good}try --data.workers 0 and go on with --resume auto"
         ) from error
     finally:
-        if run.tracker:
-            run.tracker.close(exit_code=exit_code)
+        run.close(exit_code, signal_number=signal_number)
 
 
 def _train(run: Run, signals: Signals) -> int:
@@ -153,17 +155,26 @@ def _log(run: Run) -> list[Alarm]:
     """Write the mean figures since the last line; what the watchdog finds in them."""
     run.meter.check(run.ranks, run.last_good)
     figures = run.meter.take(run.ranks)
+    findings = training_findings(figures)
+    alarms = run.monitor.check(run.progress.step, findings)
     if run.tracker:
-        figures["learning_rate"] = float(run.state.schedulers["generators"].get_last_lr()[0])
-        run.tracker.log(run.progress.step, figures)
-        terms = "  ".join(f"{name} {figures[name]:.3f}" for name in SHOWN)
         speed = figures["steps_per_second"]
+        rates = {name: each.get_last_lr()[0] for name, each in run.state.schedulers.items()}
+        beside = {
+            "learning_rate": float(rates["generators"]),
+            "learning_rate_discriminators": float(rates["discriminators"]),
+            "slices_per_second": speed * run.config.optimizer.batch_size,
+            "memory_gb": peak_bytes(run.device) / 1e9,
+            **run.monitor.lasting(findings),
+        }
+        run.tracker.log(run.progress.step, {**figures, **beside})
+        terms = "  ".join(f"{name} {figures[name]:.3f}" for name in SHOWN)
         run.ranks.says(f"step {run.progress.step}/{run.end}  {terms}  {speed:.1f} steps/s")
-    return run.monitor.check(run.progress.step, training_findings(figures))
+    return alarms
 
 
 def _validate(run: Run, fixed: FixedSlices) -> tuple[bool, list[Alarm]]:
-    """On the first rank, log figures and panel of the fixed slices: whether they are the best, and what is wrong."""
+    """On the first rank, log figures and pictures of the fixed slices: whether they are the best, and what is wrong."""
     progress, alarms, better = run.progress, [], False
     if run.tracker:
         look = validate(run.state.averaged_networks(), fixed, run.config, run.device)
@@ -171,17 +182,34 @@ def _validate(run: Run, fixed: FixedSlices) -> tuple[bool, list[Alarm]]:
         if broken:
             names = ", ".join(broken)
             raise TrainingStoppedError(f"step {progress.step}: {names} of validation not finite; {run.last_good}")
-        run.tracker.log(progress.step, {f"validation/{name}": value for name, value in look.figures.items()})
-        caption = "MR, sCT, reconstructed MR, CT, sMR, reconstructed CT"
-        run.tracker.picture(progress.step, "validation/slices", look.panel, caption)
-        save_panel(run.config.output / "panels" / f"step_{progress.step:07d}.png", look.panel)
         findings = validation_findings(look.figures)
+        alarms = run.monitor.check(progress.step, findings)
+        figures = {f"validation/{name}": value for name, value in look.figures.items()}
+        _show(run, look, fixed, {**figures, **run.monitor.lasting(findings)})
         better = look.figures["score"] < progress.best_score and not any(findings.values())
         if better:
             progress.best_score = look.figures["score"]
-        alarms = run.monitor.check(progress.step, findings)
     progress.stale = run.ranks.from_first(0 if better else progress.stale + 1)
     return better, alarms
+
+
+def _show(run: Run, look: Look, fixed: FixedSlices, figures: dict[str, float]) -> None:
+    """Figures with the true ones where there are pairs, and pictures, in the folder and in W&B."""
+    tracker, config, step = run.tracker, run.config, run.progress.step
+    assert tracker is not None
+    networks, known, named = run.state.averaged_networks(), run.facts["fingerprint"], tracker.pseudonyms.of
+    parts = [
+        slices_shown(look, fixed, run.cases.validation_mr[0], networks, config, named),
+        histogram_shown(look, known["ct_histogram"], config),
+    ]
+    if run.pairs:
+        pairs, true = translate_pairs(networks, run.pairs, config, known)
+        figures |= {f"true/{name}": value for name, value in mean_figures(true).items()}
+        parts.append(pairs_shown(pairs, true, named))
+    shown = together(parts)
+    tracker.log(step, figures)
+    tracker.show(step, shown.all())
+    save_pictures(config.output / "panels", step, shown.pictures)
 
 
 def _heed(run: Run, alarms: Sequence[Alarm]) -> bool:
@@ -209,7 +237,7 @@ def _return_to(run: Run, saved: State, alarm: Alarm) -> None:
     if run.ranks.first and discard_best(run.config.output, alarm.since):
         progress.best_score = math.inf
     if run.tracker:
-        run.tracker.rewind(progress.step)
+        run.tracker.rewind(progress.step, alarm.message)
     run.ranks.says(f"back at step {progress.step} because of {alarm.name}, with other samples", warning=True)
     _save(run, best=False, rotate=False)
 

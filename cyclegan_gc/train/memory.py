@@ -14,10 +14,9 @@ from cyclegan_gc.device import free_bytes
 from cyclegan_gc.model.cyclegan import Batch
 from cyclegan_gc.train.step import build_state, train_step
 
-
 HALVED = 0.72
-"""What a step holds in 16 bits over what it holds in 32, the copies of the weights apart: convolutions are halved, images
-and losses are not (measured for five sizes of networks and slices: 0.71 to 0.73)."""
+"""What a step holds in 16 bits over what it holds in 32, the copies of the weights apart: convolutions are halved,
+images and losses are not (0.71 to 0.73, measured for five sizes of networks and slices)."""
 BYTES_IN_16_BITS = 2
 
 

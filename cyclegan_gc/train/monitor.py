@@ -4,7 +4,7 @@ Losses do not tell: an inverted or collapsed translation can have a fine cycle. 
 looked at too. A finding becomes an alarm when it lasts.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,6 +87,10 @@ class Monitor:
                 text = f"{name} since step {steps[0]}: {finding}; {CURES[name]}"
                 alarms.append(Alarm(name, step, steps[0], text))
         return alarms
+
+    def lasting(self, names: Iterable[str]) -> dict[str, float]:
+        """For how many checks in a row each failure has been found, as ``watchdog/NAME``; 0 where all is well."""
+        return {f"watchdog/{name}": float(len(self.found.get(name, ()))) for name in names}
 
     def state_dict(self) -> dict[str, Any]:
         """Plain types from which :meth:`load_state_dict` continues."""

@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,12 @@ from cyclegan_gc.tracking import Tracker
 from cyclegan_gc.train.audit import announce
 from cyclegan_gc.train.cases import Cases, load_cases
 from cyclegan_gc.train.checkpoints import BEST, LAST, check_same_settings, check_same_volumes, find_saved, load_relative
+from cyclegan_gc.train.described import data_artifact, model_artifact, model_artifacts, run_name, run_settings
 from cyclegan_gc.train.meter import Meter
 from cyclegan_gc.train.monitor import Monitor
+from cyclegan_gc.train.signals import preempts
 from cyclegan_gc.train.step import TrainState, begin_with, build_state, load_state, state_dict
+from cyclegan_gc.train.volumes import TruePair, load_pairs
 
 
 @dataclass
@@ -54,6 +58,8 @@ class Run:
     monitor: Monitor
     tracker: Tracker | None
     """None on all ranks but the first."""
+    pairs: Sequence[TruePair] = ()
+    """With a true CT, for figures alone; none on all ranks but the first."""
 
     @property
     def end(self) -> int:
@@ -76,6 +82,25 @@ class Run:
             **state_dict(self.state, self.ranks),
         }
 
+    def close(self, exit_code: int, *, signal_number: int = 0) -> None:
+        """Finish the tracking, with the models that the run leaves unless it failed.
+
+        Args:
+            exit_code: of the program.
+            signal_number: of the signal that ended the run after a whole step; 0 for none.
+        """
+        tracker = self.tracker
+        if tracker is None:
+            return
+        if exit_code == 0 or signal_number:
+            for checkpoint, aliases in tracker.checked(lambda: model_artifacts(self.config.output), {}).items():
+                tracker.leave(
+                    lambda path=checkpoint, aliases=aliases: model_artifact(
+                        self.config.output, path, aliases, tracker.run_id, tracker.figures
+                    )
+                )
+        tracker.close(exit_code, preempted=preempts(signal_number))
+
     def restore(self, saved: State) -> None:
         """Put networks, optimisers, pools, meter and watchdog back to where ``saved`` was taken."""
         load_state(self.state, saved, self.device, self.ranks)
@@ -97,6 +122,8 @@ def open_run(config: TrainConfig, device: torch.device, ranks: Ranks) -> Run:
         check_same_settings(saved, config)
     with ranks.after_first():
         cases = load_cases(config)
+    for note in cases.notes:
+        ranks.says(f"note: {note}", warning=True)
     # Once all are past the barrier, so that a failed audit ends every rank by its own error.
     announce(cases.findings, config, ranks)
     facts = {"config": public_settings(config), "fingerprint": _fingerprint(cases, config), "init_sha256": None}
@@ -105,12 +132,13 @@ def open_run(config: TrainConfig, device: torch.device, ranks: Ranks) -> Run:
         check_same_volumes(saved, facts["fingerprint"], config)
         facts["init_sha256"] = saved["init_sha256"]
         progress = _progress_of(saved, config)
+    pairs = load_pairs(config, facts["fingerprint"]) if ranks.first else []
     state = build_state(config, device, ranks.rank)
     if relative is not None and config.init_from:
         begin_with(state, relative)
         facts["init_sha256"] = file_sha256([config.init_from])
-    tracker = _open_tracker(config, progress) if ranks.first else None
-    run = Run(config, device, ranks, cases, facts, state, progress, Meter(), Monitor(), tracker)
+    tracker = _open_tracker(config, progress, facts, cases) if ranks.first else None
+    run = Run(config, device, ranks, cases, facts, state, progress, Meter(), Monitor(), tracker, pairs)
     if saved is not None:
         run.restore(saved)
         if len(saved["pools"]) != ranks.size:
@@ -122,10 +150,13 @@ def open_run(config: TrainConfig, device: torch.device, ranks: Ranks) -> Run:
     return run
 
 
-def _open_tracker(config: TrainConfig, progress: Progress) -> Tracker:
-    settings = public_settings(config)
-    write_text(config.output / "config.json", json.dumps(settings, indent=2) + "\n")
-    tracker = Tracker(config.output, config.wandb, settings, step=progress.step, run_id=progress.run_id)
+def _open_tracker(config: TrainConfig, progress: Progress, facts: dict[str, Any], cases: Cases) -> Tracker:
+    write_text(config.output / "config.json", json.dumps(public_settings(config), indent=2) + "\n")
+    settings = run_settings(config, facts, cases)
+    tracker = Tracker(
+        config.output, config.wandb, settings, name=run_name(config), step=progress.step, run_id=progress.run_id
+    )
+    tracker.leave(lambda: data_artifact(config.output, config, facts, cases, tracker.pseudonyms))
     progress.run_id = tracker.run_id or progress.run_id  # a run resumed once without W&B stays the same run
     return tracker
 

@@ -14,6 +14,16 @@ HEEDED = [getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGUSR1") if 
 """Of batch systems and torchrun, of the keyboard, and the usual early warning of Slurm."""
 
 
+def preempts(number: int) -> bool:
+    """Whether a signal says that the run was ended from outside and will go on.
+
+    The agent of a W&B sweep ends poor trials by SIGTERM, and W&B would queue what is marked preempted again.
+    """
+    if number == getattr(signal, "SIGUSR1", None):
+        return True
+    return number == signal.SIGTERM and "WANDB_SWEEP_ID" not in os.environ
+
+
 class Signals:
     """Heeds SIGTERM, SIGINT and SIGUSR1 between ``with`` and its end (in the main thread; elsewhere none arrive)."""
 

@@ -94,8 +94,8 @@ def train_step(
         ranks: the processes over which the gradients are averaged.
 
     Returns:
-        Every loss term, unweighted and detached, under its own name; beside them the weighted sum ``generator`` and
-        the norms of both gradients.
+        Every loss term, unweighted and detached, under its own name; beside them the weighted sum ``generator``, the
+        discriminators' mean scores and the norms of both gradients.
     """
     batches = batch.parts(parts)
     terms: list[dict[str, Tensor]] = []

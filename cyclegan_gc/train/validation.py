@@ -1,16 +1,13 @@
-"""A look at fixed slices by the generators' moving averages: consistency figures, the score, a panel of pictures."""
+"""A look at fixed slices by the generators' moving averages: consistency figures, the score, and the score by case."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from monai.transforms.croppad.array import ResizeWithPadOrCrop
 from torch import Tensor
-from torchvision.io import write_png
-from torchvision.utils import make_grid
 
 from cyclegan_gc.config import TrainConfig
 from cyclegan_gc.data.cache import SliceStack
@@ -27,7 +24,6 @@ SLAB = 3
 REAL_CASES = 32
 """Real CTs, at most, that synthetic CT is compared with."""
 SLICES_A_PASS = 8
-PANEL_SLICES = 4
 
 
 @dataclass(frozen=True)
@@ -38,6 +34,10 @@ class FixedSlices:
     """Slabs of the held-out cases, 24 slices with their neighbours."""
     real: RealCT
     """Of real CTs, the training cases' among them, at the heights of the slabs."""
+    mr_stacks: tuple[SliceStack, ...]
+    """Where each MR slab comes from."""
+    ct_stacks: tuple[SliceStack, ...]
+    """The same of the CT."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,12 @@ class Look:
 
     figures: dict[str, float]
     """Every consistency term, the parts of the score, ``score`` (lower is better), and what the watchdog looks at."""
-    panel: np.ndarray
-    """uint8 (H, W): rows of MR | sCT | reconstructed MR | CT | sMR | reconstructed CT."""
+    batch: Batch
+    """The slices on the CPU, of several contrasts the first, without neighbours."""
+    images: Translations
+    """What became of them."""
+    by_case: dict[str, dict[str, float]]
+    """Parts of the score and ``score`` of each MR case, under a name that must not leave the run folder."""
 
 
 def fixed_slices(
@@ -59,7 +63,11 @@ def fixed_slices(
     chosen = [all_ct[n] for n in np.unique(np.linspace(0, len(all_ct) - 1, REAL_CASES).round().astype(int))]
     images, masks = zip(*(_slabs([stack], crop) for stack in chosen), strict=True)
     slabs = Slabs.of(to_hu(torch.cat(images), config.preprocess), torch.cat(masks), SLAB)
-    return FixedSlices(Batch(real_mr, real_ct, mr_mask, ct_mask), RealCT.of(slabs, config.preprocess.ct_window_hu))
+    return FixedSlices(
+        Batch(real_mr, real_ct, mr_mask, ct_mask),
+        RealCT.of(slabs, config.preprocess.ct_window_hu),
+        *(tuple(each[n % len(each)] for n in range(len(HEIGHTS))) for each in (mr, ct)),
+    )
 
 
 @torch.inference_mode()
@@ -77,16 +85,17 @@ def validate(networks: Networks, fixed: FixedSlices, config: TrainConfig, device
     batch, images = (_centre(each, config.data.ct_channels) for each in (batch, images))
     mr, back = (Slabs.of(image, batch.mr_mask, SLAB) for image in (batch.real_mr, images.rec_mr))
     sct = Slabs.of(to_hu(images.fake_ct, config.preprocess), batch.mr_mask, SLAB)
-    parts = unpaired_parts(mr, back, sct, fixed.real, config.preprocess.ct_window_hu)
+    window_hu = config.preprocess.ct_window_hu
+    parts = unpaired_parts(mr, back, sct, fixed.real, window_hu)
     figures = {name: float(term) for name, term in terms.items()}
-    watched = validation_figures(batch, images, sct, fixed.real, config.preprocess.ct_window_hu)
-    return Look({**figures, **parts, "score": combined_score(parts), **watched}, _panel(batch, images))
-
-
-def save_panel(path: Path, panel: np.ndarray) -> None:
-    """Write a panel as PNG, making its folder."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_png(torch.from_numpy(panel)[None], str(path))
+    watched = validation_figures(batch, images, sct, fixed.real, window_hu)
+    by_case = {}
+    for case in dict.fromkeys(stack.name for stack in fixed.mr_stacks):
+        own = [n for n, stack in enumerate(fixed.mr_stacks) if stack.name == case]
+        seen = [Slabs(each.values[own], each.mask[own]) for each in (mr, back, sct)]
+        its = unpaired_parts(seen[0], seen[1], seen[2], fixed.real, window_hu)
+        by_case[case] = {**its, "score": combined_score(its)}
+    return Look({**figures, **parts, "score": combined_score(parts), **watched}, batch, images, by_case)
 
 
 PICTURES = ("fake_ct", "fake_mr", "rec_mr", "rec_ct")
@@ -120,10 +129,3 @@ def _neighbours(stack: SliceStack, height: float) -> list[int]:
     last = len(stack.heights) - 1
     start = min(max(0, round(height * last) - SLAB // 2), max(0, last - SLAB + 1))
     return [min(start + n, last) for n in range(SLAB)]
-
-
-def _panel(batch: Batch, images: Translations) -> np.ndarray:
-    rows = (batch.real_mr, images.fake_ct, images.rec_mr, batch.real_ct, images.fake_mr, images.rec_ct)
-    step = max(1, len(batch.real_mr) // PANEL_SLICES)
-    grid = make_grid(torch.cat([row[SLAB // 2 :: step].float().cpu() for row in rows]), nrow=PANEL_SLICES, padding=1)
-    return ((grid[0] + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).numpy()

@@ -116,8 +116,9 @@ def same_fixture() -> Callable[[Any, Any], bool]:
 
 def logged(run: Path) -> list[dict[str, float]]:
     """The lines of metrics.jsonl without their clocks."""
+    clocks = ("time", "steps_per_second", "slices_per_second", "memory_gb")
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    return [{k: v for k, v in line.items() if k not in ("time", "steps_per_second")} for line in lines]
+    return [{k: v for k, v in line.items() if k not in clocks} for line in lines]
 
 
 @pytest.fixture(scope="session", name="logged")

@@ -127,7 +127,7 @@ def test_each_process_keeps_its_own_pool(two, same):
 
 def test_only_the_first_process_writes(two):
     assert sorted(path.name for path in two.iterdir()) == [
-        "best.pt", "config.json", "last.pt", "metrics.jsonl", "panels", "previous.pt",
+        "best.pt", "config.json", "last.pt", "metrics.jsonl", "panels", "previous.pt", "pseudonyms.json",
     ]  # fmt: skip
     assert (two / "metrics.jsonl").read_text().count('"generator"') == 20
 

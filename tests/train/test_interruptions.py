@@ -12,7 +12,7 @@ import pytest
 
 from cyclegan_gc.checkpoint import load_checkpoint
 from cyclegan_gc.errors import Interruption
-from cyclegan_gc.train.signals import Signals
+from cyclegan_gc.train.signals import Signals, preempts
 
 INTERRUPT = Path(__file__).parents[2] / "scripts" / "interrupt.py"
 STATE = ("networks", "ema", "optimizers", "schedulers", "scaler", "pools", "meter", "rng", "step", "best_score")
@@ -94,6 +94,13 @@ def test_a_postponed_signal_is_noted_and_a_second_control_c_does_not_wait(monkey
         assert signals.caught == signal.SIGUSR1
         with pytest.raises(Interruption):
             os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_a_sweeps_agent_ends_a_trial_for_good_and_a_batch_system_for_a_while(monkeypatch):
+    monkeypatch.delenv("WANDB_SWEEP_ID", raising=False)
+    assert preempts(signal.SIGTERM) and preempts(signal.SIGUSR1) and not preempts(signal.SIGINT) and not preempts(0)
+    monkeypatch.setenv("WANDB_SWEEP_ID", "abc")
+    assert not preempts(signal.SIGTERM) and preempts(signal.SIGUSR1)
 
 
 def test_the_handlers_of_before_come_back():

@@ -204,8 +204,10 @@ def test_rollback_returns_to_before_the_failure_and_draws_other_samples(config, 
     assert "back at step 5 because of dead_gradients, with other samples" in capsys.readouterr().err
     last = load_checkpoint(config.output / "last.pt")
     assert (last["step"], last["stream"]) == (60, 1)
-    steps = [json.loads(line)["step"] for line in (config.output / "metrics.jsonl").read_text().splitlines()]
-    assert steps == sorted(steps) and set(steps) == {10, 20, 30, 40, 50, 60}
+    lines = [json.loads(line) for line in (config.output / "metrics.jsonl").read_text().splitlines()]
+    steps = [line["step"] for line in lines]
+    assert steps == sorted(steps) and set(steps) == {5, 10, 20, 30, 40, 50, 60}
+    assert [line["step"] for line in lines if "dead_gradients since step 8" in line.get("rollback", "")] == [5]
 
 
 def test_after_a_return_patience_counts_anew_and_only_a_healthy_picture_is_the_best(config):

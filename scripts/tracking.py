@@ -1,0 +1,121 @@
+#!/usr/bin/env python3
+"""What tracking costs beside the steps of the demo: figures in every log line, and the pictures of a validation.
+
+    python scripts/tracking.py OUTPUT
+
+Steps and what tracking adds to them (W&B offline) take turns in one process with one thread. Told are CPU seconds,
+those of W&B's own process included, and ratios; figures as often as the recipe logs them and, as the worst case, at
+each step.
+"""
+
+import argparse
+import os
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from cyclegan_gc.config import DemoConfig, WandbConfig
+from cyclegan_gc.data.phantom import write_phantoms
+from cyclegan_gc.demo import recipe
+from cyclegan_gc.distributed import ALONE
+from cyclegan_gc.train import loop
+from cyclegan_gc.train.run import Run, open_run
+from cyclegan_gc.train.step import train_step
+from cyclegan_gc.train.validation import fixed_slices, validate
+
+BLOCK = 20
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("output", type=Path, help="folder of phantoms and a run")
+    parser.add_argument("--rounds", type=int, default=6, help="of 20 steps, and of one validation")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    phantoms = options.output / "phantoms"
+    if not phantoms.exists():
+        write_phantoms(phantoms, subjects=8, test_subjects=4, seed=0)
+    plain = recipe(DemoConfig(device="cpu"), phantoms, options.output / f"run_{os.getpid()}")
+    data = replace(plain.data, validation_pairs=str(phantoms / "test"))
+    run = open_run(replace(plain, data=data, wandb=WandbConfig(mode="offline")), torch.device("cpu"), ALONE)
+    samples = iter(loop._loader(run))
+    step, logged = figures_cost(run, samples, options.rounds)
+    every = run.config.log_every
+    print(f"a step: {1000 * step:.1f} ms; a log line: {1000 * logged:.2f} ms")
+    print(f"figures: {100 * logged / step / every:.3f} % at every {every} steps, {100 * logged / step:.2f} % at each")
+    looked, shown, paired = pictures_cost(run, options.rounds)
+    for name, cost in (("the look itself", looked), ("pictures and tables", shown), ("the same with pairs", paired)):
+        shares = ", ".join(
+            f"{100 * cost / step / interval:.2f} % at every {interval} steps" for interval in (1000, 500)
+        )
+        print(f"{name}: {cost:.2f} s a validation, {shares}")
+    run.close(0)
+    return 0
+
+
+def figures_cost(run: Run, samples, rounds: int) -> tuple[float, float]:
+    """CPU seconds of a step and of a log line after it, with W&B's own; medians over the rounds."""
+    steps, lines = [], []
+    for _ in range(rounds + 1):  # the first round warms up
+        batches = [loop._batch(sample, run.device) for sample in islice(samples, BLOCK)]
+        stepped, logged, theirs = 0.0, 0.0, wandb_seconds()
+        for batch in batches:
+            since = time.process_time()
+            figures = train_step(run.state, batch, run.config.loss)
+            done = time.process_time()
+            run.progress.step += 1
+            run.meter.add(run.progress.step, {**figures, "blank_slices": loop.blank_share(batch)})
+            loop._log(run)
+            stepped, logged = stepped + done - since, logged + time.process_time() - done
+        steps.append(stepped / BLOCK)
+        lines.append((logged + wandb_seconds() - theirs) / BLOCK)
+    return float(np.median(steps[1:])), float(np.median(lines[1:]))
+
+
+def pictures_cost(run: Run, rounds: int) -> tuple[float, float, float]:
+    """CPU seconds of a validation's look, and of its pictures and tables without and with true pairs; medians."""
+    cases = run.cases
+    fixed = fixed_slices(cases.validation_mr, cases.validation_ct, [*cases.ct, *cases.validation_ct], run.config)
+    costs = []
+    for _ in range(rounds):
+        look = validate(run.state.averaged_networks(), fixed, run.config, run.device)
+
+        def judge() -> None:
+            validate(run.state.averaged_networks(), fixed, run.config, run.device)
+
+        def show(pairs, look=look) -> None:
+            run.progress.step += 1
+            loop._show(replace(run, pairs=pairs), look, fixed, {})
+
+        costs.append([cpu_seconds(judge), cpu_seconds(lambda: show([])), cpu_seconds(lambda: show(run.pairs))])
+    looked, shown, paired = np.median(costs, axis=0)
+    return float(looked), float(shown), float(paired)
+
+
+def cpu_seconds(work: Callable[[], None]) -> float:
+    """CPU seconds of this process and of W&B's while ``work`` runs."""
+    before = time.process_time() + wandb_seconds()
+    work()
+    return time.process_time() + wandb_seconds() - before
+
+
+def wandb_seconds() -> float:
+    """CPU seconds so far of the processes that this one started."""
+    total = 0
+    for entry in (entry for entry in Path("/proc").iterdir() if entry.name.isdigit()):
+        try:
+            fields = (entry / "stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[1]) == os.getpid():
+            total += int(fields[11]) + int(fields[12])
+    return total / os.sysconf("SC_CLK_TCK")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,60 @@
+"""The sweep's parameters are settings that `train` has, and its command is one that starts."""
+
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from wandb.sdk.launch.sweeps import utils
+
+from cyclegan_gc.cli import main
+
+ROOT = Path(__file__).parents[1]
+SWEEP: dict[str, Any] = yaml.safe_load((ROOT / "configs" / "sweep.yaml").read_text())
+NEEDED = ["--data.mr", "A", "--data.ct", "B", "--output", "RUN"]
+
+
+def values_of(parameter: dict[str, Any]) -> list[Any]:
+    """Both ends of a range, or every choice."""
+    return parameter.get("values") or [parameter["min"], parameter["max"]]
+
+
+FLAGS = [(name, value) for name, parameter in SWEEP["parameters"].items() for value in values_of(parameter)]
+
+
+@pytest.mark.parametrize(("name", "value"), FLAGS)
+def test_every_parameter_is_a_flag_of_train(capsys, name, value):
+    assert main(["train", *NEEDED, f"--{name}={value}", "--print_config"]) == 0
+    settings = yaml.safe_load(capsys.readouterr().out)
+    section, key = name.split(".")
+    assert settings[section][key] == value
+
+
+def test_a_parameter_that_is_none_is_refused(capsys):
+    assert main(["train", *NEEDED, "--loss.cycles=3", "--print_config"]) == 2
+    assert "did you mean loss.cycle" in capsys.readouterr().err
+
+
+def test_the_sweep_is_bayesian_ends_early_and_looks_for_the_lowest_score():
+    assert SWEEP["method"] == "bayes" and SWEEP["early_terminate"]["type"] == "hyperband"
+    assert SWEEP["metric"] == {"name": "validation/score", "goal": "minimize"}
+    assert set(SWEEP["parameters"]) == {
+        "loss.cycle", "loss.gradient", "loss.gradient_mode", "optimizer.learning_rate",
+    }  # fmt: skip
+
+
+def test_the_agents_command_starts_a_training_with_the_parameters_in_a_folder_of_its_own(tmp_path):
+    """W&B's own function makes the words of the agent; --print_config ends them before anything is trained."""
+    chosen = {name: {"value": values_of(parameter)[0]} for name, parameter in SWEEP["parameters"].items()}
+    arguments = utils.create_sweep_command_args({"args": chosen})["args"]
+    command = [w for word in SWEEP["command"] for w in (arguments if word == "${args}" else [word])]
+    environment = {**os.environ, "MR": "A", "CT": "B", "RUNS": str(tmp_path), "WANDB_RUN_ID": "abc"}
+    run = subprocess.run([*command, "--print_config"], env=environment, cwd=ROOT, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    settings = yaml.safe_load(run.stdout)
+    assert settings["output"] == f"{tmp_path}/abc" and settings["wandb"]["mode"] == "online"
+    for name, parameter in chosen.items():
+        section, key = name.split(".")
+        assert settings[section][key] == parameter["value"]

@@ -1,0 +1,184 @@
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cyclegan_gc.config import WandbConfig
+from cyclegan_gc.tracking import Artifact, Picture, Table, Tracker, WandbRun, opened, privacy
+
+OFFLINE = WandbConfig(mode="offline")
+GREY = Picture(np.full((8, 8), 200, np.uint8), "MR, sCT")
+
+
+@pytest.fixture
+def run(no_account, tmp_path) -> Path:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    return folder
+
+
+def figures(lines: list[dict]) -> list[tuple[int, float]]:
+    return [(line["global_step"], line["cycle_mr"]) for line in lines if "cycle_mr" in line]
+
+
+def test_an_offline_run_holds_figures_pictures_tables_artifacts_and_the_exit_code(run, offline_runs):
+    (run / "model.pt").write_bytes(b"weights")
+    tracker = Tracker(run, OFFLINE, {"loss": {"cycle": 10}}, name="cycle10")
+    tracker.log(5, {"cycle_mr": 0.25, "validation/score": 3.0})
+    tracker.log(6, {"cycle_mr": 0.35, "validation/score": 4.0, "psnr": float("inf")})
+    tracker.show(6, {"panels/mr_to_ct": GREY, "cases/validation": Table(["case", "picture"], [["case-1", GREY]])})
+    tracker.leave(lambda: Artifact("model-x", "model", run / "model.pt", "model.pt", {"step": 6}, ["best"]))
+    tracker.close()
+    [offline] = offline_runs(run)
+    assert figures(offline.history) == [(5, 0.25), (6, 0.35)]
+    assert offline.history[1]["psnr"] is None
+    shown = offline.history[2]
+    assert shown["panels/mr_to_ct/caption"] == "MR, sCT" and shown["cases/validation/nrows"] == 1
+    assert shown["cases/validation/ncols"] == 1 and shown["cases/validation_with_pictures/ncols"] == 2
+    assert (offline.folder / "files" / shown["panels/mr_to_ct/path"]).stat().st_size > 0
+    assert offline.config["loss"] == {"cycle": 10} and offline.of("run")[0].display_name == "cycle10"
+    assert offline.summary["validation/score"] == {"min": 3} and offline.summary["cycle_mr"] == 0.35
+    models = [artifact for artifact in offline.of("artifact") if artifact.type == "model"]
+    assert [(each.name, sorted(each.aliases), each.metadata) for each in models] == [
+        ("model-x", ["best", "latest"], '{"step":6}')
+    ]
+    assert offline.exit_codes == [0]
+
+
+def test_nothing_is_left_in_the_home_folder_and_the_environment_is_as_before(run, no_account, monkeypatch):
+    monkeypatch.setenv("WANDB_NOTES", "a note")
+    before = dict(os.environ)
+    (run / "model.pt").write_bytes(b"weights")
+    tracker = Tracker(run, OFFLINE, {})
+    tracker.leave(lambda: Artifact("model-x", "model", run / "model.pt", "model.pt"))
+    tracker.show(1, {"cases": Table(["picture"], [[GREY]])})
+    tracker.close()
+    assert list(no_account.rglob("*")) == [] and dict(os.environ) == before
+    copies = [file for file in run.rglob("*") if file.is_file() and file.read_bytes() == b"weights"]
+    assert copies == [run / "model.pt"]
+
+
+def test_the_local_file_is_written_whatever_wandb_does(tmp_path):
+    tracker = Tracker(tmp_path, WandbConfig(mode="disabled"), {})
+    tracker.log(1, {"cycle_mr": 0.5, "psnr": float("inf")})
+    tracker.close()
+    [line] = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    assert json.loads(line)["cycle_mr"] == 0.5 and json.loads(line)["psnr"] is None
+    assert tracker.run_id is None and not (tmp_path / "wandb").exists()
+
+
+def test_what_was_sent_already_is_not_sent_again_after_a_resume(run, offline_runs):
+    """The checkpoint was of step 10, the crash at 30, the second one at 20, before the first one's figures."""
+    first = Tracker(run, OFFLINE, {})
+    for step in (10, 20, 30):
+        first.log(step, {"cycle_mr": step})
+    first.close(exit_code=1)
+    for last in (20, 50):
+        resumed = Tracker(run, OFFLINE, {}, step=10, run_id=first.run_id)
+        for step in range(20, last + 1, 10):
+            resumed.log(step, {"cycle_mr": step})
+        resumed.close()
+    runs = offline_runs(run)
+    assert {each.of("run")[0].run_id for each in runs} == {first.run_id}
+    sent = [step for each in runs for step, _ in figures(each.history)]
+    assert sent == [10, 20, 30, 40, 50]
+    kept = [json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert kept == [10, 20, 30, 40, 50]
+
+
+WITHOUT_SERVICE = """
+import os, signal, sys
+from pathlib import Path
+import numpy as np
+from cyclegan_gc.config import WandbConfig
+from cyclegan_gc.tracking import Picture, Tracker
+
+tracker = Tracker(Path(sys.argv[1]), WandbConfig(mode="offline"), {})
+tracker.log(1, {"cycle_mr": 0.5})
+for entry in (entry for entry in Path("/proc").iterdir() if entry.name.isdigit()):
+    try:
+        parent, command = (entry / "stat").read_text().rpartition(")")[2].split()[1], (entry / "cmdline").read_text()
+    except OSError:
+        continue
+    if int(parent) == os.getpid() and "wandb-core" in command:
+        os.kill(int(entry.name), signal.SIGKILL)
+for step in range(2, 40):
+    tracker.log(step, {"cycle_mr": 0.5})
+    tracker.show(step, {"panels": Picture(np.zeros((8, 8), np.uint8))})
+tracker.close()
+"""
+
+
+def test_an_ended_process_of_wandb_ends_nothing_else(run):
+    started = time.monotonic()
+    result = subprocess.run([sys.executable, "-c", WITHOUT_SERVICE, run], capture_output=True, text=True)
+    assert result.returncode == 0 and time.monotonic() - started < 30
+    assert len((run / "metrics.jsonl").read_text().splitlines()) == 39
+    assert result.stderr.count("going on without it") == result.stderr.count("\n") == 1
+
+
+def test_no_network_costs_seconds_and_ends_offline(run, monkeypatch, capfd, offline_runs):
+    """A server that is not there: the wait of 20 s is cut to 3 here."""
+    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
+    monkeypatch.setattr(privacy, "INIT_TIMEOUT_SECONDS", 3)
+    started = time.monotonic()
+    tracker = Tracker(run, WandbConfig(mode="online"), {})
+    tracker.log(1, {"cycle_mr": 0.5})
+    tracker.close()
+    assert time.monotonic() - started < 10
+    assert "W&B online failed" in capfd.readouterr().err
+    assert figures(offline_runs(run)[-1].history) == [(1, 0.5)]
+
+
+def test_a_key_that_is_refused_ends_offline_at_once(run, refusing, capfd, offline_runs):
+    started = time.monotonic()
+    tracker = Tracker(run, WandbConfig(mode="online"), {})
+    tracker.log(1, {"cycle_mr": 0.5})
+    tracker.close()
+    assert time.monotonic() - started < 20
+    assert "W&B online failed" in capfd.readouterr().err
+    assert figures(offline_runs(run)[-1].history) == [(1, 0.5)]
+
+
+def test_a_full_or_forbidden_folder_ends_the_tracking_only(run, capfd):
+    (run / "wandb").write_text("a file where W&B wants a folder")
+    tracker = Tracker(run, OFFLINE, {})
+    tracker.log(1, {"cycle_mr": 0.5})
+    tracker.close()
+    assert (run / "metrics.jsonl").read_text().count("cycle_mr") == 1
+
+
+def test_a_crash_marks_the_run_failed_and_an_end_from_outside_preempted(run, tmp_path, offline_runs):
+    with pytest.raises(RuntimeError), opened(run, OFFLINE, {}, job_type="convert"):
+        raise RuntimeError
+    [failed] = offline_runs(run)
+    assert failed.exit_codes == [1] and failed.of("run")[0].job_type == "convert"
+    tracker = Tracker(tmp_path, OFFLINE, {})
+    tracker.close(143, preempted=True)
+    [ended] = offline_runs(tmp_path)
+    assert ended.exit_codes == [143] and ended.of("preempting")
+
+
+def test_a_picture_that_is_not_uint8_is_refused():
+    with pytest.raises(ValueError, match="float32"):
+        Picture(np.zeros((4, 4), np.float32))  # pyright: ignore[reportArgumentType]
+
+
+def test_pictures_that_must_stay_here_are_left_out_and_the_rest_is_sent(run, offline_runs):
+    """Online without ``wandb.images``; the switch is set by hand on an offline run, for there is no server here."""
+    wandb_run = WandbRun(run, OFFLINE, {}, job_type="train")
+    assert wandb_run.shows_pictures
+    wandb_run.shows_pictures = False
+    table = Table(["case", "mae", "picture"], [["case-1", 5.0, GREY], ["case-2", 4.0, None]])
+    wandb_run.log({"global_step": 1, "panels/mr_to_ct": GREY, "cases": table})
+    wandb_run.finish()
+    [offline] = offline_runs(run)
+    [line] = offline.history
+    assert line["cases/ncols"] == 2 and "panels/mr_to_ct/_type" not in line
+    assert not [file for file in run.rglob("*") if file.is_file() and file.read_bytes().startswith(b"\x89PNG")]

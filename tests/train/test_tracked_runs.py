@@ -1,0 +1,175 @@
+"""Whole trainings whose offline runs are read back: undisturbed, signalled, killed, failed, of two processes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from cyclegan_gc.checkpoint import load_checkpoint, load_model
+from cyclegan_gc.config import WandbConfig
+from cyclegan_gc.errors import TrainingStoppedError
+from cyclegan_gc.train.loop import train
+
+LENGTH = {"steps": 48, "validate_every": 48, "save_every": 6, "log_every": 2, "wandb__mode": "offline"}
+OWN = ("_step", "_runtime", "_timestamp", "_wandb/runtime")
+"""What W&B adds to each line."""
+NOT_RESUMED = ("steps_per_second", "slices_per_second", "memory_gb")
+
+
+@pytest.fixture(scope="module")
+def whole(small_config, phantoms, tmp_path_factory) -> Path:
+    """An undisturbed run with pairs."""
+    folder = tmp_path_factory.mktemp("tracked") / "run"
+    data = replace(small_config.data, validation_fraction=0.0, validation_pairs=str(phantoms / "test"))
+    train(replace(small_config, output=folder, data=data, wandb=WandbConfig(mode="offline", group="tests")))
+    return folder
+
+
+def local_lines(run: Path) -> list[dict]:
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+def plain_lines(history: list[dict]) -> list[dict]:
+    """Lines of figures, without what W&B adds and without pictures and tables."""
+    lines = [{name: v for name, v in line.items() if name not in OWN} for line in history]
+    return [line for line in lines if not any("/_type" in name for name in line)]
+
+
+def test_the_offline_run_holds_the_very_figures_of_the_local_file(whole, offline_runs):
+    [run] = offline_runs(whole)
+    local = [{k: v for k, v in line.items() if k not in ("time", "step")} for line in local_lines(whole)]
+    sent = plain_lines(run.history)
+    assert [line.pop("global_step") for line in sent] == [line["step"] for line in local_lines(whole)]
+    assert sent == local and run.exit_codes == [0]
+
+
+def test_every_kind_of_figure_is_there(whole, offline_runs):
+    [run] = offline_runs(whole)
+    names = {name for line in plain_lines(run.history) for name in line}
+    assert names >= {
+        "generator", "cycle_mr", "gradient_ct", "adversarial_mr", "discriminator_ct", "discriminator_ct_on_real",
+        "discriminator_mr_on_fake", "learning_rate", "learning_rate_discriminators", "gradient_norm_generators",
+        "slices_per_second", "memory_gb", "watchdog/dead_gradients", "watchdog/mode_collapse", "validation/score",
+        "validation/outline", "true/mae_body_hu", "true/bone_dice",
+    }  # fmt: skip
+    best = min(line["validation/score"] for line in local_lines(whole) if "validation/score" in line)
+    assert run.summary["validation/score"]["min"] == pytest.approx(best)
+    assert run.of("run")[0].run_group == "tests" and run.of("run")[0].job_type == "train"
+
+
+def test_every_validation_shows_pictures_and_tables_worst_first(whole, offline_runs):
+    [run] = offline_runs(whole)
+    shown = [line for line in run.history if any("/_type" in name for name in line)]
+    assert [line["global_step"] for line in shown] == [10, 20]
+    for name in ("mr_to_ct", "ct_to_mr", "planes", "histogram", "error"):
+        file = run.folder / "files" / shown[0][f"panels/{name}/path"]
+        assert file.read_bytes().startswith(b"\x89PNG") and "case-" in shown[0]["panels/planes/caption"]
+    table = json.loads((run.folder / "files" / shown[0]["cases/validation/path"]).read_text())
+    scores = [row[table["columns"].index("score")] for row in table["data"]]
+    assert scores == sorted(scores, reverse=True) and len(scores) == 2
+    # The table with its pictures is the artifact, which waits below RUN/wandb for `cyclegan-gc sync`.
+    staged = [file.read_bytes() for file in (whole / "wandb" / "data").rglob("*") if file.is_file()]
+    tables = [json.loads(each) for each in staged if each.startswith(b'{"_type": "table"') and b'"picture"]' in each]
+    assert len(tables) >= 4 and all(row[-1]["_type"] == "image-file" for each in tables for row in each["data"])
+
+
+def test_the_run_leaves_its_data_and_its_models_and_these_hold_no_picture_of_a_patient(whole, offline_runs):
+    [run] = offline_runs(whole)
+    left = {each.type: each for each in run.of("artifact") if each.type != "run_table"}
+    aliases = sorted(alias for each in run.of("artifact") if each.type == "model" for alias in each.aliases)
+    assert set(aliases) >= {"best", "latest", "step-20"}
+    manifest = json.loads((whole / "wandb" / "left" / "data.json").read_text())
+    assert len(manifest["cases"]) == 4 and all(len(case["sha256"]) == 64 for case in manifest["cases"].values())
+    model = whole / "wandb" / "left" / "model_step0000020.pt"
+    known, last = json.loads(left["model"].metadata), load_model(whole / "last.pt")
+    assert known["checkpoint_sha256"] == last.sha256 and known["file_sha256"] == load_model(model).sha256
+    assert known["figures"]["true/bone_dice"] is not None and known["data_sha256"] == run.config["data_sha256"]
+    assert last.artifact == f"{left['model'].name}:step-20"
+    assert load_checkpoint(model)["pools"] == [] and load_checkpoint(whole / "last.pt")["pools"] != []
+
+
+def test_true_errors_do_not_choose_the_best(whole):
+    scored = {line["step"]: line["validation/score"] for line in local_lines(whole) if "validation/score" in line}
+    assert load_checkpoint(whole / "best.pt")["step"] == min(scored, key=lambda step: scored[step])
+
+
+def wait_for_lines(process: subprocess.Popen, file: Path, count: int) -> None:
+    deadline = time.monotonic() + 120
+    while not file.exists() or file.read_text().count("\n") < count:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def assert_one_curve(run: Path, offline_runs) -> None:
+    """The segments are of one run, no step comes twice, and together they are the local file."""
+    runs = offline_runs(run)
+    assert len(runs) == 2 and len({each.of("run")[0].run_id for each in runs}) == 1
+    sent = [line for each in runs for line in plain_lines(each.history)]
+    steps = [line["global_step"] for line in sent if "generator" in line]
+    assert steps == sorted(set(steps))
+    local = {line["step"]: line for line in local_lines(run) if "generator" in line}
+    for line in (line for line in sent if "generator" in line):
+        known = {k: v for k, v in local[line["global_step"]].items() if k in line and k not in NOT_RESUMED}
+        assert known == {k: line[k] for k in known}
+    assert set(local) - set(steps) == set() or runs[0].exit_codes == []
+
+
+def test_a_run_ended_by_sigterm_is_marked_preempted_and_goes_on_as_the_same_run(
+    train_options, start_train, tmp_path, offline_runs
+):
+    options = train_options(tmp_path, resume="auto", **LENGTH)
+    process = start_train(options, start_new_session=True)
+    wait_for_lines(process, tmp_path / "metrics.jsonl", 4)
+    os.killpg(process.pid, signal.SIGTERM)
+    _, errors = process.communicate()
+    assert process.returncode == 143, errors
+    [first] = offline_runs(tmp_path)
+    assert first.exit_codes == [143] and first.of("preempting")
+    assert any(artifact.type == "model" for artifact in first.of("artifact"))
+    assert len(plain_lines(first.history)) == len(local_lines(tmp_path))
+    assert start_train(options).wait() == 0
+    assert_one_curve(tmp_path, offline_runs)
+    assert offline_runs(tmp_path)[1].exit_codes == [0]
+
+
+def test_a_killed_run_lacks_the_last_seconds_at_most_and_goes_on_as_the_same_run(
+    train_options, start_train, tmp_path, offline_runs
+):
+    options = train_options(tmp_path, resume="auto", **LENGTH)
+    process = start_train(options)
+    wait_for_lines(process, tmp_path / "metrics.jsonl", 12)
+    process.kill()
+    killed = time.time()
+    process.communicate()
+    time.sleep(1)  # W&B's own process notices, and ends
+    [first] = offline_runs(tmp_path)
+    assert first.exit_codes == []
+    sent = {line["global_step"] for line in plain_lines(first.history)}
+    missing = [line for line in local_lines(tmp_path) if line["step"] not in sent]
+    assert sent and all(killed - line["time"] < 3 for line in missing)
+    assert start_train(options).wait() == 0
+    assert_one_curve(tmp_path, offline_runs)
+
+
+def test_a_training_that_cannot_go_on_is_a_failed_run(small_config, tmp_path, offline_runs):
+    optimizer = replace(small_config.optimizer, learning_rate=1e30)
+    with pytest.raises(TrainingStoppedError):
+        train(replace(small_config, output=tmp_path, optimizer=optimizer, wandb=WandbConfig(mode="offline")))
+    [run] = offline_runs(tmp_path)
+    assert run.exit_codes == [1] and not any(each.type == "model" for each in run.of("artifact"))
+
+
+def test_of_two_processes_the_first_alone_is_tracked(train_options, tmp_path, offline_runs):
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    words = [*torchrun, "-m", "cyclegan_gc.cli", "train", *train_options(tmp_path, wandb__mode="offline")]
+    result = subprocess.run(words, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    assert result.returncode == 0, result.stderr
+    [run] = offline_runs(tmp_path)
+    assert run.exit_codes == [0] and len(plain_lines(run.history)) == len(local_lines(tmp_path))
