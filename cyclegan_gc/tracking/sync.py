@@ -33,6 +33,8 @@ def sync(folder: Path, *, images: bool = False) -> int:
         UserError: if there is nothing to send, there is no API key (this names the command), the server cannot be
             reached or the copies cannot be written.
     """
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder; give the folder of a run tracked offline")
     runs = segments(folder)
     if not runs:
         raise UserError(f"{folder}: no offline run in {folder / 'wandb'}; give the folder of a run tracked offline")
