@@ -15,7 +15,7 @@ from cyclegan_gc.config import Direction, NetworkConfig, PreprocessConfig, Slice
 from cyclegan_gc.errors import UserError
 from cyclegan_gc.model.cyclegan import build_generator
 
-FORMAT = 2
+FORMAT = 3
 TRAINED = {"networks", "ema", "optimizers", "schedulers", "scaler", "pools", "rng", "meter", "monitor"}
 PROGRESS = {"step", "stale", "suspect", "stream", "best_score", "run_id"}
 PARTS = {"config", "fingerprint", "init_sha256"} | TRAINED | PROGRESS

@@ -49,6 +49,7 @@ def private_settings(wandb: Any) -> Any:
         disable_git=True,
         disable_job_creation=True,
         finish_timeout=FINISH_TIMEOUT_SECONDS,
+        finish_timeout_raises=True,  # else what was not sent is lost without a word
         host="redacted",
         init_timeout=INIT_TIMEOUT_SECONDS,
         program="cyclegan-gc",

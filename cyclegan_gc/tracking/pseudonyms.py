@@ -4,7 +4,10 @@ import hashlib
 import json
 import os
 import secrets
+import shutil
 from pathlib import Path
+
+from cyclegan_gc.errors import UserError
 
 FILE = "pseudonyms.json"
 """Salt and map, readable by the owner of the run only."""
@@ -32,15 +35,31 @@ class Pseudonyms:
         return pseudonym
 
     def _known(self) -> dict:
+        """Salt and map; of several processes that begin at once the first one's salt."""
+        if not self._path.exists():
+            temporary = self._written({"salt": secrets.token_hex(16), "cases": {}})
+            try:
+                os.link(temporary, self._path)
+            except FileExistsError:
+                pass
+            except OSError:  # a file system without hard links
+                shutil.copy(temporary, self._path)
+            finally:
+                temporary.unlink()
         try:
-            return json.loads(self._path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):  # not there yet, or half written by a killed process
-            return {"salt": secrets.token_hex(16), "cases": {}}
+            known = json.loads(self._path.read_text(encoding="utf-8"))
+            return {"salt": str(known["salt"]), "cases": dict(known["cases"])}
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{self._path}: cannot be read; restore it or choose another --output") from error
 
     def _write(self) -> None:
+        self._names = self._known()["cases"] | self._names  # another process may have added some
+        self._written({"salt": self._salt, "cases": self._names}).replace(self._path)
+
+    def _written(self, known: dict) -> Path:
         temporary = self._path.with_name(f".{FILE}.{os.getpid()}")
         temporary.unlink(missing_ok=True)
         # Private from its first byte, not made private afterwards.
         with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:  # noqa: PTH123
-            json.dump({"salt": self._salt, "cases": self._names}, file, indent=1)
-        temporary.replace(self._path)
+            json.dump(known, file, indent=1)
+        return temporary

@@ -1,6 +1,7 @@
 """A run in Weights & Biases behind one guard: whatever it raises is told once, and the program goes on without it."""
 
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any, TypeVar
 
 from cyclegan_gc.config import WandbConfig
 from cyclegan_gc.tracking.artifacts import log_artifact
-from cyclegan_gc.tracking.mode import Mode, wandb_mode
+from cyclegan_gc.tracking.mode import Mode, lacks_key, wandb_mode
 from cyclegan_gc.tracking.privacy import private_environment, private_settings
 from cyclegan_gc.tracking.records import Artifact, Cell, Picture, Table
 from cyclegan_gc.tracking.without_pictures import ENDING
@@ -30,7 +31,9 @@ BEST = {
 }
 """Figures whose best value, not the last one, stands in the run's summary."""
 PICTURES = "pictures_may_be_sent"
-"""An empty file below RUN/wandb where ``wandb.images`` was set, for those who send the run later."""
+"""An empty file in the folder of an offline run for which ``wandb.images`` was set."""
+SLOW_SECONDS = 10
+"""Longer than this no call may take online: some of W&B's wait for its server and tell nobody that it was in vain."""
 
 
 class WandbRun:
@@ -59,6 +62,8 @@ class WandbRun:
         self.run_id = run_id
         self._run: Any = None
         self._restore: Callable[[], None] = lambda: None
+        if lacks_key(config):
+            print("W&B: no API key, so the run stays here; run `wandb login` or set WANDB_API_KEY", file=sys.stderr)
         if self.mode != "disabled":
             self._restore = private_environment(folder)
             self._start(folder, config, {"settings": settings, "job_type": job_type, "name": name})
@@ -69,12 +74,12 @@ class WandbRun:
             how = "" if config.images else " without pictures, from which a face can be rebuilt"
             print(f"W&B offline: cyclegan-gc sync {folder} sends the run{how}")
 
-    def log(self, values: Mapping[str, float | Picture | Table | None]) -> None:
-        """Add a line of figures, pictures and tables; of pictures only what may be shown.
+    def log(self, values: Mapping[str, float | Picture | Table | None]) -> bool:
+        """Add a line of figures, pictures and tables, of pictures only what may be shown; whether W&B took it.
 
         A table that holds pictures is logged twice, without them and, under a longer name, with them.
         """
-        self._guarded(lambda run: run.log(dict(self._sendable(values))))
+        return self._guarded(lambda run: run.log(dict(self._sendable(values))))
 
     def summarise(self, values: Mapping[str, float | int | str | None]) -> None:
         """Set figures of the whole run."""
@@ -129,19 +134,28 @@ class WandbRun:
             else:
                 self.mode, self.run_id = mode, self._run.id
                 if config.images:
-                    self._guarded(lambda run: (folder / "wandb" / PICTURES).touch())
+                    self._guarded(lambda run: (Path(run.dir).parent / PICTURES).touch())
                 return
         self.mode = "disabled"
 
-    def _guarded(self, action: Callable[[Any], object]) -> None:
+    def _guarded(self, action: Callable[[Any], object]) -> bool:
+        """Do it; whether W&B was there and took it."""
         if self._run is None:
-            return
+            return False
+        since = time.monotonic()
         try:
             action(self._run)
         except Exception as error:  # W&B is a sink: whatever it raises, the work goes on
-            print(f"W&B failed ({_first_line(error)}); going on without it", file=sys.stderr)
-            self._run = None
-            _stop()
+            self._give_up(_first_line(error))
+            return False
+        if self.mode == "online" and time.monotonic() - since > SLOW_SECONDS:
+            self._give_up("its server does not answer")
+        return True
+
+    def _give_up(self, cause: str) -> None:
+        print(f"W&B failed ({cause}); going on without it", file=sys.stderr)
+        self._run = None
+        _stop()
 
     def _sendable(self, values: Mapping[str, float | Picture | Table | None]) -> Iterator[tuple[str, Any]]:
         """What is logged under which name."""

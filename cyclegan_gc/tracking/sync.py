@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 
 from cyclegan_gc.errors import UserError
 from cyclegan_gc.tracking.mode import has_key
-from cyclegan_gc.tracking.privacy import FOLDERS
+from cyclegan_gc.tracking.privacy import private_environment
 from cyclegan_gc.tracking.sink import PICTURES
-from cyclegan_gc.tracking.without_pictures import copy_without_pictures, holds_pictures
+from cyclegan_gc.tracking.without_pictures import copy_without_pictures
 
 REACH_SECONDS = 10
 
@@ -20,7 +20,8 @@ REACH_SECONDS = 10
 def sync(folder: Path, *, images: bool = False) -> int:
     """Send the offline segments of a run, oldest first, each to the run that it belongs to; never asks.
 
-    Pictures are sent where ``wandb.images`` was set for the run or ``images`` is; else copies without them are sent.
+    Pictures are sent of segments for which ``wandb.images`` was set, or where ``images`` is; of the others copies
+    without them are sent.
 
     Args:
         folder: of a training run, a conversion or an evaluation.
@@ -38,7 +39,7 @@ def sync(folder: Path, *, images: bool = False) -> int:
     runs = segments(folder)
     if not runs:
         raise UserError(f"{folder}: no offline run in {folder / 'wandb'}; give the folder of a run tracked offline")
-    if not (images or (folder / "wandb" / PICTURES).exists()):
+    if not images:
         runs = {run_id: [_without_pictures(segment, folder) for segment in each] for run_id, each in runs.items()}
     commands = [command_for(run_id, each) for run_id, each in runs.items()]
     if not has_key():
@@ -66,8 +67,8 @@ def command_for(run_id: str, folders: list[Path]) -> list[str]:
 
 
 def _without_pictures(segment: Path, folder: Path) -> Path:
-    """The segment itself, or a copy where it holds pictures."""
-    if not holds_pictures(segment):
+    """A copy of the segment, or itself where its pictures may be sent."""
+    if (segment / PICTURES).exists():
         return segment
     try:
         return copy_without_pictures(segment, folder / "wandb" / "without_pictures")
@@ -81,18 +82,19 @@ def _find_server() -> None:
     Raises:
         UserError: if nobody answers.
     """
-    address = urlsplit(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai"))
-    port = address.port or (80 if address.scheme == "http" else 443)
+    url = os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")
     try:
+        address = urlsplit(url)
+        port = address.port or (80 if address.scheme == "http" else 443)
         socket.create_connection((address.hostname or "", port), timeout=REACH_SECONDS).close()
-    except OSError as error:
-        raise UserError(
-            f"{address.geturl()}: cannot be reached ({error}); try again where there is a network"
-        ) from error
+    except (OSError, ValueError) as error:
+        raise UserError(f"{url}: cannot be reached ({error}); try again where there is a network") from error
 
 
 def _call(command: list[str], folder: Path) -> int:
-    below = {name: str(folder.absolute() / "wandb" / part) for name, part in FOLDERS.items()}
     print(shlex.join(command), flush=True)
-    call = [sys.executable, "-m", *command]
-    return subprocess.run(call, env={**os.environ, **below}, stdin=subprocess.DEVNULL, check=False).returncode
+    restore = private_environment(folder)
+    try:
+        return subprocess.run([sys.executable, "-m", *command], stdin=subprocess.DEVNULL, check=False).returncode
+    finally:
+        restore()

@@ -5,6 +5,7 @@ import math
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,7 +18,7 @@ from cyclegan_gc.tracking.sink import WandbRun
 T = TypeVar("T")
 
 SENT = "sent.json"
-"""The step below RUN/wandb up to which W&B has the figures of earlier calls."""
+"""The file below RUN/wandb that tells up to which step W&B has the figures, and whether it was still open."""
 
 
 class Tracker:
@@ -43,15 +44,13 @@ class Tracker:
         step: int = 0,
         run_id: str | None = None,
     ) -> None:
-        self.figures: dict[str, float | None] = {}
-        """The newest value of each."""
         self.pseudonyms = Pseudonyms(folder)
         self._file = folder / "metrics.jsonl"
-        self._sent = max(_last_step(self._file), _sent_before(folder)) if step and run_id else 0
+        self._folder = folder
+        self._sent = self._handed = _sent_before(folder, self._file) if step and run_id else 0
         _keep_lines_until(self._file, step)
         self._wandb = WandbRun(folder, config, settings, job_type="train", name=name, run_id=run_id)
-        if self._sent:
-            self.checked(lambda: (folder / "wandb" / SENT).write_text(json.dumps(self._sent)), 0)
+        self._note(still_open=self._wandb.mode != "disabled")
 
     @property
     def run_id(self) -> str | None:
@@ -61,10 +60,9 @@ class Tracker:
     def log(self, step: int, scalars: Mapping[str, float]) -> None:
         """Add one line of figures; what is not finite becomes null."""
         values = {name: value if math.isfinite(value) else None for name, value in scalars.items()}
-        self.figures |= values
         self._write({"step": step, "time": round(time.time(), 3), **values})
-        if step > self._sent:
-            self._wandb.log({"global_step": step, **values})
+        if step > self._sent and self._wandb.log({"global_step": step, **values}):
+            self._handed = max(self._handed, step)
 
     def show(self, step: int, shown: Mapping[str, Picture | Table]) -> None:
         """Show pictures and tables in W&B."""
@@ -89,7 +87,8 @@ class Tracker:
     def rewind(self, step: int, reason: str) -> None:
         """Drop the local lines after ``step``, from which the run goes on otherwise than before; a line says why."""
         _keep_lines_until(self._file, step)
-        self._sent = min(self._sent, step)
+        self._sent = self._handed = min(self._sent, step)
+        self._note(still_open=self._wandb.mode != "disabled")
         self._write({"step": step, "time": round(time.time(), 3), "rollback": reason})
 
     def close(self, exit_code: int = 0, *, preempted: bool = False) -> None:
@@ -99,9 +98,24 @@ class Tracker:
             exit_code: of the program; anything but 0 marks the run failed.
             preempted: whether it was ended from outside and will go on.
         """
+        self._note(still_open=False)
         if preempted:
             self._wandb.mark_preempting()
         self._wandb.finish(exit_code)
+
+    def figures_until(self, step: int) -> dict[str, float | None]:
+        """The newest value of each figure up to ``step``."""
+        known: dict[str, float | None] = {}
+        for line in map(json.loads, _whole_lines(self._file) if self._file.exists() else []):
+            if line["step"] <= step:
+                known |= {name: value for name, value in line.items() if not isinstance(value, str)}
+        return {name: value for name, value in known.items() if name not in ("step", "time")}
+
+    def _note(self, *, still_open: bool) -> None:
+        """Keep what W&B has; a run that is killed has what stands in metrics.jsonl too."""
+        with suppress(OSError):
+            if (self._folder / "wandb").is_dir():
+                write_text(self._folder / "wandb" / SENT, json.dumps({"step": self._handed, "open": still_open}))
 
     def _write(self, line: Mapping[str, Any]) -> None:
         with self._file.open("a") as file:
@@ -124,8 +138,9 @@ def _whole_lines(file: Path) -> list[str]:
     return [line for line in file.read_text().splitlines() if line.endswith("}")]
 
 
-def _sent_before(folder: Path) -> int:
+def _sent_before(folder: Path, lines: Path) -> int:
     try:
-        return int(json.loads((folder / "wandb" / SENT).read_text()))
-    except (OSError, ValueError):
+        known = json.loads((folder / "wandb" / SENT).read_text())
+        return max(known["step"], _last_step(lines)) if known["open"] else known["step"]
+    except (OSError, ValueError, KeyError, TypeError):
         return 0

@@ -23,10 +23,14 @@ ENDING = "_with_pictures"
 def copy_without_pictures(segment: Path, folder: Path) -> Path:
     """Copy an offline run's folder below ``folder``, its pictures and the tables that hold some left out.
 
+    A copy that was sent already, and is newer than the run, stays as it is.
+
     Raises:
         OSError: if the disk is full or read-only.
     """
     copy = folder / segment.name
+    if _sent_since(copy, segment):
+        return copy
     shutil.rmtree(copy, ignore_errors=True)
     shutil.copytree(segment, copy, ignore=_pictures)
     for file in copy.glob("*.wandb"):
@@ -34,11 +38,6 @@ def copy_without_pictures(segment: Path, folder: Path) -> Path:
         kept = [record for raw in records_of(data) if (record := _cleaned(raw)) is not None]
         file.write_bytes(data[:START] + log_of(kept))
     return copy
-
-
-def holds_pictures(segment: Path) -> bool:
-    """Whether a folder of an offline run holds any."""
-    return any(segment.glob("files/media/images/**/*.png"))
 
 
 def records_of(data: bytes) -> Iterator[bytes]:
@@ -73,6 +72,12 @@ def log_of(records: list[bytes]) -> bytes:
             log += CHUNK.pack(zlib.crc32(part, zlib.crc32(bytes([kind]))), len(part), kind) + part
             first = False
     return bytes(log)
+
+
+def _sent_since(copy: Path, segment: Path) -> bool:
+    """Whether ``wandb sync`` has left its mark after the last change of the run."""
+    marks = [mark.stat().st_mtime for mark in copy.glob("*.wandb.synced")]
+    return bool(marks) and min(marks) >= max(file.stat().st_mtime for file in segment.glob("*.wandb"))
 
 
 def _cleaned(raw: bytes) -> bytes | None:

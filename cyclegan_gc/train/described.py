@@ -3,7 +3,7 @@
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +76,11 @@ def model_artifacts(folder: Path) -> dict[Path, list[str]]:
 
 
 def model_artifact(
-    folder: Path, checkpoint: Path, aliases: list[str], run_id: str | None, figures: Mapping[str, float | None]
+    folder: Path,
+    checkpoint: Path,
+    aliases: list[str],
+    run_id: str | None,
+    figures_until: Callable[[int], Mapping[str, float | None]],
 ) -> Artifact:
     """Networks and settings of a checkpoint, written below ``folder``/wandb so that the file stays what it is."""
     state: State = load_checkpoint(checkpoint)
@@ -87,7 +91,7 @@ def model_artifact(
         "step": state["step"],
         "best_score": state["best_score"] if math.isfinite(state["best_score"]) else None,
         "config": state["config"],
-        "figures": dict(figures),
+        "figures": dict(figures_until(state["step"])),
         "checkpoint_sha256": file_sha256([checkpoint]),
         "file_sha256": file_sha256([file]),
         "data_sha256": hash_of(state["fingerprint"]),

@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +96,7 @@ class Run:
             for checkpoint, aliases in tracker.checked(lambda: model_artifacts(self.config.output), {}).items():
                 tracker.leave(
                     lambda path=checkpoint, aliases=aliases: model_artifact(
-                        self.config.output, path, aliases, tracker.run_id, tracker.figures
+                        self.config.output, path, aliases, tracker.run_id, tracker.figures_until
                     )
                 )
         tracker.close(exit_code, preempted=preempts(signal_number))
@@ -137,8 +137,7 @@ def open_run(config: TrainConfig, device: torch.device, ranks: Ranks) -> Run:
     if relative is not None and config.init_from:
         begin_with(state, relative)
         facts["init_sha256"] = file_sha256([config.init_from])
-    tracker = _open_tracker(config, progress, facts, cases) if ranks.first else None
-    run = Run(config, device, ranks, cases, facts, state, progress, Meter(), Monitor(), tracker, pairs)
+    run = Run(config, device, ranks, cases, facts, state, progress, Meter(), Monitor(), None, pairs)
     if saved is not None:
         run.restore(saved)
         if len(saved["pools"]) != ranks.size:
@@ -147,7 +146,8 @@ def open_run(config: TrainConfig, device: torch.device, ranks: Ranks) -> Run:
                 "the image pools are dealt out anew, so the result is not the uninterrupted run's",
                 warning=True,
             )
-    return run
+    # Last, so that nothing fails between its opening and its end.
+    return replace(run, tracker=_open_tracker(config, progress, facts, cases)) if ranks.first else run
 
 
 def _open_tracker(config: TrainConfig, progress: Progress, facts: dict[str, Any], cases: Cases) -> Tracker:
@@ -172,6 +172,8 @@ def _progress_of(saved: State, config: TrainConfig) -> Progress:
     progress = Progress(**{name: saved[name] for name in vars(Progress())})
     if not (config.output / BEST).exists():  # a run that goes on in another folder
         progress.best_score = math.inf
+    if not (config.output / LAST).exists():
+        progress.run_id = None
     if progress.step >= (config.stop_at or config.steps) and not (config.output / LAST).exists():
         raise UserError(f"--resume {config.resume}: already at step {progress.step}; nothing is left to train")
     return progress

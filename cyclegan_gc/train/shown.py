@@ -24,8 +24,8 @@ from cyclegan_gc.train.panels import (
 from cyclegan_gc.train.validation import HEIGHTS, SLAB, FixedSlices, Look
 from cyclegan_gc.train.volumes import slice_pixel_mm, translate_stack
 
-ROWS = 4
-"""Slices of a sheet."""
+SHOWN_SLABS = (0, 2, 5, 7)
+"""Slabs of a sheet; of two, four or eight cases, which take turns, they show as many as four can."""
 
 Named = Callable[[str], str]
 
@@ -57,12 +57,11 @@ def slices_shown(
         config: of the run.
         named: case to pseudonym.
     """
-    chosen = range(0, len(HEIGHTS), max(1, len(HEIGHTS) // ROWS))
     mr_names, ct_names = (
-        [f"{named(stacks[n].name)} at {100 * HEIGHTS[n]:.0f} %" for n in chosen]
+        [f"{named(stacks[n].name)} at {100 * HEIGHTS[n]:.0f} %" for n in SHOWN_SLABS]
         for stacks in (fixed.mr_stacks, fixed.ct_stacks)
     )
-    forth, back = (_seen(look, chosen, stacks, config) for stacks in (fixed.mr_stacks, fixed.ct_stacks))
+    forth, back = (_seen(look, SHOWN_SLABS, stacks, config) for stacks in (fixed.mr_stacks, fixed.ct_stacks))
     mr, sct_hu, spacing_mm = translate_stack(networks, stack, config)
     case = named(stack.name)
     pictures = {

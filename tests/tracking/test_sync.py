@@ -68,7 +68,43 @@ def test_a_run_is_sent_without_its_pictures_unless_they_are_wanted(with_pictures
     [whole] = told_folders(with_pictures, capsys, "--images", "true")
     assert whole.parent.name == "wandb"
     Tracker(with_pictures, WandbConfig(mode="offline", images=True), {}).close()
-    assert all(folder.parent.name == "wandb" for folder in told_folders(with_pictures, capsys))
+    assert [each.parent.name for each in told_folders(with_pictures, capsys)] == ["without_pictures", "wandb"]
+
+
+def test_pictures_that_stand_in_a_table_alone_stay_too(no_account, tmp_path, capsys):
+    tracker = Tracker(tmp_path, WandbConfig(mode="offline"), {})
+    tracker.show(1, {"cases": Table(["case", "picture"], [["case-1", GREY]])})
+    tracker.close()
+    [copy] = told_folders(tmp_path, capsys)
+    files = [file.read_bytes() for file in copy.rglob("*") if file.is_file()]
+    assert files and not any(b"media/images" in data or b"\x89PNG" in data for data in files)
+
+
+def test_a_copy_that_was_sent_is_not_made_anew(run, capsys):
+    copies = told_folders(run, capsys)
+    [file] = copies[0].glob("*.wandb")
+    mark = file.with_name(file.name + ".synced")
+    mark.touch()
+    assert told_folders(run, capsys) == copies and mark.exists()
+
+
+def test_figures_of_a_call_without_wandb_and_after_a_return_are_sent_later(no_account, tmp_path, offline_runs):
+    def call(mode, first, *steps, run_id=None) -> Tracker:
+        tracker = Tracker(tmp_path, WandbConfig(mode=mode), {}, step=first, run_id=run_id)
+        for step in steps:
+            tracker.log(step, {"cycle_mr": step})
+        return tracker
+
+    whole = call("offline", 0, 10, 20)
+    whole.close()
+    call("disabled", 20, 30, 40, run_id=whole.run_id).close()
+    returned = call("offline", 20, 30, 40, 50, run_id=whole.run_id)
+    returned.rewind(30, "because")
+    returned.log(40, {"cycle_mr": 41})
+    returned.close()
+    call("offline", 40, 50, run_id=whole.run_id).close()
+    sent = [[line["global_step"] for line in run.history if "cycle_mr" in line] for run in offline_runs(tmp_path)]
+    assert sent == [[10, 20], [30, 40, 50, 40], [50]]
 
 
 def test_the_copy_holds_every_figure_and_no_picture(with_pictures, offline_runs, capsys):
