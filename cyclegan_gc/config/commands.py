@@ -80,6 +80,10 @@ class AuditDataConfig:
     """CT volumes in HU: a folder (searched recursively), a glob or a text list of files."""
     validation_fraction: ClosedUnitInterval = 0.1
     """Share of the subjects that training will hold out for validation."""
+    contrasts: tuple[str, ...] = ()
+    """Endings of the names of a subject's MR contrasts, as in training."""
+    slice_axes: tuple[SliceAxis, ...] = ("axial",)
+    """Planes of the slices that training will take."""
 
 
 @dataclass(frozen=True)

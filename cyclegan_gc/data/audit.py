@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cyclegan_gc.config import PreprocessConfig
+from cyclegan_gc.config import PreprocessConfig, SliceAxis
 from cyclegan_gc.data.audit_checks import LEVELS, Finding, Level, Remark, check_facts
 from cyclegan_gc.data.audit_domains import between_domains, within_domain
 from cyclegan_gc.data.audit_facts import Facts
@@ -33,15 +33,23 @@ class Audited:
     """What its reader doubted."""
 
 
-def judge(cases: Sequence[Audited], settings: PreprocessConfig) -> list[Finding]:
-    """Everything that is found, worst first; a case without a finding passes."""
+def judge(
+    cases: Sequence[Audited], settings: PreprocessConfig, planes: Sequence[SliceAxis] = ("axial",)
+) -> list[Finding]:
+    """Everything that is found, worst first; a case without a finding passes.
+
+    Args:
+        cases: of both sets.
+        settings: of the training.
+        planes: of the slices that it takes.
+    """
     found: list[Finding] = []
     for case in cases:
         remarks: list[Remark] = [("warn", "file", note.rstrip(".")) for note in case.notes]
         if case.failure is not None:
             remarks.append(("fail", "unusable", case.failure))
         elif case.facts is not None:
-            remarks += check_facts(case.facts, case.modality, settings.ct_window_hu)
+            remarks += check_facts(case.facts, case.modality, settings.ct_window_hu, planes)
         found += [Finding(level, check, text, case.modality, case.name) for level, check, text in remarks]
     found += _copies([case for case in cases if case.facts is not None])
     mr, ct = (_usable(cases, "mr"), _usable(cases, "ct"))

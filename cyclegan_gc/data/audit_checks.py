@@ -4,10 +4,11 @@ Whatever makes a volume useless for training fails; what training copes with, at
 out on its own is a note that passes.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from cyclegan_gc.config import SliceAxis
 from cyclegan_gc.data.audit_facts import Facts
 from cyclegan_gc.data.preprocess import Modality
 
@@ -15,10 +16,13 @@ Level = Literal["pass", "warn", "fail"]
 LEVELS: tuple[Level, ...] = ("fail", "warn", "pass")
 """Worst first."""
 
+NORMALS: dict[SliceAxis, int] = {"coronal": 0, "sagittal": 1, "axial": 2}
+"""The axis across the slices of a plane, of a volume to the back, to the left and upwards."""
 SMALLEST_SIDE, FEW_SLICES = 16, 4
 THICK_MM, THICK_RATIO = 5.0, 3.0
 CUT = 0.05
 """Part of the body's outline that may end at a face of the volume: the tip of a nose, an ear."""
+CUT_BESIDE_COUCH = 0.3
 JUMP = 1.7
 """Heads have up to 1.4, pelves 1.65; with four slices of 1.5 mm left out heads have mostly 1.8 to 3."""
 NO_AIR_HU, SOME_AIR_HU = -700, -900
@@ -54,27 +58,32 @@ class Finding:
 Remark = tuple[Level, str, str]
 
 
-def check_facts(facts: Facts, modality: Modality, window_hu: tuple[float, float]) -> list[Remark]:
+def check_facts(
+    facts: Facts, modality: Modality, window_hu: tuple[float, float], planes: Sequence[SliceAxis] = ("axial",)
+) -> list[Remark]:
     """Level, name and sentence of everything that is odd about one prepared volume.
 
     Args:
         facts: :func:`cyclegan_gc.data.audit_facts.measure_case`.
         modality: what it is.
         window_hu: what training shows of a CT.
+        planes: of the slices that training takes.
     """
-    checks: list[Callable[[Facts], Iterator[Remark]]] = [_size, _slices, _field_of_view]
-    found = [remark for check in checks for remark in check(facts)]
+    found = [*_size(facts, planes), *_slices(facts), *_field_of_view(facts)]
     return found + list(_ct(facts, window_hu) if modality == "ct" else _mr(facts))
 
 
-def _size(facts: Facts) -> Iterator[Remark]:
-    in_plane, spacing = min(facts["shape"][:2]), facts["spacing_mm"]
-    if in_plane < SMALLEST_SIDE:
-        yield "fail", "tiny", f"axial slices of {in_plane} pixels; give whole volumes of {SMALLEST_SIDE} or more"
+def _size(facts: Facts, planes: Sequence[SliceAxis]) -> Iterator[Remark]:
+    shape, spacing = facts["shape"], facts["spacing_mm"]
+    smallest = {plane: min(n for axis, n in enumerate(shape) if axis != NORMALS[plane]) for plane in planes}
+    for plane, side in smallest.items():
+        if side < SMALLEST_SIDE:
+            yield "fail", "tiny", f"{plane} slices of {side} pixels; give whole volumes of {SMALLEST_SIDE} or more"
     if min(facts["shape"]) < FEW_SLICES:
         yield "warn", "few slices", f"only {min(facts['shape'])} of them; give whole volumes"
     thickest, thinnest = round(max(spacing), 2), min(spacing)
-    if thickest > THICK_MM or thickest / thinnest > THICK_RATIO:
+    across = any(NORMALS[plane] != spacing.index(max(spacing)) for plane in planes)
+    if thickest > THICK_MM or (across and thickest / thinnest > THICK_RATIO):
         yield (
             "warn",
             "thick slices",
@@ -100,7 +109,9 @@ def _slices(facts: Facts) -> Iterator[Remark]:
 
 def _field_of_view(facts: Facts) -> Iterator[Remark]:
     couch = facts.get("plate_mm", 0) >= PLATE_MM
-    cut = {side: part for side, part in facts["cut"].items() if part >= CUT and not couch}
+    limits = {"back": 2.0, "front": CUT} if couch else {}  # a couch ends at the back and at both sides itself
+    otherwise = CUT_BESIDE_COUCH if couch else CUT
+    cut = {side: part for side, part in facts["cut"].items() if part >= limits.get(side, otherwise)}
     if cut:
         sides = ", ".join(f"{side} {part:.0%}" for side, part in cut.items())
         yield "warn", "cut off", f"the body ends at the side of the volume ({sides} of its outline); use a wider one"

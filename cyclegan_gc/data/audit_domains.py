@@ -80,7 +80,7 @@ def _of_another_part(mr: Domain, ct: Domain) -> list[Finding]:
             ratio = max(area, 1e-6) / middle
             like = float(np.mean(np.maximum(areas / max(area, 1e-6), max(area, 1e-6) / areas) < OTHER_SIZE))
             if max(ratio, 1 / ratio) > OTHER_SIZE and like <= FEW:
-                level: Level = "fail" if max(ratio, 1 / ratio) > OTHER_PART else "warn"
+                level: Level = "fail" if _other_part(area, middle) else "warn"
                 text = (
                     f"largest cross-section of {area:.0f} cm2 where all have {middle:.0f} in the middle: another "
                     "part of the body or another size; leave it out or train it apart"
@@ -89,12 +89,18 @@ def _of_another_part(mr: Domain, ct: Domain) -> list[Finding]:
     return found
 
 
+def _other_part(one: float, other: float) -> bool:
+    """Whether two cross-sections in cm2 are a head's and a trunk's; among trunks large patients are no other part."""
+    low, high = sorted((one, other))
+    return high > OTHER_PART * low and low < HEAD_CM2 < high
+
+
 def _sizes(mr: Domain, ct: Domain) -> Iterator[Finding]:
     mr_area, ct_area = (float(np.exp(np.mean(np.log([f["area_cm2"] for f in each.values()])))) for each in (mr, ct))
     ratio = max(mr_area / ct_area, ct_area / mr_area)
     if ratio > OTHER_SIZE:
         yield Finding(
-            "fail" if ratio > OTHER_PART else "warn",
+            "fail" if _other_part(mr_area, ct_area) else "warn",
             "body part",
             f"the body's largest cross-section is {mr_area:.0f} cm2 in MR and {ct_area:.0f} cm2 in CT: different "
             "parts of the body, which a network would turn into one another; give the same part in both",

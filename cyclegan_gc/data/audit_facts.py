@@ -4,6 +4,7 @@ Measured on every second, third ... voxel, so that the voxels looked at lie abou
 """
 
 import hashlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -68,7 +69,7 @@ def measure_case(volume: Volume, case: Prepared, modality: Modality) -> Facts:
     ``plate_mm`` (width of a couch joined to the body); of an MR ``brightness_ratio`` and ``contrast``.
     """
     raw, body = in_canonical_frame(volume).numpy()[0], case.mask.numpy()[0]
-    every = _every(APART_MM, case.spacing_mm)
+    every = _every(APART_MM, case.spacing_mm, raw.shape)
     few, few_body = raw[every], body[every]
     a, b, c = (mm * step.step for mm, step in zip(case.spacing_mm, every, strict=True))
     inside = values_inside(raw, body, at_most=SAMPLE)
@@ -86,9 +87,9 @@ def measure_case(volume: Volume, case: Prepared, modality: Modality) -> Facts:
     return {**facts, **_brightness(few, few_body, (a, b, c))}
 
 
-def _every(apart_mm: float, spacing_mm: Spacing) -> tuple[slice, ...]:
-    """Slices through an array that take voxels about so far apart."""
-    steps = [max(1, round(apart_mm / mm)) for mm in spacing_mm]
+def _every(apart_mm: float, spacing_mm: Spacing, shape: Sequence[int]) -> tuple[slice, ...]:
+    """Slices through an array that take voxels about so far apart, at least one along each axis."""
+    steps = [max(1, min(round(apart_mm / mm), size)) for mm, size in zip(spacing_mm, shape, strict=True)]
     return tuple(slice(step // 2, None, step) for step in steps)
 
 
@@ -150,14 +151,14 @@ def _hu(raw: NDArray, body: NDArray[np.bool_], inside: NDArray, outside: NDArray
     """HU of air around the body, of tissue, at the ends of the scale; ``step_hu`` between values that occur."""
     air = outside[outside >= PADDING_BELOW_HU]
     values = np.unique(inside[(inside > -900) & (inside < 900)])
-    every = _every(BRIGHT_APART_MM, spacing_mm)
+    every = _every(BRIGHT_APART_MM, spacing_mm, raw.shape)
     voxel_ml = float(np.prod([mm * step.step for mm, step in zip(spacing_mm, every, strict=True)])) / 1000
     all_inside = values_inside(raw[every], body[every])
     top = float(max(inside.max(), all_inside.max()))
     bright = all_inside[all_inside > min(top - 101, METAL_HU)]
     near, further = int((bright > top - 50).sum()), int(((bright <= top - 50) & (bright > top - 100)).sum())
     return {
-        "air_hu": float(np.median(air)) if air.size >= 100 else None,
+        "air_hu": float(np.quantile(air, 0.1)) if air.size >= 100 else None,
         "tissue_hu": float(np.quantile(inside, 0.75)),
         "top_hu": top,
         "at_top": float((inside > top - 1).mean()),

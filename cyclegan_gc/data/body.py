@@ -53,7 +53,8 @@ def mr_body_mask(array: np.ndarray, spacing_mm: Spacing) -> BoolArray:
     Returns:
         ``(X, Y, Z)`` bool; all false for a constant volume.
     """
-    sample = array[tuple(slice(factor // 2, None, factor) for factor in _factors(spacing_mm))]
+    factors = [min(factor, size) for factor, size in zip(_factors(spacing_mm), array.shape, strict=True)]
+    sample = array[tuple(slice(factor // 2, None, factor) for factor in factors)]
     low, high = np.percentile(sample, (1, 99))
     if not low < high:
         return np.zeros(array.shape, dtype=bool)

@@ -57,7 +57,7 @@ def find_sources(
     """
     root, files = list_files(source, accept=lambda path: is_volume(path) or is_dicom(path))
     if contrasts:
-        joined, notes = join_contrasts(files, contrasts, str(source))
+        joined, notes = join_contrasts([path for path in files if is_volume(path)], contrasts, str(source))
         return [_contrasts_source(case, known, contrasts, root) for case, known in joined.items()], notes
     volumes = [Source(path, case_id(path), _below(path.parent, root), (path,)) for path in files if is_volume(path)]
     groups: dict[Path, list[Path]] = {}
@@ -106,7 +106,7 @@ def source_grid(source: Source) -> tuple[tuple[int, ...], NDArray[np.float64]]:
 def _contrasts_source(case: Path, known: Mapping[str, Path], contrasts: Sequence[str], root: Path) -> Source:
     files = tuple(known[ending] for ending in contrasts if ending in known)
     fault = missing_contrasts(known, contrasts)
-    return Source(files[0], case.name, _below(case.parent, root), files, fault=fault)
+    return Source(files[0], case.name or case.resolve().name, _below(case.parent, root), files, fault=fault)
 
 
 def _series_sources(folder: Path, grouped: Sequence[DicomSeries], root: Path) -> Iterator[Source]:

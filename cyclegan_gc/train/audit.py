@@ -12,10 +12,10 @@ from cyclegan_gc.config import AuditConfig, PreprocessConfig, TrainConfig
 from cyclegan_gc.data.audit import Audited, judge, level_of
 from cyclegan_gc.data.audit_checks import LEVELS, Finding
 from cyclegan_gc.data.audit_facts import measure_case, measure_volume
-from cyclegan_gc.data.files import find_volumes
+from cyclegan_gc.data.files import find_cases
 from cyclegan_gc.data.preparation import one_torch_thread, usable_cpus
 from cyclegan_gc.data.preprocess import Modality, check_values, prepare
-from cyclegan_gc.data.volumes import read_volume
+from cyclegan_gc.data.volumes import read_contrasts
 from cyclegan_gc.distributed import Ranks
 from cyclegan_gc.errors import UserError, VolumeError
 from cyclegan_gc.train.audit_sheet import Shown, Views, contact_sheet, views_of
@@ -49,10 +49,10 @@ def audit(config: AuditConfig) -> Audit:
         UserError: if a folder is missing or empty, or the output cannot be written.
     """
     with one_torch_thread(), ThreadPoolExecutor(usable_cpus()) as pool:
-        jobs = [pool.submit(_look, path, case, config.preprocess) for path, case in _find(config)]
+        jobs = [pool.submit(_look, paths, case, config.preprocess) for paths, case in _find(config)]
         looked = [job.result() for job in jobs]
     cases = [case for case, _ in looked]
-    outcome = Audit(cases, judge(cases, config.preprocess))
+    outcome = Audit(cases, judge(cases, config.preprocess, config.data.slice_axes))
     shown: list[Shown] = [(case, level_of(outcome.of(case)), views) for case, views in looked]
     try:
         config.output.mkdir(parents=True, exist_ok=True)
@@ -110,22 +110,23 @@ def closing_line(outcome: Audit) -> str:
     return f"{len(levels)} volumes: {counted}; of whole sets: {sets.count('fail')} fail, {sets.count('warn')} warn"
 
 
-def _find(config: AuditConfig) -> list[tuple[Path, Audited]]:
-    mr, ct = (subjects_of(find_volumes(folder)) for folder in (config.data.mr, config.data.ct))
+def _find(config: AuditConfig) -> list[tuple[tuple[Path, ...], Audited]]:
+    files, ct_files = find_cases(config.data.mr, config.data.contrasts)[0], find_cases(config.data.ct)[0]
+    mr, ct = subjects_of(list(files)), subjects_of(list(ct_files))
     held_out = held_out_subjects(set(mr.values()), set(ct.values()), config.data.validation_fraction)
     domains: list[tuple[Modality, dict[Path, str]]] = [("mr", mr), ("ct", ct)]
     return [
-        (path, Audited(name, modality, subjects[path] in held_out))
+        ((files | ct_files)[path], Audited(name, modality, subjects[path] in held_out))
         for modality, subjects in domains
         for path, name in names_of(list(subjects)).items()
     ]
 
 
-def _look(path: Path, case: Audited, settings: PreprocessConfig) -> tuple[Audited, Views | None]:
+def _look(paths: Sequence[Path], case: Audited, settings: PreprocessConfig) -> tuple[Audited, Views | None]:
     """Facts and pictures of one volume, as far as it can be used."""
     views = None
     try:
-        volume = read_volume(path)
+        volume = read_contrasts(paths)
         case = replace(case, facts=measure_volume(volume), notes=volume.warnings)
         views = views_of(volume, None, case.modality)
         check_values(volume.array, case.modality)
@@ -133,7 +134,7 @@ def _look(path: Path, case: Audited, settings: PreprocessConfig) -> tuple[Audite
         case = replace(case, facts=measure_case(volume, prepared, case.modality))
         views = views_of(volume, prepared, case.modality)
     except VolumeError as error:
-        case = replace(case, failure=str(error).removeprefix(f"{path}: "))
+        case = replace(case, failure=str(error).removeprefix(f"{paths[0]}: "))
     return case, views
 
 

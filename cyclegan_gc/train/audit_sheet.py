@@ -87,4 +87,6 @@ def _show_case(panels: Sequence[Axes], title: str, level: Level, views: Views | 
     )
     if figure is not None:
         figure.add_artist(frame)
-        figure.text(first.x0 + 0.003, first.y1 - 0.002, title, color=COLOURS[level], fontsize=8, va="top")
+        figure.text(
+            first.x0 + 0.003, first.y1 - 0.002, title, color=COLOURS[level], fontsize=8, va="top", parse_math=False
+        )

@@ -57,14 +57,16 @@ def load_cases(config: TrainConfig) -> Cases:
     held_out_cases = {case for case, subject in (mr_subjects | ct_subjects).items() if subject in held_out}
     parts, audited = _prepare({"mr": mr, "ct": ct}, held_out_cases, config)
     (train_mr, valid_mr), (train_ct, valid_ct) = parts["mr"], parts["ct"]
-    findings = tuple(judge(audited, config.preprocess))
+    findings = tuple(judge(audited, config.preprocess, config.data.slice_axes))
     return Cases(train_mr, train_ct, valid_mr or train_mr, valid_ct or train_ct, findings, tuple(notes))
 
 
 def names_of(paths: Sequence[Path]) -> dict[Path, str]:
     """Each file's name from the folder on that all share: short, unlike any other's and without the way there."""
-    shared = os.path.commonpath([path.parent for path in paths])
-    return {path: path.relative_to(shared).as_posix() for path in paths}
+    shared = Path(os.path.commonpath([path.absolute().parent for path in paths]))
+    if shared == Path(shared.anchor):  # nothing but the root, below which stands the whole way
+        return {path: f"{number} {path.name}" for number, path in enumerate(paths, start=1)}
+    return {path: path.absolute().relative_to(shared).as_posix() for path in paths}
 
 
 def subjects_of(paths: Sequence[Path]) -> dict[Path, str]:
@@ -74,9 +76,10 @@ def subjects_of(paths: Sequence[Path]) -> dict[Path, str]:
     """
     names = [case_id(path) for path in paths]
     if len(set(names)) < len(names):
-        shared = len(Path(os.path.commonpath([path.parent for path in paths])).parts)
+        whole = [path.absolute() for path in paths]
+        shared = len(Path(os.path.commonpath([path.parent for path in whole])).parts)
         names = [
-            case if case.startswith("sub-") else path.parts[shared] for case, path in zip(names, paths, strict=True)
+            case if case.startswith("sub-") else path.parts[shared] for case, path in zip(names, whole, strict=True)
         ]
     return {
         path: name.split("_")[0] if name.startswith("sub-") else name for path, name in zip(paths, names, strict=True)

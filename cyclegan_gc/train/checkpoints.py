@@ -1,5 +1,6 @@
 """The checkpoints of a run folder: which are kept, which one a run goes on from, and whether it may."""
 
+import math
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -98,15 +99,16 @@ def check_same_volumes(saved: State, fingerprint: Mapping[str, Any], config: Tra
         raise _not_the_same_run("other training volumes", config)
 
 
-def discard_best(output: Path, step: int) -> bool:
-    """Remove best.pt where it was saved at ``step`` or later; whether it was there."""
+def best_score_before(output: Path, step: int) -> float:
+    """The score of best.pt, which is removed where it was saved at ``step`` or later; infinite where none is left."""
     try:
-        late = load_checkpoint(output / BEST)["step"] >= step
+        best = load_checkpoint(output / BEST)
     except UserError:
-        return False
-    if late:
-        (output / BEST).unlink()
-    return late
+        return math.inf
+    if best["step"] < step:
+        return best["best_score"]
+    (output / BEST).unlink()
+    return math.inf
 
 
 def _not_the_same_run(difference: str, config: TrainConfig) -> UserError:

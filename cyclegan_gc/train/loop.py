@@ -14,7 +14,7 @@ from cyclegan_gc.device import choose_device, peak_bytes
 from cyclegan_gc.distributed import Ranks, joined, local_rank, reported
 from cyclegan_gc.errors import Interruption, TrainingStoppedError, UserError
 from cyclegan_gc.model.cyclegan import Batch
-from cyclegan_gc.train.checkpoints import LAST, discard_best, find_before, save
+from cyclegan_gc.train.checkpoints import LAST, best_score_before, find_before, save
 from cyclegan_gc.train.memory import memory_line
 from cyclegan_gc.train.monitor import Alarm, blank_share, training_findings, validation_findings
 from cyclegan_gc.train.panels import save_pictures
@@ -234,8 +234,8 @@ def _return_to(run: Run, saved: State, alarm: Alarm) -> None:
     progress = run.progress
     run.restore(saved)
     progress.step, progress.stale, progress.stream = saved["step"], saved["stale"], progress.stream + 1
-    if run.ranks.first and discard_best(run.config.output, alarm.since):
-        progress.best_score = math.inf
+    if run.ranks.first:
+        progress.best_score = best_score_before(run.config.output, alarm.since)
     if run.tracker:
         run.tracker.rewind(progress.step, alarm.message)
     run.ranks.says(f"back at step {progress.step} because of {alarm.name}, with other samples", warning=True)

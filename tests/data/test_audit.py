@@ -9,7 +9,7 @@ from cyclegan_gc.config import PreprocessConfig
 from cyclegan_gc.data.audit import Audited, judge, level_of
 from cyclegan_gc.data.audit_facts import measure_case
 from cyclegan_gc.data.phantom import make_subject
-from cyclegan_gc.data.preprocess import check_values, prepare
+from cyclegan_gc.data.preprocess import Modality, check_values, prepare
 from cyclegan_gc.data.volumes import read_volume, volume_on_grid
 from cyclegan_gc.errors import VolumeError
 
@@ -153,6 +153,45 @@ def test_thick_slices_and_tiny_ones_are_named():
     assert found_in(audited(SUBJECT.mr, "mr", flat))["thick slices"] == "warn"
     small = ndimage.zoom(SUBJECT.ct, [1 if axis == UP else 0.15 for axis in range(3)], order=1)
     assert found_in(audited(small, "ct"))["tiny"] == "fail"
+
+
+def test_a_stack_may_be_thin_across_the_plane_that_is_trained_on():
+    middle = SUBJECT.mr.shape[BACK] // 2
+    stack = audited(SUBJECT.mr.take(range(middle - 7, middle + 8), axis=BACK), "mr")
+    coronal, axial = (
+        {each.check for each in judge([stack], SETTINGS, [plane]) if each.level == "fail"}
+        for plane in ("coronal", "axial")
+    )
+    assert "tiny" not in coronal and "tiny" in axial
+
+
+@pytest.mark.parametrize("mm", [0.4, 1.0, 2.0])
+@pytest.mark.parametrize("modality", ["mr", "ct"])
+def test_single_fine_slices_are_measured(mm, modality):
+    array = SUBJECT.mr if modality == "mr" else SUBJECT.ct
+    facts = facts_of(array.take([array.shape[UP] // 2], axis=UP), modality, np.diag([mm, mm, mm, 1.0]))
+    assert facts["area_cm2"] > 0
+
+
+def test_a_large_patient_among_trunks_is_a_warning_and_a_head_a_failure():
+    facts = {"mr": facts_of(SUBJECT.mr, "mr"), "ct": facts_of(SUBJECT.ct, "ct")}
+
+    def case(name: str, modality: Modality, area: float) -> Audited:
+        return Audited(name, modality, facts={**facts[modality], "area_cm2": area, "content": name})
+
+    mr = [case(f"mr{n}", "mr", area) for n, area in enumerate((520, 600, 640, 660))]
+    ct = [case(f"ct{n}", "ct", area) for n, area in enumerate((560, 610, 650))]
+    for odd, expected in ((case("large", "ct", 1250), "warn"), (case("head", "mr", 230), "fail")):
+        found = judge([*mr, *ct, odd], SETTINGS)
+        assert [(each.case, each.level) for each in found if each.check == "body part"] == [(odd.name, expected)]
+
+
+def test_a_couch_does_not_hide_that_a_side_is_cut():
+    facts = {**facts_of(SUBJECT.ct, "ct"), "plate_mm": 145.0}
+    for right, expected in ((0.1, set()), (0.9, {"cut off"})):
+        cut = {"front": 0.0, "back": 0.8, "right": right, "left": 0.1}
+        found = judge([Audited("ct", "ct", facts={**facts, "cut": cut})], SETTINGS)
+        assert {each.check for each in found if each.level == "warn"} == {"couch joined", *expected}
 
 
 def test_the_other_modality_is_refused_before_anything_is_measured():

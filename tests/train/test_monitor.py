@@ -1,6 +1,7 @@
 """The watchdog: every failure is planted for real and named; what is healthy raises none."""
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from cyclegan_gc.data.cache import OUTSIDE, cached_stacks
 from cyclegan_gc.demo import recipe
 from cyclegan_gc.errors import TrainingStoppedError
 from cyclegan_gc.model.cyclegan import Batch, Networks
+from cyclegan_gc.train.checkpoints import best_score_before
 from cyclegan_gc.train.loop import train
 from cyclegan_gc.train.monitor import Monitor, blank_share, training_findings, validation_findings
 from cyclegan_gc.train.validation import fixed_slices, validate
@@ -217,6 +219,13 @@ def test_after_a_return_patience_counts_anew_and_only_a_healthy_picture_is_the_b
     train(replace(config, resume="auto", monitor=MonitorConfig("rollback")))
     last, best = (load_checkpoint(config.output / f"{name}.pt") for name in ("last", "best"))
     assert last["step"] >= 20 and (best["stream"], best["monitor"]["found"]) == (1, {})
+
+
+def test_after_a_return_the_best_score_is_that_of_the_best_checkpoint_which_is_left(config):
+    train(replace(config, stop_at=10, validate_every=10))
+    best = load_checkpoint(config.output / "best.pt")
+    assert best_score_before(config.output, 11) == best["best_score"] and (config.output / "best.pt").exists()
+    assert best_score_before(config.output, 10) == math.inf and not (config.output / "best.pt").exists()
 
 
 def test_a_failure_that_stays_stops_the_run_after_three_returns(config, capsys):
