@@ -182,3 +182,21 @@ def test_pictures_that_must_stay_here_are_left_out_and_the_rest_is_sent(run, off
     [line] = offline.history
     assert line["cases/ncols"] == 2 and "panels/mr_to_ct/_type" not in line
     assert not [file for file in run.rglob("*") if file.is_file() and file.read_bytes().startswith(b"\x89PNG")]
+
+
+def test_a_call_that_takes_too_long_online_is_the_last_one(no_account, tmp_path, monkeypatch, capsys):
+    """Some of W&B's calls wait 19 s for a silent server and raise nothing."""
+    monkeypatch.setattr("cyclegan_gc.tracking.sink.SLOW_SECONDS", -1.0)
+    run = WandbRun(tmp_path, WandbConfig(mode="offline"), {}, job_type="train")
+    assert run.log({"cycle_mr": 0.5}) and run.log({"cycle_mr": 0.4})  # offline nothing waits for a server
+    run.mode = "online"
+    assert run.log({"cycle_mr": 0.3})
+    assert "its server does not answer" in capsys.readouterr().err
+    assert not run.log({"cycle_mr": 0.2})
+    run.finish()
+
+
+def test_online_without_a_key_stays_here_and_says_why(no_account, tmp_path, capsys):
+    run = WandbRun(tmp_path, WandbConfig(mode="online"), {}, job_type="train")
+    run.finish()
+    assert run.mode == "offline" and "no API key" in capsys.readouterr().err
