@@ -78,8 +78,8 @@ def run_convert(config: ConvertConfig) -> int:
     from rich.progress import Progress
 
     from cyclegan_gc.convert.batch import convert
-    from cyclegan_gc.convert.case import as_row
     from cyclegan_gc.convert.index import text_table
+    from cyclegan_gc.convert.outcome import as_row
 
     count = 0
     with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:

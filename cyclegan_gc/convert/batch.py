@@ -9,9 +9,10 @@ from pathlib import Path
 from cyclegan_gc.atomic import write_text
 from cyclegan_gc.checkpoint import load_model
 from cyclegan_gc.config import ConvertConfig, Direction
-from cyclegan_gc.convert.case import Batch, Converted, as_row, read_case, settings_of, translate_case, write_case
+from cyclegan_gc.convert.case import read_case, translate_case, write_case
 from cyclegan_gc.convert.estimate import LONG, estimate
 from cyclegan_gc.convert.manifest import Manifest, manifest_of, write_manifest
+from cyclegan_gc.convert.outcome import Batch, Converted, as_row, settings_of
 from cyclegan_gc.convert.pipeline import overlapped
 from cyclegan_gc.convert.plan import Job, part_of, plan, shard_of
 from cyclegan_gc.convert.tracked import described, lineage, log_cases

@@ -16,7 +16,7 @@ Manifest = dict[str, Any]
 
 
 def manifest_of(cases: Sequence[Mapping[str, Any]], settings: Mapping[str, Any]) -> Manifest:
-    """The manifest of cases as :func:`cyclegan_gc.convert.case.as_row` gives them."""
+    """The manifest of cases as :func:`cyclegan_gc.convert.outcome.as_row` gives them."""
     counts = Counter(case["outcome"] for case in cases) + Counter(c["verdict"] for c in cases if c["verdict"])
     return {
         "tool": f"cyclegan-gc {__version__}",

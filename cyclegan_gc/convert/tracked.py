@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cyclegan_gc.convert.case import Batch, Converted, as_row
 from cyclegan_gc.convert.index import worst_first
+from cyclegan_gc.convert.outcome import Batch, Converted, as_row
 from cyclegan_gc.pictures import read_png
 from cyclegan_gc.tracking import Picture, Pseudonyms, Table, WandbRun, code_sha256
 

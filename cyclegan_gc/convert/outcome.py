@@ -1,0 +1,148 @@
+"""What became of a case: its sidecar, whether an earlier result still stands, its row in the manifest."""
+
+import hashlib
+import json
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from cyclegan_gc import __version__
+from cyclegan_gc.atomic import file_sha256
+from cyclegan_gc.config import DISCLAIMER, ConvertConfig
+from cyclegan_gc.convert.plan import Job
+from cyclegan_gc.convert.quality import Quality
+from cyclegan_gc.data.volumes import Volume
+from cyclegan_gc.inference import Member, Translation
+from cyclegan_gc.voxels import values_inside
+
+TOOL = f"cyclegan-gc {__version__}"
+
+
+@dataclass(frozen=True)
+class Converted:
+    """What became of one case: a result, or the reason why there is none."""
+
+    source: Path
+    label: str
+    """The case relative to the input."""
+    result: Path
+    outcome: str
+    """converted, skipped (finished before and intact) or failed."""
+    failure: str | None = None
+    warnings: tuple[str, ...] = ()
+    quality: Quality | None = None
+    preview: Path | None = None
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What all cases of a conversion share."""
+
+    config: ConvertConfig
+    members: Sequence[Member]
+    settings: Mapping[str, Any]
+    """Everything but the input that decides about the result."""
+
+
+def settings_of(config: ConvertConfig, members: Sequence[Member]) -> dict[str, Any]:
+    """Everything but the input that decides about the pixels, in plain values and without any path."""
+    return {
+        "tool": TOOL,
+        "models": list(dict.fromkeys(member.model.sha256 for member in members)),
+        "direction": config.direction,
+        "planes": list(dict.fromkeys(member.axis for member in members)),
+        "mirror": config.mirror,
+        "fusion": config.fusion,
+        "format": config.format,
+        "uncertainty": config.uncertainty,
+    }
+
+
+def sidecar(
+    job: Job,
+    volume: Volume,
+    source_sha256: str,
+    result: Translation,
+    quality: Quality | None,
+    warnings: Sequence[str],
+    batch: Batch,
+) -> dict[str, Any]:
+    """What a result is and how it was made, in plain values and without any path."""
+    inside = values_inside(result.array, result.mask)
+    return {
+        "tool": TOOL,
+        "disclaimer": DISCLAIMER,
+        "key": key_of(source_sha256, batch.settings),
+        "source": {
+            "name": job.source.path.name,
+            "sha256": source_sha256,
+            "shape": list(volume.array.shape),
+            "spacing_mm": [round(mm, 6) for mm in volume.spacing_mm],
+        },
+        "result": {"name": job.result.name, "sha256": _result_sha256(job.result)},
+        "settings": dict(batch.settings),
+        "artifacts": sorted({member.model.artifact or "" for member in batch.members} - {""}),
+        "versions": {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__},
+        "warnings": list(warnings),
+        "values_in_body": {
+            "mean": round(float(inside.mean()), 2),
+            "quantiles_1_25_50_75_99": np.percentile(inside, (1, 25, 50, 75, 99)).round(1).tolist(),
+        },
+        "slice_discontinuity": {name: round(value, 4) for name, value in result.discontinuity.items()},
+        "quality": asdict(quality) if quality else None,
+    }
+
+
+def finished(job: Job, source_sha256: str, settings: Mapping[str, Any]) -> Converted | None:
+    """The outcome of an earlier run, if its result is of this source and these settings and has not changed since."""
+    try:
+        known = json.loads(job.sidecar.read_text(encoding="utf-8"))
+        if known["key"] != key_of(source_sha256, settings) or known["result"]["sha256"] != _result_sha256(job.result):
+            return None
+        quality = Quality(**known["quality"]) if known["quality"] else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    preview = job.preview if job.preview.exists() else None
+    return Converted(
+        job.source.path, job.source.label, job.result, "skipped", None, tuple(known["warnings"]), quality, preview
+    )
+
+
+def as_row(case: Converted, output: Path) -> dict[str, Any]:
+    """A case for the manifest: plain values, paths relative to the input and the output."""
+    quality = case.quality
+    # Messages begin with the source's whole path, which is nobody else's business.
+    failure = case.failure.replace(str(case.source), case.label) if case.failure else None
+    failure = failure.replace(f"{case.source.parent}{os.sep}", "") if failure else None
+    return {
+        "source": case.label,
+        "result": None if failure else _relative(case.result, output),
+        "outcome": case.outcome,
+        "failure": failure,
+        "verdict": quality.verdict if quality else None,
+        "reasons": list(quality.reasons) if quality else [],
+        "figures": quality.figures if quality else {},
+        "warnings": list(case.warnings),
+        "seconds": round(case.seconds, 2),
+        "preview": _relative(case.preview, output) if case.preview else None,
+    }
+
+
+def key_of(source_sha256: str, settings: Mapping[str, Any]) -> str:
+    """Hash of everything that decides about a result."""
+    return hashlib.sha256(json.dumps([source_sha256, dict(settings)], sort_keys=True).encode()).hexdigest()
+
+
+def _result_sha256(result: Path) -> str:
+    return file_sha256(sorted(result.iterdir()) if result.is_dir() else [result])
+
+
+def _relative(path: Path, output: Path) -> str:
+    return path.relative_to(output).as_posix()
