@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -125,3 +126,17 @@ def logged(run: Path) -> list[dict[str, float]]:
 def logged_fixture() -> Callable[[Path], list[dict[str, float]]]:
     """The lines of metrics.jsonl without their clocks."""
     return logged
+
+
+@pytest.fixture(scope="session")
+def wait_for_lines() -> Callable[[subprocess.Popen, Path, int], None]:
+    """Waits until a running process has written so many lines into a file."""
+
+    def wait(process: subprocess.Popen, file: Path, count: int) -> None:
+        deadline = time.monotonic() + 120
+        while not file.exists() or file.read_text().count("\n") < count:
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
+    return wait

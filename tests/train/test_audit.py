@@ -1,6 +1,7 @@
 """The audit as a command and at the start of a training."""
 
 import json
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,6 @@ import pytest
 
 from cyclegan_gc.config import AuditConfig, AuditDataConfig, PreprocessConfig
 from cyclegan_gc.data.audit_checks import Finding
-from cyclegan_gc.data.cache import FORMAT
 from cyclegan_gc.distributed import Ranks
 from cyclegan_gc.errors import UserError
 from cyclegan_gc.train.audit import announce, audit, closing_line, text_table
@@ -94,9 +94,11 @@ def test_a_training_warns_in_a_line_and_goes_on(config, folders, capsys):
 def test_the_second_start_reads_no_volume_and_says_the_same(config, folders):
     double(folders[0])
     first = load_cases(config)
-    notes = {path: path.stat().st_mtime_ns for path in (config.data.cache or Path()).glob("*.json")}
+    for path in (path for folder in folders for path in folder.iterdir()):  # nothing of use is left in any file
+        before = path.stat()
+        path.write_bytes(b"?" * before.st_size)
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
     assert load_cases(config).findings == first.findings != ()
-    assert {path: path.stat().st_mtime_ns for path in notes} == notes and FORMAT >= 3
 
 
 def test_the_audit_does_not_change_what_a_checkpoint_knows_of_the_volumes(config):

@@ -41,14 +41,6 @@ def process_of_rank(rank: int, folder: Path) -> int:
     raise AssertionError(f"no process has rank {rank}")
 
 
-def wait_for_lines(process: subprocess.Popen, file: Path, count: int) -> None:
-    deadline = time.monotonic() + 120
-    while not file.exists() or file.read_text().count("\n") < count:
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
 @pytest.fixture(scope="module")
 def two(train_options, tmp_path_factory) -> Path:
     """An undisturbed run of two processes, with pools."""
@@ -148,7 +140,9 @@ def test_a_batch_that_cannot_be_shared_out_is_refused(train_options, tmp_path):
     assert "--optimizer.batch_size 3: not a multiple of 2 processes" in errors
 
 
-def test_torchruns_sigterm_saves_and_the_run_goes_on_as_if_never_stopped(train_options, tmp_path, same, logged):
+def test_torchruns_sigterm_saves_and_the_run_goes_on_as_if_never_stopped(
+    train_options, tmp_path, same, logged, wait_for_lines
+):
     length = {"steps": 80, "validate_every": 40, "save_every": 40}
     finish(2, train_options(tmp_path / "whole", **length))
     options = train_options(tmp_path / "parted", resume="auto", **length)
@@ -168,7 +162,7 @@ def test_torchruns_sigterm_saves_and_the_run_goes_on_as_if_never_stopped(train_o
 @pytest.mark.parametrize(
     ("how", "within"), [(signal.SIGKILL, 20), pytest.param(signal.SIGSTOP, 60, marks=pytest.mark.slow)]
 )
-def test_a_dead_or_sleeping_peer_ends_the_job_with_the_cause_last(how, within, train_options, tmp_path):
+def test_a_dead_or_sleeping_peer_ends_the_job_with_the_cause_last(how, within, train_options, tmp_path, wait_for_lines):
     """torchrun itself waits half a minute for a process that does not listen."""
     process = start(2, train_options(tmp_path, steps=100_000, peer_timeout=5))
     wait_for_lines(process, tmp_path / "metrics.jsonl", 5)

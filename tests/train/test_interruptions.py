@@ -28,17 +28,9 @@ def undisturbed(train_options, start_train, tmp_path_factory) -> Path:
     return folder
 
 
-def wait_for_lines(process: subprocess.Popen, file: Path, count: int) -> None:
-    deadline = time.monotonic() + 120
-    while not file.exists() or file.read_text().count("\n") < count:
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
 @pytest.mark.parametrize(("number", "workers"), [(signal.SIGTERM, 2), (signal.SIGINT, 2), (signal.SIGUSR1, 0)])
 def test_a_signalled_run_saves_and_goes_on_as_if_never_stopped(
-    number, workers, undisturbed, train_options, start_train, tmp_path, same, logged
+    number, workers, undisturbed, train_options, start_train, tmp_path, same, logged, wait_for_lines
 ):
     options = train_options(tmp_path, resume="auto", data__workers=workers, **LENGTH)
     process = start_train(options, start_new_session=True)
@@ -62,7 +54,9 @@ def test_a_signalled_run_saves_and_goes_on_as_if_never_stopped(
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
-def test_a_dead_or_sleeping_loader_ends_the_run_with_the_cause(how, train_options, start_train, tmp_path):
+def test_a_dead_or_sleeping_loader_ends_the_run_with_the_cause(
+    how, train_options, start_train, tmp_path, wait_for_lines
+):
     process = start_train(train_options(tmp_path, data__workers=1, peer_timeout=4, **{**LENGTH, "steps": 100_000}))
     wait_for_lines(process, tmp_path / "metrics.jsonl", 2)
     os.kill(loader_of(process.pid), how)
