@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from cyclegan_gc.atomic import atomic_write, file_sha256
-from cyclegan_gc.config import Direction, NetworkConfig, PreprocessConfig, SliceAxis
+from cyclegan_gc.config import Direction, NetworkConfig, PreprocessConfig, SliceAxis, slab_channels
 from cyclegan_gc.errors import UserError
 from cyclegan_gc.model.cyclegan import build_generator
 
@@ -57,7 +57,7 @@ class TrainedModel:
     @property
     def in_channels(self) -> int:
         """Of the generator: every contrast of an MR slice and its neighbours, or every slice of a CT."""
-        return (2 * self.context + 1) * (max(1, len(self.contrasts)) if self.direction == "mr_to_ct" else 1)
+        return slab_channels(self.context, self.contrasts)["mr" if self.direction == "mr_to_ct" else "ct"]
 
 
 def save_checkpoint(path: Path, state: State, *, written: Callable[[Path], None] | None = None) -> None:
@@ -142,24 +142,28 @@ def _model_of(state: State, direction: Direction, device: torch.device, sha256: 
         fingerprint=state["fingerprint"],
         step=state["step"],
         sha256=sha256,
-        run_id=state.get("run_id"),
+        run_id=state["run_id"],
     )
 
 
 def _generator(state: State, direction: Direction) -> nn.Module:
     network, data = NetworkConfig(**state["config"]["network"]), state["config"]["data"]
-    ct = 2 * data["context_slices"] + 1
-    mr = ct * max(1, len(data["contrasts"]))
+    channels = slab_channels(data["context_slices"], data["contrasts"])
+    source, target = ("mr", "ct") if direction == "mr_to_ct" else ("ct", "mr")
     generator = build_generator(
         network.width,
         network.blocks,
         network.reduction,
         network.stem,
         network.upsampling,
-        in_channels=mr if direction == "mr_to_ct" else ct,
-        out_channels=ct if direction == "mr_to_ct" else mr,
+        in_channels=channels[source],
+        out_channels=channels[target],
     )
-    weights = {key.removeprefix("module."): value for key, value in state["ema"][direction].items()}
-    del weights["n_averaged"]
-    generator.load_state_dict(weights)
+    generator.load_state_dict(averaged_weights(state, direction))
     return generator.eval()
+
+
+def averaged_weights(state: State, name: str) -> State:
+    """The moving average of a generator under the names of the network itself."""
+    averaged = state["ema"][name].items()
+    return {key.removeprefix("module."): value for key, value in averaged if key != "n_averaged"}

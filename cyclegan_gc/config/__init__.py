@@ -24,6 +24,7 @@ from cyclegan_gc.config.training import (
     TrainConfig,
     WandbConfig,
     public_settings,
+    slab_channels,
 )
 from cyclegan_gc.config.values import Direction, Fusion, SliceAxis
 
@@ -49,6 +50,7 @@ __all__ = [
     "TrainConfig",
     "WandbConfig",
     "public_settings",
+    "slab_channels",
 ]
 
 DISCLAIMER = "Research use only; not a medical device."

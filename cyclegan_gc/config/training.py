@@ -3,6 +3,7 @@
 Ranges live in the types, relations between fields in ``__post_init__``.
 """
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -82,12 +83,12 @@ class DataConfig:
     @property
     def ct_channels(self) -> int:
         """Slices that go through a network together."""
-        return 2 * self.context_slices + 1
+        return slab_channels(self.context_slices, self.contrasts)["ct"]
 
     @property
     def mr_channels(self) -> int:
         """The same of every contrast."""
-        return self.ct_channels * max(1, len(self.contrasts))
+        return slab_channels(self.context_slices, self.contrasts)["mr"]
 
     def __post_init__(self) -> None:
         if any(side % 4 for side in self.crop):
@@ -243,6 +244,12 @@ class TrainConfig:
                 f"data.crop must be at least {smallest} for network.discriminator_layers="
                 f"{self.network.discriminator_layers}, got {self.data.crop}"
             )
+
+
+def slab_channels(context_slices: int, contrasts: Sequence[str]) -> dict[str, int]:
+    """Channels of a ``ct`` (a slice with its neighbours) and of an ``mr`` (every contrast of each)."""
+    slices = 2 * context_slices + 1
+    return {"ct": slices, "mr": slices * max(1, len(contrasts))}
 
 
 def public_settings(config: TrainConfig) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from cyclegan_gc.convert.pipeline import overlapped
 from cyclegan_gc.convert.plan import Job, part_of, plan, shard_of
 from cyclegan_gc.convert.tracked import described, lineage, log_cases
 from cyclegan_gc.data.files import WRITABLE
-from cyclegan_gc.data.preprocess import check_values
+from cyclegan_gc.data.preprocess import check_volume
 from cyclegan_gc.data.volumes import read_contrasts, write_volume
 from cyclegan_gc.device import choose_device
 from cyclegan_gc.errors import UserError, VolumeError
@@ -68,8 +68,7 @@ def convert_volume(
         )
     volume = read_contrasts(sources)
     try:
-        for array in (volume.array, *volume.further):
-            check_values(array, "mr" if direction == "mr_to_ct" else "ct")
+        check_volume(volume, "mr" if direction == "mr_to_ct" else "ct")
         translation = translate_volume(members, volume)
     except VolumeError as error:
         raise VolumeError(f"{sources[0]}: {error}") from None

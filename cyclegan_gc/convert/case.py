@@ -15,7 +15,7 @@ from cyclegan_gc.convert.preview import preview_png
 from cyclegan_gc.convert.quality import Quality, judge
 from cyclegan_gc.data.cache import case_statistics
 from cyclegan_gc.data.dicom_write import SeriesLabel, write_ct_series
-from cyclegan_gc.data.preprocess import Prepared, check_values
+from cyclegan_gc.data.preprocess import Prepared, check_volume
 from cyclegan_gc.data.sources import find_sources, read_source
 from cyclegan_gc.data.volumes import Volume, write_volume
 from cyclegan_gc.errors import UserError, VolumeError
@@ -99,8 +99,7 @@ def write_case(translated: Translated | Converted, batch: Batch) -> Converted:
 
 def _other_modality(volume: Volume, config: ConvertConfig) -> tuple[str, ...]:
     try:
-        for array in (volume.array, *volume.further):
-            check_values(array, "mr" if config.direction == "mr_to_ct" else "ct")
+        check_volume(volume, "mr" if config.direction == "mr_to_ct" else "ct")
     except VolumeError as error:
         if not config.force:
             raise VolumeError(f"{error}, or --force") from None

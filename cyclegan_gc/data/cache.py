@@ -16,7 +16,7 @@ from cyclegan_gc.config import PreprocessConfig, SliceAxis
 from cyclegan_gc.data.audit_facts import measure_case
 from cyclegan_gc.data.content import contents_hash, known_contents
 from cyclegan_gc.data.grid import mask_to_network, network_grid, to_network
-from cyclegan_gc.data.preprocess import Modality, Prepared, check_values, prepare, to_hu, turn_back
+from cyclegan_gc.data.preprocess import Modality, Prepared, check_volume, prepare, to_hu, turn_back
 from cyclegan_gc.data.volumes import read_contrasts
 from cyclegan_gc.errors import UserError, VolumeError
 from cyclegan_gc.voxels import values_inside
@@ -170,8 +170,7 @@ def _write_stacks(
 ) -> None:
     volume = read_contrasts(paths)
     try:
-        for array in (volume.array, *volume.further):
-            check_values(array, modality)
+        check_volume(volume, modality)
         case = prepare(volume, modality, settings)
     except VolumeError as error:
         raise VolumeError(f"{paths[0]}: {error}") from None

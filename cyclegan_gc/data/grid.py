@@ -127,15 +127,18 @@ def pixel_mm(spacing_mm: tuple[float, float, float], axis: SliceAxis) -> tuple[f
     return {"axial": (height, width), "coronal": (depth, width), "sagittal": (depth, height)}[axis]
 
 
+def seen_mm(own_mm: float, wanted_mm: float | None) -> float:
+    """The pixel size that the network sees: the wanted one, or the volume's own where that is near it."""
+    return own_mm if wanted_mm is None or abs(own_mm / wanted_mm - 1) <= SPACING_TOLERANCE else wanted_mm
+
+
 def _boxed(volume: Tensor, grid: NetworkGrid) -> Tensor:
     """The body's slices (D', C, h, w) at the volume's own pixel size."""
     return to_plane(volume, grid.axis)[(slice(None), *grid.box)].permute(3, 0, 1, 2).contiguous()
 
 
 def _resized(length: int, own_mm: float, wanted_mm: float | None) -> int:
-    if wanted_mm is None or abs(own_mm / wanted_mm - 1) <= SPACING_TOLERANCE:
-        return length
-    return max(1, round(length * own_mm / wanted_mm))
+    return max(1, round(length * own_mm / seen_mm(own_mm, wanted_mm)))
 
 
 def _resize(slices: Tensor, size: tuple[int, int]) -> Tensor:

@@ -162,13 +162,19 @@ def _likely_cause(array: np.ndarray) -> str:
     return f" (values from {low:g} to {high:g})"
 
 
+def check_volume(volume: Volume, modality: Modality) -> None:
+    """:func:`check_values` of every contrast."""
+    for array in volume.contrasts:
+        check_values(array, modality)
+
+
 def prepare(volume: Volume, modality: Modality, settings: PreprocessConfig) -> Prepared:
     """The pipeline on a volume that is already in memory.
 
     Raises:
         VolumeError: if no body is found (without a name; the caller knows it).
     """
-    arrays = [torch.from_numpy(array)[None] for array in (volume.array, *volume.further)]
+    arrays = [torch.from_numpy(array)[None] for array in volume.contrasts]
     image = arrays[0] if len(arrays) == 1 else torch.cat(arrays)
     loaded = {"image": MetaTensor(image, affine=torch.from_numpy(volume.affine))}
     data: Any = Compose(_after_loading(modality, settings))(loaded)

@@ -41,6 +41,11 @@ class Volume:
     """Other contrasts on the same grid, like ``array``."""
 
     @property
+    def contrasts(self) -> tuple[np.ndarray, ...]:
+        """All arrays, ``array`` first."""
+        return (self.array, *self.further)
+
+    @property
     def spacing_mm(self) -> tuple[float, float, float]:
         """Voxel size along the three array axes."""
         x, y, z = np.linalg.norm(self.affine[:3, :3], axis=0)

@@ -14,7 +14,7 @@ from cyclegan_gc.data.audit_checks import LEVELS, Finding
 from cyclegan_gc.data.audit_facts import measure_case, measure_volume
 from cyclegan_gc.data.files import find_cases
 from cyclegan_gc.data.preparation import one_torch_thread, usable_cpus
-from cyclegan_gc.data.preprocess import Modality, check_values, prepare
+from cyclegan_gc.data.preprocess import Modality, check_volume, prepare
 from cyclegan_gc.data.volumes import read_contrasts
 from cyclegan_gc.distributed import Ranks
 from cyclegan_gc.errors import UserError, VolumeError
@@ -129,7 +129,7 @@ def _look(paths: Sequence[Path], case: Audited, settings: PreprocessConfig) -> t
         volume = read_contrasts(paths)
         case = replace(case, facts=measure_volume(volume), notes=volume.warnings)
         views = views_of(volume, None, case.modality)
-        check_values(volume.array, case.modality)
+        check_volume(volume, case.modality)
         prepared = prepare(volume, case.modality, settings)
         case = replace(case, facts=measure_case(volume, prepared, case.modality))
         views = views_of(volume, prepared, case.modality)

@@ -23,6 +23,7 @@ from cyclegan_gc.pictures import (
     windowed,
     with_edges,
 )
+from cyclegan_gc.voxels import bounding_box
 
 TILE = 224
 """Height of a picture in pixels."""
@@ -111,11 +112,12 @@ def error_sheet(pairs: Sequence[Pair], errors_hu: Sequence[float]) -> Pixels:
     """MR | sCT | true CT | absolute error in the body with its colour bar; an axial and a coronal row a case."""
     rows, names = [], []
     for pair, mae in zip(pairs, errors_hu, strict=True):
+        box = bounding_box(pair.mask)
         error = np.where(pair.mask, np.abs(pair.sct_hu.astype(np.float32) - pair.ct_hu), 0)
         limits = np.percentile(pair.mr[pair.mask], (0.5, 99.5))
         grey = windowed(pair.mr, (float(limits[0]), float(max(limits[1], limits[0] + 1e-6))))
         for axis, plane in ((2, "axial"), (1, "coronal")):
-            at = _middle(pair.mask, axis)
+            at = (box[axis].start + box[axis].stop - 1) // 2
             pixel_mm = (pair.spacing_mm[1 if axis == 2 else 2], pair.spacing_mm[0])
             cuts = [
                 np.take(image, at, axis).T[::-1, ::-1]
@@ -183,8 +185,3 @@ def _planes(image: Pixels, spacing_mm: tuple[float, float, float]) -> list[tuple
         (image[rows].T[::-1], (depth, width)),
         (image[:, columns].T[::-1], (depth, height)),
     ]
-
-
-def _middle(mask: NDArray[np.bool_], axis: int) -> int:
-    used = np.flatnonzero(mask.any(axis=tuple(other for other in range(3) if other != axis)))
-    return int(used[0] + used[-1]) // 2 if used.size else mask.shape[axis] // 2

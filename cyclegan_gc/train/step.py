@@ -13,6 +13,7 @@ from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from cyclegan_gc.checkpoint import averaged_weights
 from cyclegan_gc.config import LossConfig, TrainConfig
 from cyclegan_gc.distributed import ALONE, Ranks
 from cyclegan_gc.model.acceleration import Accelerated
@@ -200,9 +201,8 @@ def begin_with(state: TrainState, saved: dict[str, Any]) -> None:
         RuntimeError: if the weights are another architecture's.
     """
     for name, average in state.averages.items():
-        known = {key: value for key, value in saved["ema"][name].items() if key != "n_averaged"}
-        getattr(state.networks, name).load_state_dict({k.removeprefix("module."): v for k, v in known.items()})
-        average.load_state_dict({**known, "n_averaged": torch.tensor(0)})
+        for network in (getattr(state.networks, name), average.module):
+            network.load_state_dict(averaged_weights(saved, name))
     for name in ("ct_discriminator", "mr_discriminator"):
         getattr(state.networks, name).load_state_dict(saved["networks"][name])
 

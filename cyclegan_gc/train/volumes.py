@@ -15,7 +15,7 @@ from cyclegan_gc.data.body import ct_body_mask
 from cyclegan_gc.data.cache import SliceStack
 from cyclegan_gc.data.files import case_id, find_cases, find_volumes
 from cyclegan_gc.data.frames import same_grid, to_ras
-from cyclegan_gc.data.grid import SPACING_TOLERANCE, from_plane, pixel_mm
+from cyclegan_gc.data.grid import from_plane, pixel_mm, seen_mm
 from cyclegan_gc.data.preprocess import Prepared, to_hu
 from cyclegan_gc.data.slices import load_slice
 from cyclegan_gc.data.volumes import read_contrasts, read_volume
@@ -106,9 +106,8 @@ def translate_stack(
 
 def slice_pixel_mm(stack: SliceStack, config: TrainConfig) -> tuple[float, float]:
     """Height and width of a pixel of the network's slices."""
-    own, wanted = pixel_mm(stack.statistics["case"]["spacing_mm"], stack.axis), config.preprocess.spacing_mm
-    height, width = (mm if wanted is None or abs(mm / wanted - 1) <= SPACING_TOLERANCE else wanted for mm in own)
-    return height, width
+    height, width = pixel_mm(stack.statistics["case"]["spacing_mm"], stack.axis)
+    return seen_mm(height, config.preprocess.spacing_mm), seen_mm(width, config.preprocess.spacing_mm)
 
 
 def _network_spacing_mm(stack: SliceStack, config: TrainConfig) -> tuple[float, float, float]:
