@@ -79,15 +79,17 @@ class WandbRun:
 
         A table that holds pictures is logged twice, without them and, under a longer name, with them.
         """
-        return self._guarded(lambda run: run.log(dict(self._sendable(values))))
+        return self._called(lambda run: run.log(dict(self._sendable(values))))
 
     def summarise(self, values: Mapping[str, float | int | str | None]) -> None:
         """Set figures of the whole run."""
-        self._guarded(lambda run: run.summary.update(dict(values)))
+        self._called(lambda run: run.summary.update(dict(values)))
 
     def leave(self, make: Callable[[], Artifact]) -> None:
         """Log the artifact that ``make`` writes."""
-        self._guarded(lambda run: log_artifact(run, make()))
+        artifact = self.checked(make, None)
+        if artifact is not None:
+            self._called(lambda run: log_artifact(run, artifact))
 
     def use(self, artifact: str) -> None:
         """Tell which artifact, as ``name:alias``, the run builds on; W&B can record it online only."""
@@ -103,7 +105,7 @@ class WandbRun:
 
     def alert(self, title: str, text: str) -> None:
         """Send an alert."""
-        self._guarded(lambda run: run.alert(title=title, text=text, level="WARN"))
+        self._called(lambda run: run.alert(title=title, text=text, level="WARN"))
 
     def mark_preempting(self) -> None:
         """Tell that the run was ended from outside and will go on."""
@@ -138,18 +140,23 @@ class WandbRun:
                 return
         self.mode = "disabled"
 
+    def _called(self, action: Callable[[Any], object]) -> bool:
+        """:func:`_guarded` for what may wait for the server: after a call that took too long there is none."""
+        since = time.monotonic()
+        taken = self._guarded(action)
+        if taken and self.mode == "online" and time.monotonic() - since > SLOW_SECONDS:
+            self._give_up("its server does not answer")
+        return taken
+
     def _guarded(self, action: Callable[[Any], object]) -> bool:
         """Do it; whether W&B was there and took it."""
         if self._run is None:
             return False
-        since = time.monotonic()
         try:
             action(self._run)
         except Exception as error:  # W&B is a sink: whatever it raises, the work goes on
             self._give_up(_first_line(error))
             return False
-        if self.mode == "online" and time.monotonic() - since > SLOW_SECONDS:
-            self._give_up("its server does not answer")
         return True
 
     def _give_up(self, cause: str) -> None:

@@ -66,13 +66,12 @@ def data_artifact(
 
 def model_artifacts(folder: Path) -> dict[Path, list[str]]:
     """The checkpoints that a run leaves, the newest last, with their aliases; one file where both are the same step."""
-    found: dict[Path, list[str]] = {}
     steps = {name: load_checkpoint(folder / name)["step"] for name in (BEST, LAST) if (folder / name).exists()}
-    for name, alias in ((BEST, "best"), (LAST, "latest")):
-        if name in steps and not (name == BEST and steps.get(LAST) == steps[BEST]):
-            same = name == LAST and steps.get(BEST) == steps[LAST]
-            found[folder / name] = [alias, *(["best"] if same else []), f"step-{steps[name]}"]
-    return found
+    known_as = {BEST: ["best"], LAST: ["latest"]}
+    if steps.get(BEST) == steps.get(LAST):
+        steps.pop(BEST, None)
+        known_as[LAST].append("best")
+    return {folder / name: [*known_as[name], f"step-{step}"] for name, step in steps.items()}
 
 
 def model_artifact(
