@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,8 @@ def test_the_agents_command_starts_a_training_with_the_parameters_in_a_folder_of
     chosen = {name: {"value": values_of(parameter)[0]} for name, parameter in SWEEP["parameters"].items()}
     arguments = utils.create_sweep_command_args({"args": chosen})["args"]
     command = [w for word in SWEEP["command"] for w in (arguments if word == "${args}" else [word])]
-    environment = {**os.environ, "MR": "A", "CT": "B", "RUNS": str(tmp_path), "WANDB_RUN_ID": "abc"}
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # as in an activated environment
+    environment = {**os.environ, "PATH": path, "MR": "A", "CT": "B", "RUNS": str(tmp_path), "WANDB_RUN_ID": "abc"}
     run = subprocess.run([*command, "--print_config"], env=environment, cwd=ROOT, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     settings = yaml.safe_load(run.stdout)
