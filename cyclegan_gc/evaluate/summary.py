@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 import numpy as np
-from scipy import stats
+
+from cyclegan_gc.evaluate.statistics import Statistics, compare, describe
 
 Row = dict[str, float | str | None]
-Statistics = dict[str, float | int | None]
 
 SCT = "sct"
 METHOD_LABELS = {SCT: "synthetic CT", "constant": "constant", "histogram_match": "histogram match"}
@@ -62,19 +62,17 @@ class Evaluation:
 def summarise(rows: list[Row]) -> dict[str, dict[str, Statistics]]:
     """Metric -> method -> ``mean``, ``sd`` and ``n`` over the cases that have a finite value, with a 95 % interval.
 
-    ``ci95_low`` and ``ci95_high`` bound the mean (Student's t). A baseline also has the paired comparison with the
-    synthetic CT over the cases that have both: ``p`` of Wilcoxon's signed-rank test, two-sided, and the matched-pairs
-    rank-biserial correlation ``effect`` in [-1, 1], positive where the synthetic CT is the better one. What one case
-    cannot give is None.
+    A baseline also has the paired comparison with the synthetic CT over the cases that have both. What each holds:
+    :func:`describe` and :func:`compare`.
     """
     methods = list(dict.fromkeys(str(row["method"]) for row in rows))
     summary: dict[str, dict[str, Statistics]] = {}
     for name, metric in METRICS.items():
         values = {method: _values(rows, method, name) for method in methods}
-        described: dict[str, Statistics] = {method: _describe(list(v.values())) for method, v in values.items() if v}
+        described: dict[str, Statistics] = {method: describe(list(v.values())) for method, v in values.items() if v}
         for method in described:
             if method != SCT and metric.better:
-                described[method] |= _compare(values.get(SCT, {}), values[method], metric)
+                described[method] |= _compared(values.get(SCT, {}), values[method], metric)
         if described:
             summary[name] = described
     return summary
@@ -131,24 +129,8 @@ def _values(rows: list[Row], method: str, name: str) -> dict[str, float]:
     return {case: value for case, value in named.items() if isinstance(value, (int, float)) and math.isfinite(value)}
 
 
-def _describe(values: list[float]) -> Statistics:
-    mean, n = float(np.mean(values)), len(values)
-    if n < 2:
-        return {"mean": mean, "sd": None, "n": n, "ci95_low": None, "ci95_high": None}
-    sd = float(np.std(values, ddof=1))
-    half = float(stats.t.ppf(0.975, n - 1)) * sd / math.sqrt(n)
-    return {"mean": mean, "sd": sd, "n": n, "ci95_low": mean - half, "ci95_high": mean + half}
-
-
-def _compare(sct: dict[str, float], baseline: dict[str, float], metric: Metric) -> Statistics:
+def _compared(sct: dict[str, float], baseline: dict[str, float], metric: Metric) -> Statistics:
     pairs = np.array([(sct[case], baseline[case]) for case in sct if case in baseline]).reshape(-1, 2)
     if metric.better == "zero":
         pairs = np.abs(pairs)
-    gain = pairs[:, 0] - pairs[:, 1] if metric.better == "higher" else pairs[:, 1] - pairs[:, 0]
-    counts: Statistics = {"pairs": len(gain), "better": int((gain > 0).sum()), "p": None, "effect": None}
-    if len(gain) < 2 or not gain.any():
-        return counts
-    moved = gain[gain != 0]
-    ranks = stats.rankdata(np.abs(moved))
-    p = float(stats.wilcoxon(moved).pvalue)  # pyright: ignore[reportAttributeAccessIssue]
-    return counts | {"p": p, "effect": float((np.sign(moved) * ranks).sum() / ranks.sum())}
+    return compare(pairs[:, 0], pairs[:, 1], higher_is_better=metric.better == "higher")
