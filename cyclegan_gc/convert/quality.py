@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cyclegan_gc.consistency import mr_gradient_correlation
+from cyclegan_gc.data.alignment import gathered, gathering, shift_mm
 from cyclegan_gc.data.body import ct_body_mask
 from cyclegan_gc.data.frames import to_ras
 from cyclegan_gc.metrics import dice
@@ -19,10 +20,7 @@ from cyclegan_gc.voxels import values_inside
 Verdict = Literal["pass", "warn", "fail"]
 Grade = tuple[Literal["warn", "fail"], str]
 
-GATHERED_MM = 3.0
 SAMPLE = 300_000
-MIN_VOXELS = 8
-"""An axis is not gathered to fewer."""
 OUTLINE_DICE = (0.965, 0.93)
 """Warn and fail below. Good phantom conversions reach 0.97 to 0.98, displaced by 10 mm 0.89 to 0.94."""
 GC = (0.2, 0.1)
@@ -83,10 +81,8 @@ def judge(
         cycle_error: as :class:`cyclegan_gc.inference.Translation` has it.
     """
     spacing_mm = np.linalg.norm(affine[:3, :3], axis=0)
-    factors = [
-        max(1, min(round(GATHERED_MM / mm), n // MIN_VOXELS)) for mm, n in zip(spacing_mm, mr.shape, strict=True)
-    ]
-    small_mr, small_hu, share = (_gathered(array, factors) for array in (mr, hu, mask))
+    factors = gathering(spacing_mm.tolist(), mr.shape)
+    small_mr, small_hu, share = (gathered(array, factors) for array in (mr, hu, mask))
     body = share >= 0.5
     small_affine = affine @ np.diag([*factors, 1])
     small_mm = (float(spacing_mm[0] * factors[0]), float(spacing_mm[1] * factors[1]), float(spacing_mm[2] * factors[2]))
@@ -95,7 +91,7 @@ def judge(
         "outline_dice": dice(ct_body_mask(small_hu, small_mm), body) or 0.0,
         "gc": _gradient_correlation(small_hu, small_mr, body, small_affine),
         "cycle_error": cycle_error,
-        "shift_mm": _shift_mm(small_mr, small_hu, small_mm),
+        "shift_mm": shift_mm(small_mr, small_hu, small_mm),
         "histogram_hu": _wasserstein(counts, fingerprint),
         **{f"{name}_share": _share(counts, fingerprint, limits) for name, limits in TISSUES_HU.items()},
         **{f"{name}_peak_hu": _peak(counts, fingerprint, limits) for name, limits in PEAKS_HU.items()},
@@ -165,18 +161,6 @@ def _shape(facts: Mapping[str, Any]) -> NDArray[np.float64]:
     return (np.asarray(quartiles) - low) / max(high - low, 1e-12)
 
 
-def _gathered(array: NDArray, factors: Sequence[int]) -> NDArray[np.float32]:
-    """Block means; what is left over at the end is dropped."""
-    sizes = [max(1, size // factor) for size, factor in zip(array.shape, factors, strict=True)]
-    x, y, z = (min(factor, size) for factor, size in zip(factors, array.shape, strict=True))
-    kept = array[: sizes[0] * x, : sizes[1] * y, : sizes[2] * z]
-    # The last axis, the slowest in memory, first: it leaves the least to be read with strides.
-    planes = sum((kept[:, :, k::z] for k in range(1, z)), kept[:, :, ::z].astype(np.float32, order="K"))
-    rows = sum((planes[:, j::y] for j in range(1, y)), planes[:, ::y])
-    total = sum((rows[i::x] for i in range(1, x)), rows[::x])
-    return (total / (x * y * z)).astype(np.float32)
-
-
 def _gradient_correlation(hu: NDArray, mr: NDArray, body: NDArray[np.bool_], affine: NDArray) -> float:
     """Over axial slices; over those across the thinnest axis where axial ones are mere lines."""
     if not body.any():
@@ -186,30 +170,6 @@ def _gradient_correlation(hu: NDArray, mr: NDArray, body: NDArray[np.bool_], aff
         hu, mr, body = (np.moveaxis(image, thin, 2) for image in (hu, mr, body))
         affine = np.eye(4)
     return mr_gradient_correlation(hu, mr, body, affine)
-
-
-def _shift_mm(mr: NDArray, hu: NDArray, spacing_mm: Sequence[float]) -> float:
-    """How far the CT lies from where its edges agree best with the MR's, looked for along each axis to 12 mm."""
-    edges = _edges(mr), _edges(np.clip(hu, -1000, 1000))
-    best, found = _agreement(*edges) + 1e-3, 0.0
-    for axis, mm in enumerate(spacing_mm):
-        for step in (n for n in range(-4, 5) if n and abs(n) * mm <= 12.1 and abs(n) < mr.shape[axis] // 2):
-            agreement = _agreement(edges[0], np.roll(edges[1], step, axis))
-            if agreement > best:
-                best, found = agreement, abs(step) * mm
-    return found
-
-
-def _edges(image: NDArray) -> NDArray[np.float32]:
-    total = np.zeros(image.shape, np.float32)
-    for axis in (axis for axis in range(3) if image.shape[axis] > 2):
-        total += np.abs(np.gradient(image, axis=axis))
-    return total
-
-
-def _agreement(a: NDArray, b: NDArray) -> float:
-    a, b = a - a.mean(), b - b.mean()
-    return float((a * b).sum() / max(float(np.sqrt((a * a).sum() * (b * b).sum())), 1e-12))
 
 
 def _histogram(values: NDArray, fingerprint: Mapping[str, Any]) -> NDArray[np.float64]:

@@ -1,0 +1,51 @@
+"""Whether an MR and a CT on one grid show one body in one place."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+GATHERED_MM = 3.0
+MIN_VOXELS = 8
+"""An axis is not gathered to fewer."""
+
+
+def gathering(spacing_mm: Sequence[float], shape: Sequence[int]) -> list[int]:
+    """How many voxels along each axis make one of about 3 mm."""
+    return [max(1, min(round(GATHERED_MM / mm), n // MIN_VOXELS)) for mm, n in zip(spacing_mm, shape, strict=True)]
+
+
+def gathered(array: NDArray, factors: Sequence[int]) -> NDArray[np.float32]:
+    """Block means; what is left over at the end is dropped."""
+    sizes = [max(1, size // factor) for size, factor in zip(array.shape, factors, strict=True)]
+    x, y, z = (min(factor, size) for factor, size in zip(factors, array.shape, strict=True))
+    kept = array[: sizes[0] * x, : sizes[1] * y, : sizes[2] * z]
+    # The last axis, the slowest in memory, first: it leaves the least to be read with strides.
+    planes = sum((kept[:, :, k::z] for k in range(1, z)), kept[:, :, ::z].astype(np.float32, order="K"))
+    rows = sum((planes[:, j::y] for j in range(1, y)), planes[:, ::y])
+    total = sum((rows[i::x] for i in range(1, x)), rows[::x])
+    return (total / (x * y * z)).astype(np.float32)
+
+
+def shift_mm(mr: NDArray, hu: NDArray, spacing_mm: Sequence[float]) -> float:
+    """How far the CT lies from where its edges agree best with the MR's, looked for along each axis to 12 mm."""
+    edges = _edges(mr), _edges(np.clip(hu, -1000, 1000))
+    best, found = _agreement(*edges) + 1e-3, 0.0
+    for axis, mm in enumerate(spacing_mm):
+        for step in (n for n in range(-4, 5) if n and abs(n) * mm <= 12.1 and abs(n) < mr.shape[axis] // 2):
+            agreement = _agreement(edges[0], np.roll(edges[1], step, axis))
+            if agreement > best:
+                best, found = agreement, abs(step) * mm
+    return found
+
+
+def _edges(image: NDArray) -> NDArray[np.float32]:
+    total = np.zeros(image.shape, np.float32)
+    for axis in (axis for axis in range(3) if image.shape[axis] > 2):
+        total += np.abs(np.gradient(image, axis=axis))
+    return total
+
+
+def _agreement(a: NDArray, b: NDArray) -> float:
+    a, b = a - a.mean(), b - b.mean()
+    return float((a * b).sum() / max(float(np.sqrt((a * a).sum() * (b * b).sum())), 1e-12))
