@@ -15,7 +15,7 @@ from cyclegan_gc.config import Direction, NetworkConfig, PreprocessConfig, Slice
 from cyclegan_gc.errors import UserError
 from cyclegan_gc.model.cyclegan import build_generator
 
-FORMAT = 3
+FORMAT = 4
 TRAINED = {"networks", "ema", "optimizers", "schedulers", "scaler", "pools", "rng", "meter", "monitor"}
 PROGRESS = {"step", "stale", "suspect", "stream", "best_score", "run_id"}
 PARTS = {"config", "fingerprint", "init_sha256"} | TRAINED | PROGRESS
@@ -29,8 +29,9 @@ class TrainedModel:
 
     generator: nn.Module
     """Moving average of one generator, in evaluation mode."""
-    back: nn.Module
-    """The same of the opposite generator, which tells how much of the input a translation still holds."""
+    back: nn.Module | None
+    """The same of the opposite generator, which tells how much of the input a translation still holds; None for a model
+    of the paired objective, which has none."""
     direction: Direction
     preprocess: PreprocessConfig
     slice_axes: tuple[SliceAxis, ...]
@@ -118,9 +119,11 @@ def load_model(path: Path, direction: Direction = "mr_to_ct", device: torch.devi
     """One generator of a checkpoint, by its moving average, with everything needed to use it.
 
     Raises:
-        UserError: as :func:`load_checkpoint`.
+        UserError: as :func:`load_checkpoint`, and if it was not trained in that direction.
     """
     state = load_checkpoint(path)
+    if direction not in state["ema"]:
+        raise UserError(f"{path}: trained with objective paired, from MR to CT only; leave out --direction {direction}")
     try:
         return _model_of(state, direction, device or torch.device("cpu"), file_sha256([path]))
     except (KeyError, TypeError, RuntimeError) as error:
@@ -132,7 +135,7 @@ def _model_of(state: State, direction: Direction, device: torch.device, sha256: 
     opposite: Direction = "ct_to_mr" if direction == "mr_to_ct" else "mr_to_ct"
     return TrainedModel(
         generator=_generator(state, direction).to(device),
-        back=_generator(state, opposite).to(device),
+        back=_generator(state, opposite).to(device) if opposite in state["ema"] else None,
         direction=direction,
         preprocess=PreprocessConfig(**config["preprocess"]),
         slice_axes=tuple(config["data"]["slice_axes"]),

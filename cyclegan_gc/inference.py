@@ -47,8 +47,9 @@ class Translation:
     """(X, Y, Z): the body."""
     uncertainty: NDArray[np.int16] | None
     """(X, Y, Z): standard deviation over the members, in the result's unit, rounded; None for a single member."""
-    cycle_error: float
-    """Error of the input translated there and back over its own variation in the body; 1 where nothing comes back."""
+    cycle_error: float | None
+    """Error of the input translated there and back over its own variation in the body; 1 where nothing comes back, None
+    for a model without a way back."""
     discontinuity: dict[str, float]
     """:func:`cyclegan_gc.metrics.slice_discontinuity` of the ``source``, of one plane (``single``) and ``fused``."""
     notes: tuple[str, ...]
@@ -204,7 +205,9 @@ def _as_volume(slices: _Slices, member: Member, grid: NetworkGrid) -> Tensor:
     return (result + 1) / 2 * SYNTHETIC_MR_SCALE
 
 
-def _cycle_error(slices: _Slices, member: Member, passes: Passes) -> float:
+def _cycle_error(slices: _Slices, member: Member, passes: Passes) -> float | None:
+    if member.model.back is None:
+        return None
     count, context = len(slices.images), member.model.context
     chosen = torch.linspace(0, count - 1, min(CYCLE_SLICES, count)).round().long()
     images, masks, _ = (each[chosen] for each in slices)

@@ -46,14 +46,15 @@ def _checkpoint_lines(path: Path) -> list[str]:
     config, known = state["config"], state["fingerprint"]
     network, preprocess = config["network"], config["preprocess"]
     spacings = np.array([case["spacing_mm"] for case in known["mr"]])
+    weights = config["paired"] if config["objective"] == "paired" else config["loss"]
+    terms = ("l1", "gradient") if config["objective"] == "paired" else ("cycle", "gradient", "identity")
     return [
-        f"{path.name}: checkpoint at step {state['step']} of {config['steps']}",
+        f"{path.name}: checkpoint at step {state['step']} of {config['steps']}, {config['objective']} objective",
         f"  slices: {', '.join(config['data']['slice_axes'])}, {' x '.join(map(str, config['data']['crop']))} pixels",
         f"  pixel size: {preprocess['spacing_mm'] or 'of each volume'} mm; CT window {preprocess['ct_window_hu']} HU",
         f"  generator: width {network['width']}, {network['blocks']} blocks, reduction {network['reduction']}",
         *([f"  contrasts: {', '.join(config['data']['contrasts'])}"] if config["data"]["contrasts"] else []),
         f"  trained on {len(known['mr'])} MR of {spacings.min():.3g} to {spacings.max():.3g} mm voxels and "
         f"{len(known['ct'])} CT",
-        f"  loss: cycle {config['loss']['cycle']}, gradient {config['loss']['gradient']}, "
-        f"identity {config['loss']['identity']}",
+        f"  loss: {', '.join(f'{name} {weights[name]}' for name in terms)}",
     ]

@@ -19,7 +19,7 @@ import nibabel as nib
 import numpy as np
 
 from cyclegan_gc.config import DataConfig, PreprocessConfig, TrainConfig, WandbConfig
-from cyclegan_gc.data.slices import UnpairedSlices, unpaired_loader
+from cyclegan_gc.data.slices import UnpairedSlices, slice_loader
 from cyclegan_gc.train.cases import load_cases
 
 SHAPE = (64, 64, 100)
@@ -83,7 +83,7 @@ def measure_drawing(folder: Path, count: int) -> tuple[float, float, float, floa
     speeds = []
     for workers in (0, 2):
         stream = UnpairedSlices(cases.mr, cases.ct, config.data, 0, BATCH * (BATCHES + 20))
-        batches = iter(unpaired_loader(stream, batch_size=BATCH, first_step=0, workers=workers))
+        batches = iter(slice_loader(stream, batch_size=BATCH, first_step=0, workers=workers))
         for _ in islice(batches, 20):
             pass
         begun = time.perf_counter()

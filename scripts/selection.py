@@ -124,6 +124,7 @@ def figures_of(checkpoint: Path, config: TrainConfig, test: Path) -> dict[str, f
     known = checkpoint.with_suffix(".json")
     if not known.exists():
         model = load_model(checkpoint)
+        assert model.back is not None
         networks = Networks(model.generator, model.back, torch.nn.Identity(), torch.nn.Identity())
         cases = load_cases(config)
         fixed = fixed_slices(cases.validation_mr, cases.validation_ct, [*cases.ct, *cases.validation_ct], config)

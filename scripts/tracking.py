@@ -23,9 +23,12 @@ from cyclegan_gc.config import DemoConfig, WandbConfig
 from cyclegan_gc.data.phantom import write_phantoms
 from cyclegan_gc.demo import recipe
 from cyclegan_gc.distributed import ALONE
+from cyclegan_gc.model.cyclegan import Networks
 from cyclegan_gc.train import loop
+from cyclegan_gc.train.batches import batches_from
 from cyclegan_gc.train.run import Run, open_run
 from cyclegan_gc.train.step import train_step
+from cyclegan_gc.train.validated import validation_of
 from cyclegan_gc.train.validation import fixed_slices, validate
 
 BLOCK = 20
@@ -43,8 +46,7 @@ def main() -> int:
     plain = recipe(DemoConfig(device="cpu"), phantoms, options.output / f"run_{os.getpid()}")
     data = replace(plain.data, validation_pairs=str(phantoms / "test"))
     run = open_run(replace(plain, data=data, wandb=WandbConfig(mode="offline")), torch.device("cpu"), ALONE)
-    samples = iter(loop._loader(run))
-    step, logged = figures_cost(run, samples, options.rounds)
+    step, logged = figures_cost(run, options.rounds)
     every = run.config.log_every
     print(f"a step: {1000 * step:.1f} ms; a log line: {1000 * logged:.2f} ms")
     print(f"figures: {100 * logged / step / every:.3f} % at every {every} steps, {100 * logged / step:.2f} % at each")
@@ -58,11 +60,11 @@ def main() -> int:
     return 0
 
 
-def figures_cost(run: Run, samples, rounds: int) -> tuple[float, float]:
+def figures_cost(run: Run, rounds: int) -> tuple[float, float]:
     """CPU seconds of a step and of a log line after it, with W&B's own; medians over the rounds."""
-    steps, lines = [], []
+    steps, lines, samples = [], [], batches_from(run)
     for _ in range(rounds + 1):  # the first round warms up
-        batches = [loop._batch(sample, run.device) for sample in islice(samples, BLOCK)]
+        batches = [batch for batch, _ in islice(samples, BLOCK) if batch is not None]
         stepped, logged, theirs = 0.0, 0.0, wandb_seconds()
         for batch in batches:
             since = time.process_time()
@@ -81,20 +83,20 @@ def pictures_cost(run: Run, rounds: int) -> tuple[float, float, float]:
     """CPU seconds of a validation's look, and of its pictures and tables without and with true pairs; medians."""
     cases = run.cases
     fixed = fixed_slices(cases.validation_mr, cases.validation_ct, [*cases.ct, *cases.validation_ct], run.config)
+    validation = validation_of(run)
     costs = []
     for _ in range(rounds):
-        look = validate(run.state.averaged_networks(), fixed, run.config, run.device)
 
         def judge() -> None:
-            validate(run.state.averaged_networks(), fixed, run.config, run.device)
+            validate(Networks.of(run.state.averaged_networks()), fixed, run.config, run.device)
 
-        def show(pairs, look=look) -> None:
+        def show(pairs) -> None:
             run.progress.step += 1
-            loop._show(replace(run, pairs=pairs), look, fixed, {})
+            loop._validate(replace(run, pairs=pairs), validation)
 
         costs.append([cpu_seconds(judge), cpu_seconds(lambda: show([])), cpu_seconds(lambda: show(run.pairs))])
     looked, shown, paired = np.median(costs, axis=0)
-    return float(looked), float(shown), float(paired)
+    return float(looked), float(shown - looked), float(paired - looked)
 
 
 def cpu_seconds(work: Callable[[], None]) -> float:

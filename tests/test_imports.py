@@ -19,7 +19,7 @@ SIDEWAYS = {
     *{("inference", room) for room in ("data", "checkpoint", "metrics")},
     *{("consistency", "data"), ("pictures", "data")},
 }
-INSIDE_MODEL = ("model", "model.cyclegan", "model.strips", "model.passes")
+INSIDE_MODEL = ("model", "model.cyclegan", "model.paired", "model.strips", "model.passes")
 ONLY_IN = {
     "wandb": ("tracking",),
     "SimpleITK": ("data.itk_images", "data.bias_field"),

@@ -14,6 +14,7 @@ from cyclegan_gc.config.commands import (
     PhantomConfig,
     SyncConfig,
 )
+from cyclegan_gc.config.paired import PairedConfig
 from cyclegan_gc.config.training import (
     DataConfig,
     LossConfig,
@@ -43,6 +44,7 @@ __all__ = [
     "MonitorConfig",
     "NetworkConfig",
     "OptimizerConfig",
+    "PairedConfig",
     "PhantomConfig",
     "PreprocessConfig",
     "SliceAxis",

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from cyclegan_gc.config.paired import PairedConfig
 from cyclegan_gc.config.values import (
     ClosedUnitInterval,
     NonNegativeFloat,
@@ -42,12 +43,15 @@ class PreprocessConfig:
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Where the unpaired volumes are and how slices are drawn from them."""
+    """Where the volumes are and how slices are drawn from them."""
 
-    mr: str
-    """MR volumes: a folder (searched recursively), a glob or a text list of files."""
-    ct: str
-    """CT volumes in HU: a folder (searched recursively), a glob or a text list of files."""
+    mr: str | None = None
+    """MR volumes: a folder (searched recursively), a glob or a text list of files; null with objective paired."""
+    ct: str | None = None
+    """CT volumes in HU: a folder (searched recursively), a glob or a text list of files; null with objective paired."""
+    pairs: str | None = None
+    """Folder with mr/ and ct/ of equal file names on one grid: registered pairs to train on, beside the unpaired
+    volumes or, with objective paired, alone."""
     contrasts: tuple[str, ...] = ()
     """Several MR contrasts of a subject as channels: the endings of their files' names, as _T1w _T2w or _0000 _0001,
     the one that shows the body best first. They must lie on one grid; conversion wants the same ones."""
@@ -117,6 +121,13 @@ class NetworkConfig:
     """Channels of the discriminators' first layer."""
     discriminator_layers: PositiveInt = 3
     """Depth of the discriminators; 3 sees patches of 70x70 pixels."""
+    dropout: ClosedUnitInterval = 0.0
+    """Share of features that the generators' residual blocks drop at random while they train, the noise z of the paired
+    objective (pix2pix takes 0.5); validation and conversion drop none. 0 leaves z out."""
+
+    def __post_init__(self) -> None:
+        if self.dropout == 1:
+            raise UserError("network.dropout must be below 1, or nothing is left")
 
 
 @dataclass(frozen=True)
@@ -178,11 +189,13 @@ class WandbConfig:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Train MR to CT and CT to MR without paired data."""
+    """Train MR to CT and CT to MR without paired data, with a few pairs beside them, or MR to CT with pairs alone."""
 
     output: Path
     """Run folder: checkpoints, metrics.jsonl, config, W&B files and the slice cache."""
     data: DataConfig
+    objective: Literal["unpaired", "paired"] = "unpaired"
+    """unpaired trains both directions after Hiasa et al. 2018; paired trains MR to CT alone on ``data.pairs``."""
     steps: PositiveInt = 200_000
     """Optimiser steps of the whole schedule."""
     stop_at: PositiveInt | None = None
@@ -222,11 +235,13 @@ class TrainConfig:
     preprocess: PreprocessConfig = field(default_factory=PreprocessConfig)
     network: NetworkConfig = field(default_factory=NetworkConfig)
     loss: LossConfig = field(default_factory=LossConfig)
+    paired: PairedConfig = field(default_factory=PairedConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     monitor: MonitorConfig = field(default_factory=MonitorConfig)
     wandb: WandbConfig = field(default_factory=WandbConfig)
 
     def __post_init__(self) -> None:
+        _check_sources(self.objective, self.data)
         if self.seed >= 2**32:
             raise UserError(f"seed must be below 2**32, got {self.seed}")
         if self.stop_at is not None and self.stop_at > self.steps:
@@ -257,9 +272,21 @@ def public_settings(config: TrainConfig) -> dict[str, Any]:
     settings = asdict(config)
     for name in ("output", "resume", "init_from", "audit", "peer_timeout"):
         del settings[name]
-    for name in ("mr", "ct", "validation_pairs", "cache", "prepare_threads", "workers"):
+    for name in ("mr", "ct", "pairs", "validation_pairs", "cache", "prepare_threads", "workers"):
         del settings["data"][name]
     return settings
+
+
+def _check_sources(objective: str, data: DataConfig) -> None:
+    """Each objective has its own volumes."""
+    unpaired = {"data.mr": data.mr, "data.ct": data.ct}
+    missing = [name for name, source in unpaired.items() if source is None]
+    if objective == "unpaired" and missing:
+        raise UserError(f"{' and '.join(missing)} must be given (or objective paired with data.pairs)")
+    if objective == "paired" and data.pairs is None:
+        raise UserError("data.pairs must be given with objective paired: a folder with mr/ and ct/")
+    if objective == "paired" and len(missing) < len(unpaired):
+        raise UserError("data.mr and data.ct must be left out with objective paired, which trains on data.pairs alone")
 
 
 def _check_rising(name: str, pair: tuple[float, float]) -> None:

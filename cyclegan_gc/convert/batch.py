@@ -105,6 +105,8 @@ def convert(
     if config.naming == "bids":
         write_text(config.output / "dataset_description.json", BIDS_DESCRIPTION)
     batch = Batch(config, members, settings_of(config, members))
+    if config.direction == "mr_to_ct" and members[0].model.back is None:
+        notes = [*notes, "the model was trained on pairs alone and has no way back: no cycle error is judged"]
     if len(jobs) >= LONG:
         notes = [*notes, estimate(jobs, members)]
     started(jobs, notes)

@@ -11,10 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cyclegan_gc.consistency import mr_gradient_correlation
-from cyclegan_gc.data.alignment import gathered, gathering, shift_mm
+from cyclegan_gc.data.alignment import gathered, gathering, outline_dice, shift_mm
 from cyclegan_gc.data.body import ct_body_mask
 from cyclegan_gc.data.frames import to_ras
-from cyclegan_gc.metrics import dice
 from cyclegan_gc.voxels import values_inside
 
 Verdict = Literal["pass", "warn", "fail"]
@@ -67,7 +66,7 @@ def judge(
     fingerprint: Mapping[str, Any],
     *,
     mr_facts: Mapping[str, Any],
-    cycle_error: float,
+    cycle_error: float | None,
 ) -> Quality:
     """Judge a synthetic CT by its MR and by what the training sets looked like.
 
@@ -88,9 +87,9 @@ def judge(
     small_mm = (float(spacing_mm[0] * factors[0]), float(spacing_mm[1] * factors[1]), float(spacing_mm[2] * factors[2]))
     counts = _histogram(values_inside(hu, mask, at_most=SAMPLE), fingerprint)
     figures = {
-        "outline_dice": dice(ct_body_mask(small_hu, small_mm), body) or 0.0,
+        "outline_dice": outline_dice(ct_body_mask(small_hu, small_mm), body),
         "gc": _gradient_correlation(small_hu, small_mr, body, small_affine),
-        "cycle_error": cycle_error,
+        **({} if cycle_error is None else {"cycle_error": cycle_error}),
         "shift_mm": shift_mm(small_mr, small_hu, small_mm),
         "histogram_hu": _wasserstein(counts, fingerprint),
         **{f"{name}_share": _share(counts, fingerprint, limits) for name, limits in TISSUES_HU.items()},
@@ -104,7 +103,7 @@ def judge(
 
 def _graded(figures: Mapping[str, float]) -> Iterator[Grade]:
     signs = {"outline_dice": -1, "gc": -1, "cycle_error": 1, "shift_mm": 1, "histogram_hu": 1}
-    for name, (limits, words) in GRADED.items():
+    for name, (limits, words) in ((name, each) for name, each in GRADED.items() if name in figures):
         value, (warn, fail) = figures[name], limits
         if signs[name] * value >= signs[name] * warn:
             level = "fail" if signs[name] * value >= signs[name] * fail else "warn"

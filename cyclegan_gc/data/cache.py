@@ -5,7 +5,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -16,8 +16,9 @@ from cyclegan_gc.config import PreprocessConfig, SliceAxis
 from cyclegan_gc.data.audit_facts import measure_case
 from cyclegan_gc.data.content import contents_hash, known_contents
 from cyclegan_gc.data.grid import mask_to_network, network_grid, to_network
+from cyclegan_gc.data.pairs import check_pair, measure_pair, prepare_pair
 from cyclegan_gc.data.preprocess import Modality, Prepared, check_volume, prepare, to_hu, turn_back
-from cyclegan_gc.data.volumes import read_contrasts
+from cyclegan_gc.data.volumes import Volume, read_contrasts
 from cyclegan_gc.errors import UserError, VolumeError
 from cyclegan_gc.voxels import values_inside
 
@@ -30,6 +31,9 @@ BLANK_FRACTION = 0.1
 SAMPLE = 300_000
 HISTOGRAM_EDGES = np.linspace(-1, 1, 513)
 
+Kind = Modality | Literal["pair"]
+"""What a case is; the volumes of a pair are its MR contrasts and, last, the CT on their grid."""
+
 
 @dataclass(frozen=True)
 class SliceStack:
@@ -37,13 +41,13 @@ class SliceStack:
 
     axis: SliceAxis
     path: Path
-    """int16 ``.npy`` of shape (slices, contrasts, h, w), of one contrast for CT; -32768 outside the body, else the
-    normalised value times 32767."""
+    """int16 ``.npy`` of shape (slices, contrasts, h, w), of one contrast for CT, of a pair with the CT as the last;
+    -32768 outside the body (of a pair the MR's), else the normalised value times 32767."""
     heights: tuple[float, ...]
     """Relative position of each slice in the body, 0 to 1 along the slice axis."""
     statistics: dict[str, Any]
-    """``case``: see :func:`case_statistics`; ``audit``: what the audit judges; ``histogram`` of the normalised body
-    values; of several contrasts all of the first."""
+    """``case``: see :func:`case_statistics`; ``audit``: what the audit judges, of a pair its alignment; ``histogram``
+    of the normalised body values; of several contrasts all of the first."""
     warnings: tuple[str, ...]
     """What the reader doubted, without the file's name."""
     sources: tuple[Path, ...] = ()
@@ -56,13 +60,13 @@ class SliceStack:
 
 
 def cached_stacks(
-    paths: Sequence[Path], modality: Modality, settings: PreprocessConfig, axes: Sequence[SliceAxis], folder: Path
+    paths: Sequence[Path], kind: Kind, settings: PreprocessConfig, axes: Sequence[SliceAxis], folder: Path
 ) -> list[SliceStack]:
     """The stacks of one case, one for each plane, prepared now or found in ``folder``.
 
     Args:
-        paths: the case's volume, or its contrasts on one grid.
-        modality: of them.
+        paths: the case's volume, or its contrasts on one grid, or those and the CT of a pair.
+        kind: of the case.
         settings: of the slices.
         axes: planes.
         folder: of the cache.
@@ -70,21 +74,21 @@ def cached_stacks(
     Raises:
         VolumeError: if the volume cannot be used; one line with the path.
     """
-    key = _key(paths, modality, settings, folder)
+    key = _key(paths, kind, settings, folder)
     missing: list[SliceAxis] = [axis for axis in axes if not all(file.exists() for file in _files(folder, key, axis))]
     if missing:
-        _write_stacks(paths, modality, settings, missing, folder, key)
+        _write_stacks(paths, kind, settings, missing, folder, key)
     return [_known_stack(axis, *_files(folder, key, axis)) for axis in axes]
 
 
 def known_stacks(
-    paths: Sequence[Path], modality: Modality, settings: PreprocessConfig, axes: Sequence[SliceAxis], folder: Path
+    paths: Sequence[Path], kind: Kind, settings: PreprocessConfig, axes: Sequence[SliceAxis], folder: Path
 ) -> list[SliceStack] | None:
     """The stacks of one case if ``folder`` holds all of them, without reading a volume; else None."""
     content = known_contents(paths, folder)
     if content is None:
         return None
-    files = [_files(folder, _key_of(content, modality, settings), axis) for axis in axes]
+    files = [_files(folder, _key_of(content, kind, settings), axis) for axis in axes]
     if not all(file.exists() for pair in files for file in pair):
         return None
     return [_known_stack(axis, *pair) for axis, pair in zip(axes, files, strict=True)]
@@ -135,15 +139,15 @@ def fingerprint(mr: Sequence[SliceStack], ct: Sequence[SliceStack], settings: Pr
     }
 
 
-def _key(paths: Sequence[Path], modality: Modality, settings: PreprocessConfig, folder: Path) -> str:
+def _key(paths: Sequence[Path], kind: Kind, settings: PreprocessConfig, folder: Path) -> str:
     try:
-        return _key_of(contents_hash(paths, folder), modality, settings)
+        return _key_of(contents_hash(paths, folder), kind, settings)
     except OSError as error:
         raise _not_writable(folder, error) from error
 
 
-def _key_of(content: str, modality: Modality, settings: PreprocessConfig) -> str:
-    words = json.dumps([FORMAT, modality, asdict(settings), content], sort_keys=True)
+def _key_of(content: str, kind: Kind, settings: PreprocessConfig) -> str:
+    words = json.dumps([FORMAT, kind, asdict(settings), content], sort_keys=True)
     return hashlib.sha256(words.encode()).hexdigest()[:32]
 
 
@@ -162,7 +166,7 @@ def _known_stack(axis: SliceAxis, pixels: Path, facts: Path) -> SliceStack:
 
 def _write_stacks(
     paths: Sequence[Path],
-    modality: Modality,
+    kind: Kind,
     settings: PreprocessConfig,
     axes: Sequence[SliceAxis],
     folder: Path,
@@ -170,11 +174,10 @@ def _write_stacks(
 ) -> None:
     volume = read_contrasts(paths)
     try:
-        check_volume(volume, modality)
-        case = prepare(volume, modality, settings)
+        case, judged = _prepared(volume, kind, settings)
     except VolumeError as error:
         raise VolumeError(f"{paths[0]}: {error}") from None
-    case_facts = {"case": case_statistics(case, volume.array), "audit": measure_case(volume, case, modality)}
+    case_facts = {"case": case_statistics(case, volume.array), "audit": judged}
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for axis in axes:
@@ -188,6 +191,16 @@ def _write_stacks(
             write_text(facts, json.dumps({"heights": heights, "statistics": statistics, "warnings": volume.warnings}))
     except OSError as error:
         raise _not_writable(folder, error) from error
+
+
+def _prepared(volume: Volume, kind: Kind, settings: PreprocessConfig) -> tuple[Prepared, dict[str, Any]]:
+    """A case, checked and prepared, and what is judged of it later."""
+    if kind == "pair":
+        check_pair(volume)
+        return prepare_pair(volume, settings), measure_pair(volume)
+    check_volume(volume, kind)
+    case = prepare(volume, kind, settings)
+    return case, measure_case(volume, case, kind)
 
 
 def _slices(case: Prepared, axis: SliceAxis, settings: PreprocessConfig) -> tuple[np.ndarray, list[float]]:

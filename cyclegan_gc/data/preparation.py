@@ -12,8 +12,7 @@ import torch
 from rich.progress import Progress
 
 from cyclegan_gc.config import PreprocessConfig, SliceAxis
-from cyclegan_gc.data.cache import SliceStack, cached_stacks, known_stacks
-from cyclegan_gc.data.preprocess import Modality
+from cyclegan_gc.data.cache import Kind, SliceStack, cached_stacks, known_stacks
 from cyclegan_gc.errors import VolumeError
 
 MOST_THREADS = 4
@@ -21,8 +20,8 @@ MOST_THREADS = 4
 SHOWN_FAILURES = 3
 SECONDS_BETWEEN_LINES = 30
 
-Source = tuple[Sequence[Path], Modality]
-"""A case's volume, or its contrasts, and what they are."""
+Source = tuple[Sequence[Path], Kind]
+"""A case's volume, or its contrasts, or a pair, and what it is."""
 
 
 def prepare_volumes(
@@ -40,7 +39,7 @@ def prepare_volumes(
     Raises:
         VolumeError: naming the volumes that cannot be used, after all others are prepared.
     """
-    stacks = [known_stacks(paths, modality, settings, axes, folder) for paths, modality in sources]
+    stacks = [known_stacks(paths, kind, settings, axes, folder) for paths, kind in sources]
     missing = [number for number, known in enumerate(stacks) if known is None]
     failures: list[str] = []
     with one_torch_thread(), ThreadPoolExecutor(threads or usable_cpus()) as pool:

@@ -183,6 +183,13 @@ def prepare(volume: Volume, modality: Modality, settings: PreprocessConfig) -> P
     return Prepared(data["image"], data["mask"])
 
 
+def normalise_ct(volume: Volume, mask: Tensor, settings: PreprocessConfig) -> Tensor:
+    """A CT in HU to (1, H, W, D) in [-1, 1] in the canonical frame, air outside ``mask`` (1, H, W, D) of another volume
+    on its grid."""
+    windowed = NormaliseCTd(settings.ct_window_hu)({"image": in_canonical_frame(volume), "mask": mask})["image"]
+    return windowed.as_tensor()
+
+
 def in_canonical_frame(volume: Volume) -> MetaTensor:
     """The volume's own values (1, H, W, D), turned as :func:`prepare` turns them."""
     image = MetaTensor(torch.from_numpy(volume.array)[None], affine=torch.from_numpy(volume.affine))

@@ -1,4 +1,4 @@
-"""Unpaired slices: which ones, how changed, as a pure function of the seed and the global sample index."""
+"""Unpaired slices and pairs: which ones, how changed, as a pure function of the seed and the global sample index."""
 
 import multiprocessing
 import signal
@@ -21,6 +21,9 @@ from cyclegan_gc.data.cache import SliceStack, decode
 
 HEIGHT_SPREAD = 0.05
 """Standard deviation of the relative height between matched MR and CT slices."""
+
+PAIRS = 1
+"""Last number of the seed of a pair, so that the unpaired stream of a seed draws otherwise."""
 
 Sample = dict[str, Tensor]
 
@@ -70,19 +73,44 @@ class UnpairedSlices(Dataset[Sample]):
         ct_slice = int(random.integers(len(ct.heights)))
         if self.match_position:
             ct_slice = _nearest(ct.heights, mr.heights[mr_slice] + random.normal(0, HEIGHT_SPREAD))
-        mr_image, mr_mask = self._augmented(mr, mr_slice, random)
-        ct_image, ct_mask = self._augmented(ct, ct_slice, random)
+        mr_image, mr_mask = _augmented(mr, mr_slice, self.context, self.augment[axis], random)
+        ct_image, ct_mask = _augmented(ct, ct_slice, self.context, self.augment[axis], random)
         return {"mr": mr_image, "ct": ct_image, "mr_mask": mr_mask, "ct_mask": ct_mask}
 
-    def _augmented(self, stack: SliceStack, index: int, random: np.random.Generator) -> tuple[Tensor, Tensor]:
-        image, mask = load_slice(stack, index, self.context)
-        augment = self.augment[stack.axis]
-        augment.set_random_state(seed=int(random.integers(2**31)))
-        # MONAI fills with 0 what comes in from beyond the border, so air is made 0 and afterwards -1 again.
-        changed: Any = augment({"image": image + 1, "mask": mask.float()})
-        mask = changed["mask"].as_tensor() > 0.5
-        image = changed["image"].as_tensor() - 1
-        return torch.where(mask.repeat_interleave(len(image) // len(mask), dim=0), image, -1.0), mask
+
+class PairedSlices(Dataset[Sample]):
+    """Sample ``index`` of an endless stream: one MR slice and the CT slice of the same place, turned and scaled alike.
+
+    As :class:`UnpairedSlices` a pure function of seed and index.
+
+    Args:
+        pairs: prepared pairs.
+        config: planes, crop and augmentation.
+        seed: of the stream.
+        length: number of samples, from index 0.
+        stream: another number gives other samples under the same seed.
+    """
+
+    def __init__(
+        self, pairs: Sequence[SliceStack], config: DataConfig, seed: int, length: int, stream: int = 0
+    ) -> None:
+        self.length, self.context, self.seed, self.stream = length, config.context_slices, seed, stream
+        self.axes = config.slice_axes
+        self.pairs = {axis: [stack for stack in pairs if stack.axis == axis] for axis in self.axes}
+        self.augment = {axis: augmentation(config, axis) for axis in self.axes}
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: int) -> Sample:
+        """As an unpaired sample; both masks are the MR's body."""
+        random = np.random.default_rng([self.seed, index, self.stream, PAIRS])
+        axis = self.axes[int(random.integers(len(self.axes)))]
+        pair = _draw(self.pairs[axis], random)
+        number = int(random.integers(len(pair.heights)))
+        image, mask = _augmented(pair, number, self.context, self.augment[axis], random)
+        by_slice = image.unflatten(0, (len(mask), -1))
+        return {"mr": by_slice[:, :-1].flatten(0, 1), "ct": by_slice[:, -1], "mr_mask": mask, "ct_mask": mask}
 
 
 def load_slice(stack: SliceStack, index: int, context: int = 0) -> tuple[Tensor, Tensor]:
@@ -125,8 +153,8 @@ def augmentation(config: DataConfig, slice_axis: SliceAxis) -> Compose:
     )
 
 
-def unpaired_loader(
-    slices: UnpairedSlices,
+def slice_loader(
+    slices: UnpairedSlices | PairedSlices,
     *,
     batch_size: int,
     first_step: int,
@@ -179,6 +207,18 @@ def awaited(loader: DataLoader[Sample], seconds: float) -> Iterator[Sample]:
         if sample is None:
             return
         yield sample
+
+
+def _augmented(
+    stack: SliceStack, index: int, context: int, augment: Compose, random: np.random.Generator
+) -> tuple[Tensor, Tensor]:
+    image, mask = load_slice(stack, index, context)
+    augment.set_random_state(seed=int(random.integers(2**31)))
+    # MONAI fills with 0 what comes in from beyond the border, so air is made 0 and afterwards -1 again.
+    changed: Any = augment({"image": image + 1, "mask": mask.float()})
+    mask = changed["mask"].as_tensor() > 0.5
+    image = changed["image"].as_tensor() - 1
+    return torch.where(mask.repeat_interleave(len(image) // len(mask), dim=0), image, -1.0), mask
 
 
 class _Shares(Sampler[list[int]]):

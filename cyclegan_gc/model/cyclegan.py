@@ -7,8 +7,8 @@ Images are ``(N, C, H, W)`` in [-1, 1], masks ``(N, S, H, W)`` bool, true inside
 slab in 2.5-D; C is S for CT and S times the number of contrasts for MR, those of a slice side by side.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor, nn
@@ -43,20 +43,15 @@ class Networks:
     ct_discriminator: nn.Module
     mr_discriminator: nn.Module
 
-    def generator_parameters(self) -> Iterator[nn.Parameter]:
-        """Parameters of both generators."""
-        yield from self.mr_to_ct.parameters()
-        yield from self.ct_to_mr.parameters()
-
-    def discriminator_parameters(self) -> Iterator[nn.Parameter]:
-        """Parameters of both discriminators."""
-        yield from self.ct_discriminator.parameters()
-        yield from self.mr_discriminator.parameters()
+    @staticmethod
+    def of(networks: Mapping[str, nn.Module]) -> "Networks":
+        """The four among networks by their names."""
+        return Networks(**{each.name: networks[each.name] for each in fields(Networks)})
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Unpaired real slices and their body masks."""
+    """Real slices and their body masks; in a batch of registered pairs both masks are the MR's."""
 
     real_mr: Tensor
     real_ct: Tensor
@@ -90,10 +85,11 @@ def build_generator(
     *,
     in_channels: int = 1,
     out_channels: int = 1,
+    dropout: float = 0.0,
     seed: int = 0,
 ) -> ResnetGenerator:
     """A generator with seeded weights."""
-    network = ResnetGenerator(width, blocks, reduction, stem, upsampling, in_channels, out_channels)
+    network = ResnetGenerator(width, blocks, reduction, stem, upsampling, in_channels, out_channels, dropout)
     initialise(network, torch.Generator().manual_seed(seed))
     return network
 
@@ -151,22 +147,23 @@ def generator_losses(
 def consistency_losses(
     batch: Batch, images: Translations, *, gradient_mode: Mode = "absolute", gradient_operator: Operator = "central"
 ) -> dict[str, Tensor]:
-    """Cycle and gradient consistency, which need no discriminator; gradients count inside the body only.
-
-    Gradients of neighbouring slices are those of the slab, through the slices too; a CT is held against each contrast.
-    """
-
-    def gradient(real: Tensor, fake: Tensor, mask: Tensor) -> Tensor:
-        one, other = torch.broadcast_tensors(*(_by_contrast(image, mask.shape[1]) for image in (real, fake)))
-        inside = _by_contrast(mask, mask.shape[1])
-        return gradient_consistency_loss(one, other, mode=gradient_mode, operator=gradient_operator, mask=inside)
-
+    """Cycle and gradient consistency, which need no discriminator; gradients count inside the body only."""
+    mode, operator = gradient_mode, gradient_operator
     return {
         "cycle_mr": nn.functional.l1_loss(images.rec_mr, batch.real_mr),
         "cycle_ct": nn.functional.l1_loss(images.rec_ct, batch.real_ct),
-        "gradient_mr": gradient(batch.real_mr, images.fake_ct, batch.mr_mask),
-        "gradient_ct": gradient(batch.real_ct, images.fake_mr, batch.ct_mask),
+        "gradient_mr": gradient_loss_inside(batch.real_mr, images.fake_ct, batch.mr_mask, mode=mode, operator=operator),
+        "gradient_ct": gradient_loss_inside(batch.real_ct, images.fake_mr, batch.ct_mask, mode=mode, operator=operator),
     }
+
+
+def gradient_loss_inside(real: Tensor, fake: Tensor, mask: Tensor, *, mode: Mode, operator: Operator) -> Tensor:
+    """Gradient consistency loss of two images inside the body.
+
+    Gradients of neighbouring slices are those of the slab, through the slices too; a CT is held against each contrast.
+    """
+    one, other = torch.broadcast_tensors(*(_by_contrast(image, mask.shape[1]) for image in (real, fake)))
+    return gradient_consistency_loss(one, other, mode=mode, operator=operator, mask=_by_contrast(mask, mask.shape[1]))
 
 
 def weighted_sum(losses: dict[str, Tensor], *, cycle: float, gradient: float, identity: float) -> Tensor:

@@ -30,6 +30,8 @@ class ResnetGenerator(nn.Module):
             original's transposed convolution.
         in_channels: of the input.
         out_channels: of the output.
+        dropout: share of features that each block drops while the network trains (noise of the paired objective, as
+            in Isola et al. 2017); in evaluation mode nothing is dropped.
     """
 
     def __init__(
@@ -41,6 +43,7 @@ class ResnetGenerator(nn.Module):
         upsampling: Upsampling = "resize",
         in_channels: int = 1,
         out_channels: int = 1,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         self.reduction = reduction
@@ -49,7 +52,7 @@ class ResnetGenerator(nn.Module):
         # Each halving of the resolution doubles the channels.
         halvings = [width * factor for factor in (1, 2) if factor < reduction]
         self.stem = (_conv_stem if stem == "conv" else _unshuffle_stem)(in_channels, halvings)
-        self.blocks = nn.Sequential(*(ResidualBlock(reduction * width) for _ in range(blocks)))
+        self.blocks = nn.Sequential(*(ResidualBlock(reduction * width, dropout) for _ in range(blocks)))
         self.tail = nn.Sequential(
             *(_upsample(2 * channels, channels, upsampling) for channels in reversed(halvings)),
             *_output(width, out_channels, kernel=7 if stem == "conv" else 3),
@@ -67,14 +70,15 @@ class ResnetGenerator(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """``x + f(x)`` with two 3x3 convolutions, reflected borders and instance norm."""
+    """``x + f(x)`` with two 3x3 convolutions, reflected borders, instance norm and dropout between them."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, dropout: float = 0.0) -> None:
         super().__init__()
         self.body = nn.Sequential(
             nn.Conv2d(channels, channels, 3, padding=1, padding_mode="reflect", bias=False),
             nn.InstanceNorm2d(channels),
             nn.ReLU(inplace=True),
+            nn.Dropout(dropout),
             nn.Conv2d(channels, channels, 3, padding=1, padding_mode="reflect", bias=False),
             nn.InstanceNorm2d(channels),
         )

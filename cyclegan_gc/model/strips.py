@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from cyclegan_gc.model.networks import ResidualBlock, ResnetGenerator
 
-POINTWISE = (nn.InstanceNorm2d, nn.ReLU, nn.Tanh, nn.PixelUnshuffle, nn.Upsample)
+POINTWISE = (nn.InstanceNorm2d, nn.ReLU, nn.Dropout, nn.Tanh, nn.PixelUnshuffle, nn.Upsample)
 """Layers without weights; they run on the CPU, where the whole feature map is."""
 
 

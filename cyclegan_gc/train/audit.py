@@ -159,5 +159,5 @@ def _report(outcome: Audit) -> dict[str, Any]:
 
 def _about(finding: Finding) -> str:
     if finding.case is not None:
-        return f"{finding.domain}/{finding.case}"
+        return f"{finding.domain or 'pairs'}/{finding.case}"
     return f"all {finding.domain.upper()}" if finding.domain else "MR and CT"

@@ -3,15 +3,17 @@
 import hashlib
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cyclegan_gc.config import TrainConfig
 from cyclegan_gc.data.audit import Audited, judge
-from cyclegan_gc.data.audit_checks import Finding
+from cyclegan_gc.data.audit_checks import LEVELS, Finding
 from cyclegan_gc.data.cache import SliceStack
+from cyclegan_gc.data.content import content_hash
 from cyclegan_gc.data.files import case_id, find_cases
+from cyclegan_gc.data.pairs import Pair, check_alignment, find_pairs
 from cyclegan_gc.data.preparation import prepare_volumes
 from cyclegan_gc.data.preprocess import Modality
 from cyclegan_gc.errors import UserError
@@ -20,7 +22,7 @@ from cyclegan_gc.errors import UserError
 @dataclass(frozen=True)
 class Cases:
     """Prepared cases of both modalities, each once a plane; where no subject is held out, validation looks at the
-    training cases."""
+    training cases. With objective paired they are those of the pairs."""
 
     mr: list[SliceStack]
     ct: list[SliceStack]
@@ -30,16 +32,23 @@ class Cases:
     """Of the audit of all volumes, worst first."""
     notes: tuple[str, ...] = ()
     """What was left out."""
+    pairs: tuple[SliceStack, ...] = ()
+    """Registered pairs to train on, each once a plane."""
+    validation_pairs: tuple[Pair, ...] = ()
+    """With objective paired the pairs that choose best.pt."""
 
 
 def load_cases(config: TrainConfig) -> Cases:
     """Find, split and prepare all volumes.
 
     Raises:
-        UserError: if a folder is missing or empty, if MR and CT share a file, or if too few subjects remain.
+        UserError: if a folder is missing or empty, if MR and CT share a file, if pairs are none, or if too few subjects
+            remain.
         VolumeError: if a volume cannot be used.
     """
-    (mr, notes), (ct, _) = find_cases(config.data.mr, config.data.contrasts), find_cases(config.data.ct)
+    pairs, alone = _find_pairs(config), config.objective == "paired"
+    sources = [f"{config.data.pairs}/{side}" if alone else str(own) for side, own in _unpaired(config).items()]
+    (mr, notes), (ct, _) = find_cases(sources[0], config.data.contrasts), find_cases(sources[1])
     shared = {path.resolve() for paths in mr.values() for path in paths} & {path.resolve() for path in ct}
     if shared:
         raise UserError(
@@ -47,8 +56,11 @@ def load_cases(config: TrainConfig) -> Cases:
             "point --data.mr and --data.ct to different folders"
         )
     mr_subjects, ct_subjects = subjects_of(list(mr)), subjects_of(list(ct))
-    held_out = held_out_subjects(set(mr_subjects.values()), set(ct_subjects.values()), config.data.validation_fraction)
-    for name, subjects in (("mr", mr_subjects), ("ct", ct_subjects)):
+    of_pairs = set() if alone else {subject_of(pair.name) for pair in pairs}
+    held_out = held_out_subjects(
+        set(mr_subjects.values()), set(ct_subjects.values()), config.data.validation_fraction, never=of_pairs
+    )
+    for name, subjects in (("pairs" if alone else "mr", mr_subjects), ("ct", ct_subjects)):
         if not set(subjects.values()) - held_out:
             raise UserError(
                 f"--data.{name}: no subject left to train on ({len(held_out)} held out for validation, told apart by "
@@ -57,8 +69,19 @@ def load_cases(config: TrainConfig) -> Cases:
     held_out_cases = {case for case, subject in (mr_subjects | ct_subjects).items() if subject in held_out}
     parts, audited = _prepare({"mr": mr, "ct": ct}, held_out_cases, config)
     (train_mr, valid_mr), (train_ct, valid_ct) = parts["mr"], parts["ct"]
-    findings = tuple(judge(audited, config.preprocess, config.data.slice_axes))
-    return Cases(train_mr, train_ct, valid_mr or train_mr, valid_ct or train_ct, findings, tuple(notes))
+    findings = judge(audited, config.preprocess, config.data.slice_axes)
+    stacks, of_alignment = _prepare_pairs(pairs, config)
+    aside = [pair for pair in pairs if subject_of(pair.name) in held_out]
+    return Cases(
+        train_mr,
+        train_ct,
+        valid_mr or train_mr,
+        valid_ct or train_ct,
+        tuple(sorted([*of_alignment, *findings], key=lambda finding: LEVELS.index(finding.level))),
+        tuple(notes),
+        tuple(stack for pair, planes in zip(pairs, stacks, strict=True) if pair not in aside for stack in planes),
+        tuple(aside or pairs) if alone else (),
+    )
 
 
 def names_of(paths: Sequence[Path]) -> dict[Path, str]:
@@ -81,17 +104,26 @@ def subjects_of(paths: Sequence[Path]) -> dict[Path, str]:
         names = [
             case if case.startswith("sub-") else path.parts[shared] for case, path in zip(names, whole, strict=True)
         ]
-    return {
-        path: name.split("_")[0] if name.startswith("sub-") else name for path, name in zip(paths, names, strict=True)
-    }
+    return {path: subject_of(name) for path, name in zip(paths, names, strict=True)}
 
 
-def held_out_subjects(mr: set[str], ct: set[str], fraction: float) -> set[str]:
+def subject_of(name: str) -> str:
+    """``sub-XX`` of a BIDS name, else the whole name."""
+    return name.split("_")[0] if name.startswith("sub-") else name
+
+
+def held_out_subjects(mr: set[str], ct: set[str], fraction: float, never: Collection[str] = ()) -> set[str]:
     """Subjects for validation: enough for ``fraction`` of each modality, never one subject on both sides.
 
     The choice depends on the subjects' names alone, so that added volumes move few others.
+
+    Args:
+        mr: subjects.
+        ct: subjects.
+        fraction: to hold out.
+        never: subjects that are trained on in any case.
     """
-    subjects = (mr, ct)
+    subjects = (mr - set(never), ct - set(never))
     wanted = [math.ceil(fraction * len(each)) for each in subjects]
     held_out: set[str] = set()
     for subject in sorted(subjects[0] | subjects[1], key=lambda name: hashlib.sha256(name.encode()).hexdigest()):
@@ -125,3 +157,46 @@ def _prepare(
         facts, doubts = stacks[0].statistics["audit"], stacks[0].warnings
         audited.append(Audited(names[case], modality, aside, facts, notes=doubts))
     return parts, audited
+
+
+def _unpaired(config: TrainConfig) -> dict[str, str | None]:
+    return {"mr": config.data.mr, "ct": config.data.ct}
+
+
+def _find_pairs(config: TrainConfig) -> list[Pair]:
+    """The pairs to train on, none of them also a pair that is only to be looked at."""
+    if config.data.pairs is None:
+        return []
+    pairs = find_pairs(config.data.pairs, config.data.contrasts, "--data.pairs")
+    if config.data.validation_pairs is not None:
+        others = find_pairs(config.data.validation_pairs, config.data.contrasts, "--data.validation_pairs")
+        folder = config.data.cache or config.output / "cache"
+        subjects = {subject_of(other.name) for other in others}
+        contents = {content_hash(path, folder) for other in others for path in other.files}
+        for pair in pairs:
+            if subject_of(pair.name) in subjects or contents & {content_hash(path, folder) for path in pair.files}:
+                raise UserError(
+                    f"{pair.mr[0]}: this subject is among --data.validation_pairs too, which are never trained on; "
+                    "take it out of one of them"
+                )
+    return pairs
+
+
+def _prepare_pairs(pairs: Sequence[Pair], config: TrainConfig) -> tuple[list[list[SliceStack]], list[Finding]]:
+    """The stacks of each pair, and what is wrong with its alignment."""
+    prepared = prepare_volumes(
+        [(pair.files, "pair") for pair in pairs],
+        config.preprocess,
+        config.data.slice_axes,
+        config.data.cache or config.output / "cache",
+        threads=config.data.prepare_threads,
+    )
+    findings = [
+        Finding(level, check, text, case=pair.name)
+        for pair, stacks in zip(pairs, prepared, strict=True)
+        for level, check, text in check_alignment(stacks[0].statistics["audit"])
+    ]
+    named = [
+        [replace(stack, sources=pair.files) for stack in stacks] for pair, stacks in zip(pairs, prepared, strict=True)
+    ]
+    return named, findings

@@ -14,7 +14,7 @@ from cyclegan_gc.errors import UserError
 
 LAST, PREVIOUS, BEST = "last.pt", "previous.pt", "best.pt"
 DAMAGED = "damaged.pt"
-SAME_RUN = ("network", "preprocess", "data", "steps", "seed", "loss", "optimizer", "precision")
+SAME_RUN = ("objective", "network", "preprocess", "data", "steps", "seed", "loss", "paired", "optimizer", "precision")
 
 ALIKE = {"network": (), "data": ("context_slices", "contrasts"), "preprocess": ("ct_window_hu",)}
 """What a relative's weights need to mean the same: all of a section, or these settings of it."""
@@ -66,6 +66,11 @@ def load_relative(config: TrainConfig) -> State:
     """
     assert config.init_from is not None
     saved, now = load_checkpoint(config.init_from), public_settings(config)
+    if config.objective == "unpaired" and saved["config"]["objective"] == "paired":
+        raise UserError(
+            f"--init_from {config.init_from}: trained with objective paired, so it has no way from CT to MR; give an "
+            "unpaired model"
+        )
     for part, kinds in ALIKE.items():
         theirs, ours = ({kind: each[part][kind] for kind in kinds or now[part]} for each in (saved["config"], now))
         if theirs != ours:

@@ -25,6 +25,11 @@ LEFT_OUT = {"optimizers": {}, "schedulers": {}, "scaler": {}, "pools": [], "mete
 def run_name(config: TrainConfig) -> str:
     """What tells runs of one project apart at a glance."""
     loss, optimizer = config.loss, config.optimizer
+    if config.objective == "paired":
+        own = config.paired
+        return (
+            f"paired-l1{own.l1:g}-gc{own.gradient:g}-{own.adversarial}-lr{optimizer.learning_rate:g}-seed{config.seed}"
+        )
     gradient = f"gc{loss.gradient:g}{'-signed' if loss.gradient_mode == 'signed' else ''}"
     return f"cycle{loss.cycle:g}-{gradient}-id{loss.identity:g}-lr{optimizer.learning_rate:g}-seed{config.seed}"
 
@@ -35,7 +40,8 @@ def run_settings(config: TrainConfig, facts: Mapping[str, Any], cases: Cases) ->
         **public_settings(config),
         "init_sha256": facts["init_sha256"],
         "trained_on": {
-            name: len(each) // len(config.data.slice_axes) for name, each in (("mr", cases.mr), ("ct", cases.ct))
+            name: len(each) // len(config.data.slice_axes)
+            for name, each in (("mr", cases.mr), ("ct", cases.ct), ("pairs", cases.pairs))
         },
         "data_sha256": hash_of(facts["fingerprint"]),
         "code": {"version": __version__, "sha256": code_sha256(), "torch": torch.__version__},
@@ -48,9 +54,12 @@ def data_artifact(
     """The data set as a manifest of hashes, written below ``folder``/wandb: pseudonyms, contents, figures; no path."""
     cache = config.data.cache or config.output / "cache"
     known: dict[str, dict[str, Any]] = {}
-    parts = {"train": (cases.mr, cases.ct), "validation": (cases.validation_mr, cases.validation_ct)}
+    parts = {
+        "train": {"mr": cases.mr, "ct": cases.ct, "pair": cases.pairs},
+        "validation": {"mr": cases.validation_mr, "ct": cases.validation_ct},
+    }
     for part, modalities in parts.items():
-        for modality, stacks in zip(("mr", "ct"), modalities, strict=True):
+        for modality, stacks in modalities.items():
             for stack in stacks:
                 facts_of_case = {"modality": modality, "sha256": contents_hash(stack.sources, cache), "parts": []}
                 entry = known.setdefault(pseudonyms.of(stack.name), {**facts_of_case, **stack.statistics["case"]})

@@ -1,31 +1,28 @@
 """The training loop: steps, figures, validation, alarms, checkpoints."""
 
 import errno
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
 
 from cyclegan_gc.checkpoint import State, load_checkpoint
 from cyclegan_gc.config import TrainConfig
-from cyclegan_gc.data.slices import Sample, UnpairedSlices, awaited, unpaired_loader
 from cyclegan_gc.device import choose_device, peak_bytes
 from cyclegan_gc.distributed import Ranks, joined, local_rank, reported
 from cyclegan_gc.errors import Interruption, TrainingStoppedError, UserError
-from cyclegan_gc.model.cyclegan import Batch
+from cyclegan_gc.train.batches import batches_from
 from cyclegan_gc.train.checkpoints import LAST, best_score_before, find_before, save
 from cyclegan_gc.train.memory import memory_line
-from cyclegan_gc.train.monitor import Alarm, blank_share, training_findings, validation_findings
+from cyclegan_gc.train.monitor import Alarm, blank_share, training_findings
 from cyclegan_gc.train.panels import save_pictures
 from cyclegan_gc.train.run import Run, open_run
-from cyclegan_gc.train.shown import histogram_shown, pairs_shown, slices_shown, together
 from cyclegan_gc.train.signals import Signals
 from cyclegan_gc.train.step import train_step
-from cyclegan_gc.train.validation import FixedSlices, Look, fixed_slices, validate
-from cyclegan_gc.train.volumes import mean_figures, translate_pairs
+from cyclegan_gc.train.validated import Validated, validation_of
 
-SHOWN = ("generator", "cycle_mr", "cycle_ct", "gradient_mr", "gradient_ct", "discriminator_ct", "discriminator_mr")
+UNPAIRED = ("cycle_mr", "cycle_ct", "gradient_mr", "gradient_ct", "discriminator_ct", "discriminator_mr")
+SHOWN = ("generator", *UNPAIRED, "paired_l1", "paired_gradient", "paired_discriminator")
 MOST_ROLLBACKS = 3
 """Returns to an earlier checkpoint after which a failure is taken for good."""
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -83,27 +80,34 @@ def _train_and_close(run: Run, signals: Signals) -> int:
 
 
 def _train(run: Run, signals: Signals) -> int:
-    cases = run.cases
-    fixed = fixed_slices(cases.validation_mr, cases.validation_ct, [*cases.ct, *cases.validation_ct], run.config)
+    validation = validation_of(run)
     _announce(run)
     while True:
         stream = run.progress.stream
-        signal_number = _follow(run, fixed, signals)
+        signal_number = _follow(run, validation, signals)
         if run.progress.stream == stream:
             return signal_number
 
 
-def _follow(run: Run, fixed: FixedSlices, signals: Signals) -> int:
+def _follow(run: Run, validation: Callable[[Run], Validated], signals: Signals) -> int:
     """Steps along one stream of samples until the end, a signal (its number), an early stop or a return."""
     config, progress = run.config, run.progress
-    for sample in _loader(run):
+    for batch, pairs in batches_from(run):
         if config.patience and progress.stale >= config.patience:
             run.ranks.says(f"no better score in {progress.stale} validations: best.pt is the result")
             return 0
-        batch = _batch(sample, run.device)
-        figures = train_step(run.state, batch, config.loss, parts=config.accumulate, ranks=run.ranks)
+        figures = train_step(
+            run.state,
+            batch,
+            config.loss,
+            pairs=pairs,
+            paired=config.paired,
+            parts=config.accumulate,
+            ranks=run.ranks,
+        )
         progress.step += 1
-        run.meter.add(progress.step, {**figures, "blank_slices": blank_share(batch)})
+        blank = torch.stack([blank_share(each) for each in (batch, pairs) if each is not None]).mean()
+        run.meter.add(progress.step, {**figures, "blank_slices": blank})
         signal_number = run.ranks.largest(signals.caught)
         last = progress.step == config.steps
         validating = last or progress.step % config.validate_every == 0
@@ -113,7 +117,7 @@ def _follow(run: Run, fixed: FixedSlices, signals: Signals) -> int:
             alarms += _log(run)
         best = False
         if validating:
-            best, found = _validate(run, fixed)
+            best, found = _validate(run, validation)
             alarms += found
         if _heed(run, alarms):
             return 0
@@ -128,27 +132,15 @@ def _announce(run: Run) -> None:
     config = run.config
     mr, ct = (len(each) // len(config.data.slice_axes) for each in (run.cases.mr, run.cases.ct))
     where = str(run.device) + (f" and {run.ranks.size - 1} more" if run.ranks.size > 1 else "")
-    run.ranks.says(f"{mr} MR and {ct} CT cases; steps {run.progress.step} to {run.end} on {where}")
+    pairs = len(run.cases.pairs) // len(config.data.slice_axes)
+    unpaired = f"{mr} MR and {ct} CT cases" if config.objective == "unpaired" else ""
+    volumes = " and ".join(each for each in (unpaired, f"{pairs} registered pairs" if pairs else "") if each)
+    run.ranks.says(f"{volumes}; steps {run.progress.step} to {run.end} on {where}")
     if run.ranks.first:
         line, fits = memory_line(config, run.device, run.ranks.size)
         run.ranks.says(line)
         if not fits:
             run.ranks.says(f"warning: memory may not suffice; {LESS_MEMORY}", warning=True)
-
-
-def _loader(run: Run) -> Iterable[Sample]:
-    config, batch_size = run.config, run.config.optimizer.batch_size
-    samples = run.end * batch_size
-    loader = unpaired_loader(
-        UnpairedSlices(run.cases.mr, run.cases.ct, config.data, config.seed, samples, run.progress.stream),
-        batch_size=batch_size,
-        first_step=run.progress.step,
-        workers=config.data.workers,
-        rank=run.ranks.rank,
-        ranks=run.ranks.size,
-        pin_memory=run.device.type == "cuda",
-    )
-    return awaited(loader, config.peer_timeout) if config.data.workers else loader
 
 
 def _log(run: Run) -> list[Alarm]:
@@ -168,48 +160,25 @@ def _log(run: Run) -> list[Alarm]:
             **run.monitor.lasting(findings),
         }
         run.tracker.log(run.progress.step, {**figures, **beside})
-        terms = "  ".join(f"{name} {figures[name]:.3f}" for name in SHOWN)
+        terms = "  ".join(f"{name} {figures[name]:.3f}" for name in SHOWN if name in figures)
         run.ranks.says(f"step {run.progress.step}/{run.end}  {terms}  {speed:.1f} steps/s")
     return alarms
 
 
-def _validate(run: Run, fixed: FixedSlices) -> tuple[bool, list[Alarm]]:
-    """On the first rank, log figures and pictures of the fixed slices: whether they are the best, and what is wrong."""
-    progress, alarms, better = run.progress, [], False
-    if run.tracker:
-        look = validate(run.state.averaged_networks(), fixed, run.config, run.device)
-        broken = [name for name, value in look.figures.items() if not math.isfinite(value)]
-        if broken:
-            names = ", ".join(broken)
-            raise TrainingStoppedError(f"step {progress.step}: {names} of validation not finite; {run.last_good}")
-        findings = validation_findings(look.figures)
-        alarms = run.monitor.check(progress.step, findings)
-        figures = {f"validation/{name}": value for name, value in look.figures.items()}
-        _show(run, look, fixed, {**figures, **run.monitor.lasting(findings)})
-        better = look.figures["score"] < progress.best_score and not any(findings.values())
+def _validate(run: Run, validation: Callable[[Run], Validated]) -> tuple[bool, list[Alarm]]:
+    """On the first rank, log figures and pictures of a validation: whether it is the best, and what is wrong."""
+    progress, tracker, alarms, better = run.progress, run.tracker, [], False
+    if tracker:
+        seen = validation(run)
+        alarms = run.monitor.check(progress.step, seen.findings)
+        tracker.log(progress.step, {**seen.figures, **run.monitor.lasting(seen.findings)})
+        tracker.show(progress.step, seen.shown.all())
+        save_pictures(run.config.output / "panels", progress.step, seen.shown.pictures)
+        better = seen.score < progress.best_score and not any(seen.findings.values())
         if better:
-            progress.best_score = look.figures["score"]
+            progress.best_score = seen.score
     progress.stale = run.ranks.from_first(0 if better else progress.stale + 1)
     return better, alarms
-
-
-def _show(run: Run, look: Look, fixed: FixedSlices, figures: dict[str, float]) -> None:
-    """Figures with the true ones where there are pairs, and pictures, in the folder and in W&B."""
-    tracker, config, step = run.tracker, run.config, run.progress.step
-    assert tracker is not None
-    networks, known, named = run.state.averaged_networks(), run.facts["fingerprint"], tracker.pseudonyms.of
-    parts = [
-        slices_shown(look, fixed, run.cases.validation_mr[0], networks, config, named),
-        histogram_shown(look, known["ct_histogram"], config),
-    ]
-    if run.pairs:
-        pairs, true = translate_pairs(networks, run.pairs, config, known)
-        figures |= {f"true/{name}": value for name, value in mean_figures(true).items()}
-        parts.append(pairs_shown(pairs, true, named))
-    shown = together(parts)
-    tracker.log(step, figures)
-    tracker.show(step, shown.all())
-    save_pictures(config.output / "panels", step, shown.pictures)
 
 
 def _heed(run: Run, alarms: Sequence[Alarm]) -> bool:
@@ -258,8 +227,3 @@ def _check_shares(config: TrainConfig, ranks: Ranks) -> None:
             f"--optimizer.batch_size {config.optimizer.batch_size}: not a multiple of {ranks.size} processes times "
             f"accumulate={config.accumulate}; it counts the slices of all processes together"
         )
-
-
-def _batch(sample: Sample, device: torch.device) -> Batch:
-    names = {"real_mr": "mr", "real_ct": "ct", "mr_mask": "mr_mask", "ct_mask": "ct_mask"}
-    return Batch(**{name: sample[key].to(device, non_blocking=device.type == "cuda") for name, key in names.items()})

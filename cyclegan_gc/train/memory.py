@@ -57,13 +57,15 @@ def estimate_bytes(config: TrainConfig, ranks: int = 1) -> tuple[int, int]:
         state = build_state(plain, torch.device("meta"))
         images = [torch.empty(batch_size, channels, *config.data.crop, device="meta") for channels in (mr, ct)]
         masks = [torch.empty(images[1].shape, dtype=torch.bool, device="meta") for _ in range(2)]
+        batch = Batch(*images, *masks)
+        unpaired, pairs = batch if state.pools else None, batch if "pair_discriminator" in state.networks else None
         for _ in range(2):  # the first one also makes the optimisers' state
-            train_step(state, Batch(*images, *masks), config.loss, parts=config.accumulate)
+            train_step(state, unpaired, config.loss, pairs=pairs, paired=config.paired, parts=config.accumulate)
             kept = meter.now
-    pools = config.optimizer.pool_size * sum(image[0].nbytes for image in images)
+    pools = config.optimizer.pool_size * sum(image[0].nbytes for image in images) if state.pools else 0
     step = meter.peak - kept
     if config.precision != "fp32":  # autocast does not run on tensors without data
-        weights = sum(p.numel() for network in vars(state.networks).values() for p in network.parameters())
+        weights = sum(p.numel() for network in state.networks.values() for p in network.parameters())
         step = round(HALVED * step) + BYTES_IN_16_BITS * weights
     return kept + pools, step
 

@@ -16,20 +16,31 @@ class Meter:
     """Sums stay on the device: adding to them never waits for a step to be computed."""
 
     def __init__(self) -> None:
-        self.names: list[str] = []
+        self.counts: dict[str, int] = {}
         self.sums = self.first_broken = torch.zeros(0)
         self.count = 0
         self.since = time.perf_counter()
 
     def add(self, step: int, figures: Mapping[str, Tensor]) -> None:
-        """Count the figures of ``step``, each a tensor of one number."""
-        values = torch.stack([figure.float() for figure in figures.values()])
-        if not self.names:
-            self.names, self.sums, self.first_broken = list(figures), torch.zeros_like(values), torch.zeros_like(values)
+        """Count the figures of ``step``, each a tensor of one number; a step need not have all of them."""
+        self._know(figures)
+        nothing = torch.zeros((), device=self.sums.device)
+        values = torch.stack([figures[name].float() if name in figures else nothing for name in self.counts])
         self.sums = self.sums + values
         newly_broken = ~values.isfinite() & (self.first_broken == 0)
         self.first_broken = torch.where(newly_broken, step, self.first_broken)
+        self.counts = {name: count + (name in figures) for name, count in self.counts.items()}
         self.count += 1
+
+    def _know(self, figures: Mapping[str, Tensor]) -> None:
+        """Make room for figures that were not there before."""
+        fresh = [name for name in figures if name not in self.counts]
+        if fresh:
+            more = torch.zeros(len(fresh), device=figures[fresh[0]].device)
+            self.counts |= dict.fromkeys(fresh, 0)
+            self.sums, self.first_broken = (
+                torch.cat([each.to(more.device), more]) for each in (self.sums, self.first_broken)
+            )
 
     def check(self, ranks: Ranks = ALONE, last_good: str = "") -> None:
         """Make sure that every figure of every rank was finite since the last :meth:`take`.
@@ -41,7 +52,7 @@ class Meter:
         steps = [int(step) or never for step in self.first_broken.tolist()] or [never]
         first = -ranks.largest(-min(steps))
         if first < never:
-            terms = [name for name, step in zip(self.names, steps, strict=True) if step == first]
+            terms = [name for name, step in zip(self.counts, steps, strict=True) if step == first]
             raise TrainingStoppedError(
                 f"step {first}: {', '.join(terms) or 'a term of another rank'} not finite; {last_good}"
                 "lower optimizer.learning_rate, try --precision fp32 or check the data"
@@ -51,17 +62,19 @@ class Meter:
         """Means over the ranks and the steps since the last call, and ``steps_per_second``; then begins anew."""
         sums = ranks.total(self.sums.to("cpu", copy=True)) / ranks.size
         speed = self.count / max(time.perf_counter() - self.since, 1e-9)
-        means = {name: total / self.count for name, total in zip(self.names, sums.tolist(), strict=True)}
+        counted = zip(self.counts.items(), sums.tolist(), strict=True)
+        means = {name: total / count for (name, count), total in counted if count}
         self.sums, self.count, self.since = torch.zeros_like(self.sums), 0, time.perf_counter()
+        self.counts = dict.fromkeys(self.counts, 0)
         return {**means, "steps_per_second": speed if math.isfinite(speed) else 0.0}
 
     def state_dict(self, ranks: Ranks = ALONE) -> dict[str, Any]:
         """Plain types and a tensor from which :meth:`load_state_dict` continues."""
         sums = ranks.total(self.sums.to("cpu", copy=True)) / ranks.size
-        return {"names": self.names, "sums": sums, "count": self.count}
+        return {"counts": dict(self.counts), "sums": sums, "count": self.count}
 
     def load_state_dict(self, saved: dict[str, Any], device: torch.device) -> None:
         """Continue where ``saved`` was taken."""
-        self.names, self.count = saved["names"], saved["count"]
+        self.counts, self.count = dict(saved["counts"]), saved["count"]
         self.sums = saved["sums"].to(device)
         self.first_broken = torch.zeros_like(self.sums)

@@ -24,7 +24,7 @@ from cyclegan_gc.train.meter import Meter
 from cyclegan_gc.train.monitor import Monitor
 from cyclegan_gc.train.signals import preempts
 from cyclegan_gc.train.step import TrainState, begin_with, build_state, load_state, state_dict
-from cyclegan_gc.train.volumes import TruePair, load_pairs
+from cyclegan_gc.train.volumes import MOST_JUDGES, TruePair, load_pair, load_pairs
 
 
 @dataclass
@@ -60,6 +60,8 @@ class Run:
     """None on all ranks but the first."""
     pairs: Sequence[TruePair] = ()
     """With a true CT, for figures alone; none on all ranks but the first."""
+    judges: Sequence[TruePair] = ()
+    """With objective paired the held-out pairs that choose best.pt; none on all ranks but the first."""
 
     @property
     def end(self) -> int:
@@ -133,11 +135,13 @@ def open_run(config: TrainConfig, device: torch.device, ranks: Ranks) -> Run:
         facts["init_sha256"] = saved["init_sha256"]
         progress = _progress_of(saved, config)
     pairs = load_pairs(config, facts["fingerprint"]) if ranks.first else []
+    chosen = cases.validation_pairs[:MOST_JUDGES] if ranks.first else ()
+    judges = [load_pair(files, config, facts["fingerprint"]) for files in chosen]
     state = build_state(config, device, ranks.rank)
     if relative is not None and config.init_from:
         begin_with(state, relative)
         facts["init_sha256"] = file_sha256([config.init_from])
-    run = Run(config, device, ranks, cases, facts, state, progress, Meter(), Monitor(), None, pairs)
+    run = Run(config, device, ranks, cases, facts, state, progress, Meter(), Monitor(), None, pairs, judges)
     if saved is not None:
         run.restore(saved)
         if len(saved["pools"]) != ranks.size:
@@ -162,10 +166,10 @@ def _open_tracker(config: TrainConfig, progress: Progress, facts: dict[str, Any]
 
 
 def _fingerprint(cases: Cases, config: TrainConfig) -> dict[str, Any]:
-    """Of every training case once, whatever the number of planes."""
+    """Of every training case and pair once, whatever the number of planes."""
     first = config.data.slice_axes[0]
-    mr, ct = ([stack for stack in each if stack.axis == first] for each in (cases.mr, cases.ct))
-    return fingerprint(mr, ct, config.preprocess)
+    mr, ct, pairs = ([stack for stack in each if stack.axis == first] for each in (cases.mr, cases.ct, cases.pairs))
+    return {**fingerprint(mr, ct, config.preprocess), "pairs": [stack.statistics["case"] for stack in pairs]}
 
 
 def _progress_of(saved: State, config: TrainConfig) -> Progress:

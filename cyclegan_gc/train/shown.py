@@ -62,7 +62,7 @@ def slices_shown(
         for stacks in (fixed.mr_stacks, fixed.ct_stacks)
     )
     forth, back = (_seen(look, SHOWN_SLABS, stacks, config) for stacks in (fixed.mr_stacks, fixed.ct_stacks))
-    mr, sct_hu, spacing_mm = translate_stack(networks, stack, config)
+    mr, sct_hu, spacing_mm = translate_stack(networks.mr_to_ct, stack, config)
     case = named(stack.name)
     pictures = {
         "mr_to_ct": mr_to_ct_sheet(forth, mr_names),

@@ -1,8 +1,9 @@
 """One training step, and the state that it changes."""
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import torch
@@ -14,30 +15,22 @@ from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from cyclegan_gc.checkpoint import averaged_weights
-from cyclegan_gc.config import LossConfig, TrainConfig
+from cyclegan_gc.config import LossConfig, PairedConfig, TrainConfig
 from cyclegan_gc.distributed import ALONE, Ranks
 from cyclegan_gc.model.acceleration import Accelerated
-from cyclegan_gc.model.cyclegan import (
-    Batch,
-    Networks,
-    build_discriminator,
-    build_generator,
-    discriminator_losses,
-    generator_losses,
-    translate,
-    weighted_sum,
-)
+from cyclegan_gc.model.cyclegan import Batch, Networks
 from cyclegan_gc.model.image_pool import ImagePool, PoolState
-
-POOLS = ("ct", "mr")
+from cyclegan_gc.train.networks import GENERATORS, build_networks
+from cyclegan_gc.train.objectives import POOLS, StepLosses, paired_losses, unpaired_losses
 
 
 @dataclass(frozen=True)
 class TrainState:
     """Everything that a step changes: networks, their averages, optimisers, learning rates and image pools."""
 
-    networks: Networks
-    accelerated: Networks
+    networks: dict[str, nn.Module]
+    """Those of the objective by name, see :mod:`cyclegan_gc.train.networks`."""
+    accelerated: dict[str, nn.Module]
     """The same networks as the steps run them: in the chosen precision, compiled or not."""
     averages: dict[str, AveragedModel]
     optimizers: dict[str, Optimizer]
@@ -46,9 +39,9 @@ class TrainState:
     """Of the losses in fp16; passes everything through otherwise."""
     pools: dict[str, ImagePool]
 
-    def averaged_networks(self) -> Networks:
+    def averaged_networks(self) -> dict[str, nn.Module]:
         """The networks with the generators' moving averages in their place."""
-        return replace(self.networks, **{name: average.module for name, average in self.averages.items()})
+        return {**self.networks, **{name: average.module for name, average in self.averages.items()}}
 
 
 def build_state(config: TrainConfig, device: torch.device, rank: int = 0) -> TrainState:
@@ -56,88 +49,76 @@ def build_state(config: TrainConfig, device: torch.device, rank: int = 0) -> Tra
     if config.precision == "fp16":  # the scaler leaves out steps that overflow, the first one usually
         warnings.filterwarnings("ignore", message="Detected call of `lr_scheduler.step")
     optimizer = config.optimizer
-    networks = _build_networks(config, device)
+    networks = build_networks(config, device)
+    generators = [name for name in networks if name in GENERATORS]
     optimizers: dict[str, Optimizer] = {
-        "generators": _adam(networks.generator_parameters(), config),
-        "discriminators": _adam(networks.discriminator_parameters(), config),
+        "generators": _adam([networks[name] for name in generators], config),
+        "discriminators": _adam([networks[name] for name in networks if name not in GENERATORS], config),
     }
     return TrainState(
         networks=networks,
-        averages={
-            "mr_to_ct": _average(networks.mr_to_ct, optimizer.ema_decay),
-            "ct_to_mr": _average(networks.ct_to_mr, optimizer.ema_decay),
+        averages={name: _average(networks[name], optimizer.ema_decay) for name in generators},
+        accelerated={
+            name: Accelerated(network, config.precision, compiled=config.compile) for name, network in networks.items()
         },
-        accelerated=Networks(
-            **{
-                name: Accelerated(network, config.precision, compiled=config.compile)
-                for name, network in vars(networks).items()
-            }
-        ),
         optimizers=optimizers,
         schedulers={name: LambdaLR(each, _learning_rate_course(config.steps)) for name, each in optimizers.items()},
         scaler=GradScaler(device.type, enabled=config.precision == "fp16"),
         pools={
-            name: ImagePool(optimizer.pool_size, (rank << 34) + 2 * config.seed + n) for n, name in enumerate(POOLS)
+            name: ImagePool(optimizer.pool_size, (rank << 34) + 2 * config.seed + n)
+            for n, name in enumerate(POOLS)
+            if config.objective == "unpaired"
         },
     )
 
 
 def train_step(
-    state: TrainState, batch: Batch, weights: LossConfig, *, parts: int = 1, ranks: Ranks = ALONE
+    state: TrainState,
+    batch: Batch | None,
+    weights: LossConfig,
+    *,
+    pairs: Batch | None = None,
+    paired: PairedConfig | None = None,
+    parts: int = 1,
+    ranks: Ranks = ALONE,
 ) -> dict[str, Tensor]:
-    """One generator update, then one discriminator update, on one unpaired batch.
+    """One generator update, then one discriminator update, on an unpaired batch, a batch of pairs or both together.
 
     Args:
         state: is changed.
-        batch: this rank's share of the step.
-        weights: of the loss.
-        parts: the batch goes through the networks in so many equal parts; the result is the whole batch's.
+        batch: this rank's share of the step, unpaired; None with objective paired.
+        weights: of the unpaired loss.
+        pairs: this rank's share of registered pairs; None where the step has none.
+        paired: weights and forms of the pairs' terms.
+        parts: each batch goes through the networks in so many equal parts; the result is the whole batch's.
         ranks: the processes over which the gradients are averaged.
 
     Returns:
-        Every loss term, unweighted and detached, under its own name; beside them the weighted sum ``generator``, the
-        discriminators' mean scores and the norms of both gradients.
+        Every loss term, unweighted and detached, under its own name; beside them their weighted sum
+        ``generator``, the discriminators' mean scores and the norms of both gradients.
     """
-    batches = batch.parts(parts)
-    terms: list[dict[str, Tensor]] = []
-    fakes: dict[str, list[Tensor]] = {name: [] for name in POOLS}
-
-    def generator_totals() -> Iterator[Tensor]:
-        for part in batches:
-            images = translate(state.accelerated, part, identity=weights.identity > 0)
-            losses = generator_losses(
-                state.accelerated,
-                part,
-                images,
-                gradient_mode=weights.gradient_mode,
-                gradient_operator=weights.gradient_operator,
-            )
-            total = weighted_sum(losses, cycle=weights.cycle, gradient=weights.gradient, identity=weights.identity)
-            terms.append({**losses, "generator": total})
-            fakes["ct"].append(images.fake_ct.detach())
-            fakes["mr"].append(images.fake_mr.detach())
-            yield total / parts
-
-    def discriminator_totals() -> Iterator[Tensor]:
-        # A pool is asked once for the whole batch, so that it draws the same numbers however the batch is cut.
-        shown = [state.pools[name].exchange(torch.cat(fakes[name])).chunk(parts) for name in POOLS]
-        for number, (part, fake_ct, fake_mr) in enumerate(zip(batches, *shown, strict=True)):
-            losses = discriminator_losses(state.accelerated, part, fake_ct, fake_mr)
-            terms[number].update(losses)
-            yield (losses["discriminator_ct"] + losses["discriminator_mr"]) / parts
-
+    objectives: list[StepLosses] = []
+    if batch is not None:
+        objectives.append(unpaired_losses(Networks.of(state.accelerated), state.pools, batch, weights, parts))
+    if pairs is not None and paired is not None:
+        generator, discriminator = state.accelerated["mr_to_ct"], state.accelerated["pair_discriminator"]
+        objectives.append(paired_losses(generator, discriminator, pairs, paired, parts))
+    losses = {
+        "generators": chain.from_iterable(each.of_generators for each in objectives),
+        "discriminators": chain.from_iterable(each.of_discriminators for each in objectives),
+    }
     norms = {
-        "gradient_norm_generators": update(state.optimizers["generators"], generator_totals(), state.scaler, ranks),
-        "gradient_norm_discriminators": update(
-            state.optimizers["discriminators"], discriminator_totals(), state.scaler, ranks
-        ),
+        f"gradient_norm_{name}": update(state.optimizers[name], each, state.scaler, ranks)
+        for name, each in losses.items()
     }
     state.scaler.update()
     for name, average in state.averages.items():
-        average.update_parameters(getattr(state.networks, name))
+        average.update_parameters(state.networks[name])
     for scheduler in state.schedulers.values():
         scheduler.step()
-    return {**{name: _mean([each[name].detach() for each in terms]) for name in terms[0]}, **norms}
+    terms = [each.means() for each in objectives]
+    merged = {name: value for each in terms for name, value in each.items()}
+    return {**merged, "generator": torch.stack([each["generator"] for each in terms]).sum(), **norms}
 
 
 def update(optimizer: Optimizer, losses: Iterable[Tensor], scaler: GradScaler, ranks: Ranks = ALONE) -> Tensor:
@@ -162,7 +143,7 @@ def update(optimizer: Optimizer, losses: Iterable[Tensor], scaler: GradScaler, r
 def state_dict(state: TrainState, ranks: Ranks = ALONE) -> dict[str, Any]:
     """Plain types and tensors from which :func:`load_state` continues bit for bit; complete on the first rank."""
     return {
-        "networks": {name: network.state_dict() for name, network in vars(state.networks).items()},
+        "networks": {name: network.state_dict() for name, network in state.networks.items()},
         "ema": {name: average.state_dict() for name, average in state.averages.items()},
         "optimizers": {name: optimizer.state_dict() for name, optimizer in state.optimizers.items()},
         "schedulers": {name: scheduler.state_dict() for name, scheduler in state.schedulers.items()},
@@ -178,7 +159,7 @@ def load_state(state: TrainState, saved: dict[str, Any], device: torch.device, r
     Raises:
         RuntimeError: if the weights are another architecture's.
     """
-    for name, network in vars(state.networks).items():
+    for name, network in state.networks.items():
         network.load_state_dict(saved["networks"][name])
     for part, key in ((state.averages, "ema"), (state.optimizers, "optimizers"), (state.schedulers, "schedulers")):
         for name, each in part.items():
@@ -195,49 +176,27 @@ def load_state(state: TrainState, saved: dict[str, Any], device: torch.device, r
 
 
 def begin_with(state: TrainState, saved: dict[str, Any]) -> None:
-    """Fresh training from another run's weights: its generators' moving averages and its discriminators.
+    """Fresh training from another run's weights: its generators' moving averages, and those discriminators that it has.
 
     Raises:
         RuntimeError: if the weights are another architecture's.
     """
     for name, average in state.averages.items():
-        for network in (getattr(state.networks, name), average.module):
+        for network in (state.networks[name], average.module):
             network.load_state_dict(averaged_weights(saved, name))
-    for name in ("ct_discriminator", "mr_discriminator"):
-        getattr(state.networks, name).load_state_dict(saved["networks"][name])
+    for name in state.networks.keys() - state.averages.keys() & saved["networks"].keys():
+        state.networks[name].load_state_dict(saved["networks"][name])
 
 
-def _build_networks(config: TrainConfig, device: torch.device) -> Networks:
-    net, seed = config.network, 4 * config.seed
-    architecture = (net.width, net.blocks, net.reduction, net.stem, net.upsampling)
-    mr, ct = config.data.mr_channels, config.data.ct_channels
-    generators = [
-        build_generator(*architecture, in_channels=mr, out_channels=ct, seed=seed),
-        build_generator(*architecture, in_channels=ct, out_channels=mr, seed=seed + 1),
-    ]
-    for generator in generators:
-        generator.recompute = config.activation_checkpointing
-    patches = (net.discriminator_width, net.discriminator_layers)
-    discriminators = [
-        build_discriminator(*patches, channels=ct, seed=seed + 2),
-        build_discriminator(*patches, channels=mr, seed=seed + 3),
-    ]
-    networks = [network.to(device) for network in (*generators, *discriminators)]
-    if config.channels_last:
-        networks = [network.to(memory_format=torch.channels_last) for network in networks]
-    return Networks(*networks)
-
-
-def _mean(tensors: list[Tensor]) -> Tensor:
-    return tensors[0] if len(tensors) == 1 else torch.stack(tensors).mean()
-
-
-def _adam(parameters: Iterable[nn.Parameter], config: TrainConfig) -> Adam:
+def _adam(networks: Iterable[nn.Module], config: TrainConfig) -> Adam:
+    parameters = [parameter for network in networks for parameter in network.parameters()]
     return Adam(parameters, lr=config.optimizer.learning_rate, betas=config.optimizer.betas)
 
 
 def _average(network: nn.Module, decay: float) -> AveragedModel:
-    return AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(decay))
+    average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(decay))
+    average.eval()  # no dropout where it is looked at
+    return average
 
 
 def _learning_rate_course(steps: int) -> Callable[[int], float]:

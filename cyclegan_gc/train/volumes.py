@@ -1,32 +1,34 @@
-"""Whole volumes that a validation looks at: one of the held-out MRs, and a few pairs with a true CT where there are."""
+"""Whole volumes that a validation looks at: one of the held-out MRs, and pairs with a true CT where there are."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from cyclegan_gc.checkpoint import TrainedModel
 from cyclegan_gc.config import TrainConfig
 from cyclegan_gc.data.body import ct_body_mask
 from cyclegan_gc.data.cache import SliceStack
-from cyclegan_gc.data.files import case_id, find_cases, find_volumes
-from cyclegan_gc.data.frames import same_grid, to_ras
+from cyclegan_gc.data.frames import to_ras
 from cyclegan_gc.data.grid import from_plane, pixel_mm, seen_mm
+from cyclegan_gc.data.pairs import Pair as PairFiles
+from cyclegan_gc.data.pairs import find_pairs
 from cyclegan_gc.data.preprocess import Prepared, to_hu
 from cyclegan_gc.data.slices import load_slice
 from cyclegan_gc.data.volumes import read_contrasts, read_volume
 from cyclegan_gc.errors import UserError
 from cyclegan_gc.inference import Member, prepare_for, translate_cases
 from cyclegan_gc.metrics import bone_dice, mae
-from cyclegan_gc.model.cyclegan import Networks, air_outside
+from cyclegan_gc.model.cyclegan import air_outside
 from cyclegan_gc.model.passes import Passes
 from cyclegan_gc.train.panels import Pair
 
-MOST_PAIRS = 3
+MOST_PAIRS, MOST_JUDGES = 3, 8
+"""Of ``data.validation_pairs``, and of the held-out pairs that choose best.pt."""
 SLICES_A_PASS = 8
 
 
@@ -52,21 +54,33 @@ def load_pairs(config: TrainConfig, fingerprint: Mapping[str, Any]) -> list[True
     """
     if config.data.validation_pairs is None:
         return []
-    folder = Path(config.data.validation_pairs).expanduser()
-    cts = {case_id(path): path for path in find_volumes(folder / "ct")}
-    cases = list(find_cases(folder / "mr", config.data.contrasts)[0].items())[:MOST_PAIRS]
-    return [_load_pair(case_id(case), paths, cts, _member(None, config, fingerprint)) for case, paths in cases]
+    found = find_pairs(config.data.validation_pairs, config.data.contrasts, "--data.validation_pairs")
+    return [load_pair(files, config, fingerprint) for files in found[:MOST_PAIRS]]
+
+
+def load_pair(files: PairFiles, config: TrainConfig, fingerprint: Mapping[str, Any]) -> TruePair:
+    """One pair in memory, the MR prepared.
+
+    Raises:
+        UserError: if a volume cannot be read or no body is found in its CT.
+    """
+    mr, ct = read_contrasts(files.mr), read_volume(files.ct)
+    mask = ct_body_mask(ct.array, ct.spacing_mm)
+    if not mask.any():
+        raise UserError(f"{files.ct}: no body found in this CT; it must be in HU")
+    prepared = prepare_for([_member(nn.Identity(), config, fingerprint)], mr)[0]
+    return TruePair(files.name, mr.array, ct.array, mask, mr.affine, mr.spacing_mm, prepared)
 
 
 def translate_pairs(
-    networks: Networks, pairs: Sequence[TruePair], config: TrainConfig, fingerprint: Mapping[str, Any]
+    generator: nn.Module, pairs: Sequence[TruePair], config: TrainConfig, fingerprint: Mapping[str, Any]
 ) -> tuple[list[Pair], list[dict[str, float | None]]]:
     """Each pair's synthetic CT beside its true one, and how far they are apart in the body.
 
     Returns:
         The pairs, and for each ``mae_body_hu`` and ``bone_dice`` (above 250 HU; None where there is no bone).
     """
-    member, seen, figures = _member(networks, config, fingerprint), [], []
+    member, seen, figures = _member(generator, config, fingerprint), [], []
     for pair in pairs:
         sct = translate_cases([pair.prepared], [member], batch_size=SLICES_A_PASS).array
         figures.append(
@@ -87,7 +101,7 @@ def mean_figures(figures: Sequence[Mapping[str, float | None]]) -> dict[str, flo
 
 @torch.inference_mode()
 def translate_stack(
-    networks: Networks, stack: SliceStack, config: TrainConfig
+    generator: nn.Module, stack: SliceStack, config: TrainConfig
 ) -> tuple[NDArray, NDArray, tuple[float, float, float]]:
     """All prepared slices of one MR as volumes: the MR in [-1, 1], its synthetic CT in HU, and a voxel's size in mm.
 
@@ -96,7 +110,7 @@ def translate_stack(
     context = config.data.context_slices
     slices = [load_slice(stack, index, context) for index in range(len(stack.heights))]
     images, masks = (torch.stack(each) for each in zip(*slices, strict=True))
-    translated = air_outside(Passes(SLICES_A_PASS).run(networks.mr_to_ct, images), masks)
+    translated = air_outside(Passes(SLICES_A_PASS).run(generator, images), masks)
     channels = config.data.ct_channels
     mr = images.unflatten(1, (channels, -1))[:, context, 0]
     sct = to_hu(translated[:, context].clone(), config.preprocess)
@@ -121,12 +135,11 @@ def _network_spacing_mm(stack: SliceStack, config: TrainConfig) -> tuple[float, 
     }[stack.axis]
 
 
-def _member(networks: Networks | None, config: TrainConfig, fingerprint: Mapping[str, Any]) -> Member:
-    """The networks as conversion takes them; without them what preparation needs."""
-    nothing = torch.nn.Identity()
+def _member(generator: nn.Module, config: TrainConfig, fingerprint: Mapping[str, Any]) -> Member:
+    """The generator as conversion takes it."""
     model = TrainedModel(
-        generator=networks.mr_to_ct if networks else nothing,
-        back=networks.ct_to_mr if networks else nothing,
+        generator=generator,
+        back=None,
         direction="mr_to_ct",
         preprocess=config.preprocess,
         slice_axes=config.data.slice_axes,
@@ -138,17 +151,3 @@ def _member(networks: Networks | None, config: TrainConfig, fingerprint: Mapping
         sha256="",
     )
     return Member(model, config.data.slice_axes[0])
-
-
-def _load_pair(name: str, paths: Sequence[Path], cts: Mapping[str, Path], member: Member) -> TruePair:
-    if name not in cts:
-        raise UserError(
-            f"{paths[0]}: no CT named {name} beside it; --data.validation_pairs needs mr/ and ct/ of equal names"
-        )
-    mr, ct = read_contrasts(paths), read_volume(cts[name])
-    if not same_grid(mr.array.shape, mr.affine, ct.array.shape, ct.affine):
-        raise UserError(f"{cts[name]}: not on the grid of its MR; resample it, or leave out --data.validation_pairs")
-    mask = ct_body_mask(ct.array, ct.spacing_mm)
-    if not mask.any():
-        raise UserError(f"{cts[name]}: no body found in this CT; it must be in HU")
-    return TruePair(name, mr.array, ct.array, mask, mr.affine, mr.spacing_mm, prepare_for([member], mr)[0])

@@ -7,7 +7,7 @@ import torch
 
 from cyclegan_gc.config import DataConfig, PreprocessConfig, SliceAxis
 from cyclegan_gc.data.cache import OUTSIDE, SliceStack, cached_stacks, fingerprint
-from cyclegan_gc.data.slices import UnpairedSlices, load_slice, unpaired_loader
+from cyclegan_gc.data.slices import UnpairedSlices, load_slice, slice_loader
 from cyclegan_gc.errors import VolumeError
 
 SETTINGS = PreprocessConfig(spacing_mm=4.0)
@@ -52,14 +52,14 @@ def test_another_stream_of_the_same_seed_is_another_one(stacks):
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_loader_started_later_continues_the_same_stream(stacks, workers):
-    whole = list(unpaired_loader(dataset(stacks), batch_size=4, first_step=0, workers=0))
-    later = list(unpaired_loader(dataset(stacks), batch_size=4, first_step=10, workers=workers))
+    whole = list(slice_loader(dataset(stacks), batch_size=4, first_step=0, workers=0))
+    later = list(slice_loader(dataset(stacks), batch_size=4, first_step=10, workers=workers))
     assert len(whole) == 16 and len(later) == 6
     assert all(torch.equal(a["ct"], b["ct"]) for a, b in zip(whole[10:], later, strict=True))
 
 
 def test_two_ranks_see_together_what_one_sees(stacks):
-    whole = next(iter(unpaired_loader(dataset(stacks), batch_size=4, first_step=0, workers=0)))
+    whole = next(iter(slice_loader(dataset(stacks), batch_size=4, first_step=0, workers=0)))
     halves = [torch.stack([dataset(stacks)[n]["mr"] for n in part]) for part in ((0, 1), (2, 3))]
     assert torch.equal(torch.cat(halves), whole["mr"])
 

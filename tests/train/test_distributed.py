@@ -76,7 +76,7 @@ config = TrainConfig(".", DataConfig("", "", crop=(32, 32)), steps=10, network=n
 random = torch.Generator().manual_seed(0)
 with joined(torch.device("cpu"), 60) as ranks:
     state = build_state(config, torch.device("cpu"), ranks.rank)
-    for network in (*vars(state.networks).values(), *state.averages.values()):
+    for network in (*state.networks.values(), *state.averages.values()):
         network.double()
     for _ in range(5):
         images = [torch.rand(4, 1, 32, 32, generator=random, dtype=torch.float64) * 2 - 1 for _ in range(2)]

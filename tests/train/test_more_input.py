@@ -108,10 +108,10 @@ def test_a_new_run_begins_with_the_moving_averages_and_discriminators_of_another
     begin_with(state, saved)
     for name in ("mr_to_ct", "ct_to_mr"):
         averaged = saved["ema"][name]
-        for network in (getattr(state.networks, name), state.averages[name].module):
+        for network in (state.networks[name], state.averages[name].module):
             assert all(torch.equal(value, averaged[f"module.{key}"]) for key, value in network.state_dict().items())
     for name in ("ct_discriminator", "mr_discriminator"):
-        weights = getattr(state.networks, name).state_dict()
+        weights = state.networks[name].state_dict()
         assert all(torch.equal(value, saved["networks"][name][key]) for key, value in weights.items())
 
 

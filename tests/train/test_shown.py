@@ -13,7 +13,6 @@ from cyclegan_gc.config import PreprocessConfig
 from cyclegan_gc.data.cache import cached_stacks
 from cyclegan_gc.data.preprocess import to_hu
 from cyclegan_gc.errors import UserError
-from cyclegan_gc.model.cyclegan import Networks
 from cyclegan_gc.train.panels import Pair, error_sheet, histogram_picture
 from cyclegan_gc.train.shown import pairs_shown
 from cyclegan_gc.train.volumes import load_pairs, mean_figures, translate_pairs, translate_stack
@@ -33,10 +32,6 @@ class Constant(nn.Module):
         return torch.zeros_like(image) + self.value
 
 
-def networks(value: float) -> Networks:
-    return Networks(Constant(value), Constant(0.0), nn.Identity(), nn.Identity())
-
-
 @pytest.fixture
 def config(small_config, phantoms):
     data = replace(small_config.data, validation_pairs=str(phantoms / "test"))
@@ -45,7 +40,7 @@ def config(small_config, phantoms):
 
 def test_the_error_of_a_constant_is_computed_by_hand(config, phantoms):
     pairs = load_pairs(config, FINGERPRINT)
-    seen, figures = translate_pairs(networks(-0.2), pairs, config, FINGERPRINT)
+    seen, figures = translate_pairs(Constant(-0.2), pairs, config, FINGERPRINT)
     ct = np.asarray(nib.load(next((phantoms / "test" / "ct").iterdir())).dataobj)  # pyright: ignore
     assert pairs[0].ct_hu.shape == ct.shape and (pairs[0].ct_hu == ct).all()
     sct = seen[0].sct_hu[seen[0].mask]
@@ -60,7 +55,7 @@ def test_a_stack_of_any_plane_becomes_the_same_volume(config, phantoms, tmp_path
     """The same head, whichever way it was sliced: equal proportions, brain above, air outside."""
     [path] = (phantoms / "test" / "mr").iterdir()
     [stack] = cached_stacks([path], "mr", config.preprocess, (axis,), tmp_path)
-    mr, sct_hu, spacing_mm = translate_stack(networks(0.2), stack, config)
+    mr, sct_hu, spacing_mm = translate_stack(Constant(0.2), stack, config)
     assert mr.shape == sct_hu.shape and set(np.unique(sct_hu.round())) == {-1000, 500}
     body = np.argwhere(sct_hu > 0)
     extent_mm = (np.ptp(body, axis=0) + 1) * spacing_mm

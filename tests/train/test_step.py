@@ -9,7 +9,7 @@ from cyclegan_gc.config import LossConfig
 from cyclegan_gc.model.acceleration import Accelerated
 from cyclegan_gc.model.cyclegan import Batch
 from cyclegan_gc.train.memory import MemoryMeter, estimate_bytes, memory_line
-from cyclegan_gc.train.step import build_state, train_step
+from cyclegan_gc.train.step import TrainState, build_state, train_step
 
 CPU = torch.device("cpu")
 LOSS = LossConfig(identity=0.5)
@@ -36,14 +36,14 @@ def after_steps(config, *, parts: int = 1, dtype: torch.dtype = torch.float32) -
     whole steps of its rounding, and machines round differently.
     """
     state = build_state(config, CPU)
-    for network in (*vars(state.networks).values(), *state.averages.values()):
+    for network in (*state.networks.values(), *state.averages.values()):
         network.to(dtype)
     figures = {}
     for batch in batches(3, dtype=dtype):
         figures = train_step(state, batch, LOSS, parts=parts)
     weights = {
         f"{name}.{key}": value.detach().clone()
-        for name, network in vars(state.networks).items()
+        for name, network in state.networks.items()
         for key, value in network.state_dict().items()
     }
     return {**weights, **figures}
@@ -54,6 +54,11 @@ def assert_equal_to_rounding(result: dict[str, torch.Tensor], expected: dict[str
     assert result.keys() == expected.keys()
     for name, value in expected.items():
         torch.testing.assert_close(result[name], value, rtol=1e-9, atol=1e-9, msg=name)
+
+
+def parameters(state: TrainState, which: str) -> list[torch.Tensor]:
+    """Of all networks of a kind."""
+    return [parameter for group in state.optimizers[which].param_groups for parameter in group["params"]]
 
 
 @pytest.fixture
@@ -102,9 +107,9 @@ def test_inside_a_network_the_convolutions_run_in_16_bits(config):
 def test_an_overflow_in_fp16_leaves_out_the_step_and_is_no_broken_figure(config):
     state = build_state(replace(config, precision="fp16"), CPU)
     state.scaler.load_state_dict({**state.scaler.state_dict(), "scale": 1e38})
-    before = [p.detach().clone() for p in state.networks.generator_parameters()]
+    before = [p.detach().clone() for p in parameters(state, "generators")]
     figures = train_step(state, batches(1)[0], LOSS)
-    assert all(map(torch.equal, before, state.networks.generator_parameters()))
+    assert all(map(torch.equal, before, parameters(state, "generators")))
     assert figures["gradient_norm_generators"] == 0
     assert state.scaler.get_scale() < 1e38
 
@@ -145,8 +150,8 @@ def test_the_estimate_holds_four_copies_of_the_generators_and_three_of_the_discr
     """Weights, two moments of Adam, and for the generators the moving average."""
     config = replace(config, optimizer=replace(config.optimizer, pool_size=0, batch_size=1))
     state = build_state(config, CPU)
-    generators = sum(p.nbytes for p in state.networks.generator_parameters())
-    discriminators = sum(p.nbytes for p in state.networks.discriminator_parameters())
+    generators = sum(p.nbytes for p in parameters(state, "generators"))
+    discriminators = sum(p.nbytes for p in parameters(state, "discriminators"))
     kept = estimate_bytes(config)[0]
     # Beside them the gradients, of both, and the images of the last batch.
     assert 4 * generators + 3 * discriminators < kept < 6 * generators + 5 * discriminators + 100_000

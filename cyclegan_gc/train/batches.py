@@ -1,0 +1,58 @@
+"""The batches of each step: unpaired slices, registered pairs, or both."""
+
+from collections.abc import Iterable, Iterator
+
+import torch
+
+from cyclegan_gc.data.slices import PairedSlices, Sample, UnpairedSlices, awaited, slice_loader
+from cyclegan_gc.model.cyclegan import Batch
+from cyclegan_gc.train.run import Run
+
+StepBatches = tuple[Batch | None, Batch | None]
+"""Unpaired slices, None with objective paired; registered pairs, None in a step without."""
+
+
+def batches_from(run: Run) -> Iterator[StepBatches]:
+    """This rank's batches of every step from where the run stands, a function of seed and step alone."""
+    config, first = run.config, run.progress.step
+    every = 1 if config.objective == "paired" else config.paired.every
+    pairs = iter(_pairs(run, first=-(-first // every), end=-(-run.end // every)) if run.cases.pairs else ())
+    if config.objective == "paired":
+        yield from ((None, _batch(sample, run.device)) for sample in pairs)
+        return
+    for step, sample in enumerate(_unpaired(run), start=first):
+        due = next(pairs, None) if step % every == 0 else None
+        yield _batch(sample, run.device), None if due is None else _batch(due, run.device)
+
+
+def _unpaired(run: Run) -> Iterable[Sample]:
+    config = run.config
+    samples = run.end * config.optimizer.batch_size
+    slices = UnpairedSlices(run.cases.mr, run.cases.ct, config.data, config.seed, samples, run.progress.stream)
+    return _loaded(slices, run, run.progress.step)
+
+
+def _pairs(run: Run, *, first: int, end: int) -> Iterable[Sample]:
+    """Batches of pairs number ``first`` to ``end``, exclusively."""
+    config = run.config
+    samples = end * config.optimizer.batch_size
+    return _loaded(PairedSlices(run.cases.pairs, config.data, config.seed, samples, run.progress.stream), run, first)
+
+
+def _loaded(slices: UnpairedSlices | PairedSlices, run: Run, first: int) -> Iterable[Sample]:
+    config = run.config
+    loader = slice_loader(
+        slices,
+        batch_size=config.optimizer.batch_size,
+        first_step=first,
+        workers=config.data.workers,
+        rank=run.ranks.rank,
+        ranks=run.ranks.size,
+        pin_memory=run.device.type == "cuda",
+    )
+    return awaited(loader, config.peer_timeout) if config.data.workers else loader
+
+
+def _batch(sample: Sample, device: torch.device) -> Batch:
+    names = {"real_mr": "mr", "real_ct": "ct", "mr_mask": "mr_mask", "ct_mask": "ct_mask"}
+    return Batch(**{name: sample[key].to(device, non_blocking=device.type == "cuda") for name, key in names.items()})
