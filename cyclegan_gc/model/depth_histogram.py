@@ -1,0 +1,63 @@
+"""How values are spread at each depth below the skin: held alike between translations and real images, without pairs.
+
+A translation and a real image of the other modality show different people, but at one height and one depth below the
+skin they show the same tissues in about the same shares: scalp, skull, brain. What a discriminator learns of that slowly
+is said here at once.
+"""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+DEPTHS = (0.0, 0.08, 0.16, 0.24, 0.36, 0.5, 1.0)
+"""Shells of the body by depth below the skin, as shares of the greatest depth in the slice."""
+QUANTILES = 33
+LEAST_PIXELS = 30
+"""A shell of fewer pixels in either image says nothing."""
+
+
+def depth_histogram_loss(
+    fake: Tensor, fake_depth: Tensor, real: Tensor, real_depth: Tensor, depths: Sequence[float] = DEPTHS
+) -> Tensor:
+    """Distance (Wasserstein) of the values of two images within each shell of depth, mean over shells and samples.
+
+    The two images of a sample need not be of one size, person or modality; where each value lies in its shell does not
+    count. In units of the images, 0 where every shell holds the same values.
+
+    Args:
+        fake: translations, ``(N, C, H, W)``.
+        fake_depth: of each pixel below the skin as a share of the greatest in its slice, ``(N, S, H, W)``, 0 outside
+            the body; C is a multiple of S, and the channels of a slice lie side by side.
+        real: images of the modality that the translations are in, ``(N, C, H', W')``.
+        real_depth: the same of them, ``(N, S, H', W')``.
+        depths: borders of the shells, rising from 0.
+
+    Returns:
+        A scalar, which has a gradient towards ``fake`` alone; 0 where no sample has a shell of enough pixels.
+    """
+    kinds = fake.shape[1] // fake_depth.shape[1]
+    of_samples = []
+    for sample in range(len(fake)):
+        shells = _shells(fake_depth[sample], real_depth[sample], depths)
+        distances = [
+            _distance(fake[sample, kind::kinds][fake_shell], real[sample, kind::kinds][real_shell])
+            for kind in range(kinds)
+            for fake_shell, real_shell in shells
+        ]
+        of_samples.append(torch.stack(distances).mean() if distances else fake[sample].sum() * 0)
+    return torch.stack(of_samples).mean()
+
+
+def _shells(one: Tensor, other: Tensor, depths: Sequence[float]) -> list[tuple[Tensor, Tensor]]:
+    """Where each shell lies in both images, of those that have pixels enough."""
+    shells = [tuple((depth > lower) & (depth <= upper) for depth in (one, other)) for lower, upper in pairwise(depths)]
+    return [(a, b) for a, b in shells if min(int(a.sum()), int(b.sum())) >= LEAST_PIXELS]
+
+
+def _distance(fake: Tensor, real: Tensor) -> Tensor:
+    """Between two sets of values: mean absolute difference of their quantiles, from 2 to 98 %."""
+    shares = torch.linspace(0.02, 0.98, QUANTILES, device=fake.device)
+    fake, real = (torch.quantile(values.float(), shares) for values in (fake, real.detach()))
+    return (fake - real).abs().mean()
