@@ -26,7 +26,7 @@ from cyclegan_gc.config.training import (
     public_settings,
     slab_channels,
 )
-from cyclegan_gc.config.values import Direction, Fusion, SliceAxis
+from cyclegan_gc.config.values import Direction, Fusion, Scanner, SliceAxis
 
 __all__ = [
     "AuditConfig",
@@ -45,6 +45,7 @@ __all__ = [
     "OptimizerConfig",
     "PhantomConfig",
     "PreprocessConfig",
+    "Scanner",
     "SliceAxis",
     "SyncConfig",
     "TrainConfig",
