@@ -10,13 +10,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from monai.transforms.compose import Compose
-from monai.transforms.croppad.dictionary import RandSpatialCropd, SpatialPadd
-from monai.transforms.spatial.dictionary import RandAffined, RandFlipd
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from cyclegan_gc.config import DataConfig, SliceAxis
+from cyclegan_gc.config import DataConfig
+from cyclegan_gc.data.augment import augmentation
 from cyclegan_gc.data.cache import SliceStack, decode
 
 HEIGHT_SPREAD = 0.05
@@ -98,31 +96,6 @@ def load_slice(stack: SliceStack, index: int, context: int = 0) -> tuple[Tensor,
 def around(index: int, count: int, context: int) -> list[int]:
     """``index`` between its ``context`` neighbours on each side, of ``count`` slices; the ends repeat."""
     return [min(max(other, 0), count - 1) for other in range(index - context, index + context + 1)]
-
-
-def augmentation(config: DataConfig, slice_axis: SliceAxis) -> Compose:
-    """Pad, mirror, turn, scale and crop ``image`` (air is 0) and ``mask`` alike to ``config.crop``.
-
-    The mirror is anatomical, left to right, so sagittal slices are never mirrored.
-    """
-    keys = ["image", "mask"]
-    turn = np.deg2rad(config.rotate_degrees)
-    mirror = 0.5 if config.flip and slice_axis != "sagittal" else 0.0
-    return Compose(
-        [
-            SpatialPadd(keys, config.crop),
-            RandFlipd(keys, prob=mirror, spatial_axis=1),
-            RandAffined(
-                keys,
-                prob=1.0 if turn or config.scale else 0.0,
-                rotate_range=turn,
-                scale_range=(config.scale, config.scale),
-                mode=("bilinear", "nearest"),
-                padding_mode="zeros",
-            ),
-            RandSpatialCropd(keys, config.crop, random_size=False),
-        ]
-    )
 
 
 def unpaired_loader(
