@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from cyclegan_gc.config import DataConfig
-from cyclegan_gc.data.augment import augmentation
+from cyclegan_gc.data.augment import as_another_scanner, augmentation
 from cyclegan_gc.data.cache import SliceStack, decode
 
 HEIGHT_SPREAD = 0.05
@@ -50,7 +50,7 @@ class UnpairedSlices(Dataset[Sample]):
         self.axes, self.length, self.context = config.slice_axes, length, config.context_slices
         self.seed, self.stream = seed, [stream] if stream else []
         self.mr, self.ct = ({axis: [s for s in each if s.axis == axis] for axis in self.axes} for each in (mr, ct))
-        self.match_position = config.match_position
+        self.match_position, self.mr_intensity = config.match_position, config.mr_intensity
         self.augment = {axis: augmentation(config, axis) for axis in self.axes}
 
     def __len__(self) -> int:
@@ -70,6 +70,8 @@ class UnpairedSlices(Dataset[Sample]):
             ct_slice = _nearest(ct.heights, mr.heights[mr_slice] + random.normal(0, HEIGHT_SPREAD))
         mr_image, mr_mask = self._augmented(mr, mr_slice, random)
         ct_image, ct_mask = self._augmented(ct, ct_slice, random)
+        if self.mr_intensity:  # drawn last, so that all else of a sample is what it is without
+            mr_image = as_another_scanner(mr_image, len(mr_image) // len(mr_mask), self.mr_intensity, random)
         return {"mr": mr_image, "ct": ct_image, "mr_mask": mr_mask, "ct_mask": ct_mask}
 
     def _augmented(self, stack: SliceStack, index: int, random: np.random.Generator) -> tuple[Tensor, Tensor]:
