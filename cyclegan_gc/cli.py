@@ -158,6 +158,7 @@ def run_phantom(config: PhantomConfig) -> int:
         test_subjects=config.test_subjects,
         seed=config.seed,
         kind=config.kind,
+        scanner=config.scanner,
     )
     print(f"phantoms: {config.output}")
     return 0

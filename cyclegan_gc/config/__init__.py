@@ -27,7 +27,7 @@ from cyclegan_gc.config.training import (
     public_settings,
     slab_channels,
 )
-from cyclegan_gc.config.values import Direction, Fusion, SliceAxis
+from cyclegan_gc.config.values import Direction, Fusion, Scanner, SliceAxis
 
 __all__ = [
     "AuditConfig",
@@ -47,6 +47,7 @@ __all__ = [
     "PairedConfig",
     "PhantomConfig",
     "PreprocessConfig",
+    "Scanner",
     "SliceAxis",
     "SyncConfig",
     "TrainConfig",

@@ -5,7 +5,15 @@ from pathlib import Path
 from typing import Literal
 
 from cyclegan_gc.config.training import PreprocessConfig, WandbConfig
-from cyclegan_gc.config.values import ClosedUnitInterval, Direction, Fusion, NonNegativeInt, PositiveInt, SliceAxis
+from cyclegan_gc.config.values import (
+    ClosedUnitInterval,
+    Direction,
+    Fusion,
+    NonNegativeInt,
+    PositiveInt,
+    Scanner,
+    SliceAxis,
+)
 from cyclegan_gc.errors import UserError
 
 
@@ -158,6 +166,9 @@ class PhantomConfig:
     """Other seeds, other subjects."""
     kind: Literal["head", "pelvis"] = "head"
     """Anatomy."""
+    scanner: Scanner = "spgr"
+    """T1 protocol of the MR: another one sees the same subjects with other contrast, sharpness, noise and bias field;
+    the CT and the truth stay."""
 
 
 @dataclass(frozen=True)

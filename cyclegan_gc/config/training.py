@@ -71,6 +71,9 @@ class DataConfig:
     """Largest random rotation in the plane."""
     scale: ClosedUnitInterval = 0.05
     """Largest random change of height and, drawn apart, of width, as a fraction."""
+    mr_intensity: ClosedUnitInterval = 0.0
+    """Strength of a random change of the MR's grey values, for scanners other than those trained on: a smooth rising
+    curve and a bias field, drawn anew for each sample. 0 leaves them, 1 is the most."""
     validation_fraction: ClosedUnitInterval = 0.1
     """Share of the subjects held out for validation (subjects: sub-XX in the name, else the file name, or the folder
     where file names repeat); 0 validates on the training volumes."""

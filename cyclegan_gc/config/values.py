@@ -28,9 +28,11 @@ __all__ = [
     "OpenUnitInterval",
     "PositiveFloat",
     "PositiveInt",
+    "Scanner",
     "SliceAxis",
 ]
 
 SliceAxis = Literal["axial", "coronal", "sagittal"]
 Direction = Literal["mr_to_ct", "ct_to_mr"]
 Fusion = Literal["mean", "median"]
+Scanner = Literal["spgr", "mprage", "spin_echo", "gadolinium"]

@@ -15,7 +15,9 @@ import numpy as np
 from scipy import ndimage
 
 from cyclegan_gc.atomic import atomic_write
+from cyclegan_gc.config import Scanner
 from cyclegan_gc.data.phantom_anatomy import Layer, Noise, head, pelvis
+from cyclegan_gc.data.phantom_scanners import PROTOCOLS, Protocol, scan_mr
 from cyclegan_gc.data.phantom_shapes import rotation, smooth_noise
 from cyclegan_gc.errors import UserError
 
@@ -38,21 +40,20 @@ LABELS: dict[str, int] = {
 }
 """Tissue name to value in the label map; ``cavity`` is air inside the body, ``air`` all that is outside it."""
 
-# T1-weighted brightness relative to the brightest fat, and HU.
-_TISSUES: dict[str, tuple[float, float]] = {
-    "air": (0.0, -1000),
-    "skin": (0.30, 20),
-    "fat": (0.92, -100),
-    "muscle": (0.42, 55),
-    "grey": (0.50, 38),
-    "white": (0.70, 28),
-    "organ": (0.50, 45),
-    "fluid": (0.14, 8),
-    "cavity": (0.0, -985),
-    "tendon": (0.06, 85),
-    "vessel": (0.04, 50),
-    "cortical": (0.03, 1200),
-    "marrow": (0.85, 300),
+_HU: dict[str, float] = {
+    "air": -1000,
+    "skin": 20,
+    "fat": -100,
+    "muscle": 55,
+    "grey": 38,
+    "white": 28,
+    "organ": 45,
+    "fluid": 8,
+    "cavity": -985,
+    "tendon": 85,
+    "vessel": 50,
+    "cortical": 1200,
+    "marrow": 300,
 }
 
 # Subjects of one part; the parts' numbers never meet.
@@ -74,8 +75,8 @@ class Subject:
 
 
 @dataclass(frozen=True)
-class _Protocol:
-    """The stage of one kind: what lies in the field of view and how finely it is scanned."""
+class _Stage:
+    """What of one kind lies in the field of view and how finely it is scanned."""
 
     anatomy: Callable[[np.ndarray, Noise, np.random.Generator], Iterator[Layer]]
     lower_mm: tuple[float, float, float]
@@ -83,30 +84,34 @@ class _Protocol:
     spacing_mm: tuple[float, float, float]
 
 
-_PROTOCOLS = {
-    "head": _Protocol(head, (-103, -128, -117), (103, 124, 87), (2.6, 2.6, 3.0)),
-    "pelvis": _Protocol(pelvis, (-196, -138, -92), (196, 128, 138), (3.9, 3.9, 4.2)),
+_STAGES = {
+    "head": _Stage(head, (-103, -128, -117), (103, 124, 87), (2.6, 2.6, 3.0)),
+    "pelvis": _Stage(pelvis, (-196, -138, -92), (196, 128, 138), (3.9, 3.9, 4.2)),
 }
 
 
-def make_subject(seed: int, kind: Kind = "head") -> Subject:
+def make_subject(seed: int, kind: Kind = "head", scanner: Scanner = "spgr") -> Subject:
     """One subject, a pure function of its arguments.
 
-    Shape, size, pose, tissue brightness, bias field, noise, voxel size and orientation all follow ``seed``.
+    Shape, size, pose, tissue brightness, bias field, noise, voxel size and orientation all follow ``seed``. Another
+    scanner gives another MR of the same subject; CT, labels and grid are the same.
 
     Args:
         seed: not negative.
         kind: ``head`` (about 80 x 96 x 68 voxels) or ``pelvis`` (about 100 x 68 x 55).
+        scanner: a T1-weighted protocol of `PROTOCOLS`.
 
     Raises:
-        ValueError: if the kind is unknown or the seed negative.
+        ValueError: if the kind or the scanner is unknown or the seed negative.
     """
-    if kind not in _PROTOCOLS or seed < 0:
-        raise ValueError(f"a phantom needs a kind of {sorted(_PROTOCOLS)} and a seed >= 0, got {kind!r} and {seed}")
-    rng = np.random.default_rng([seed, list(_PROTOCOLS).index(kind)])
-    protocol = _PROTOCOLS[kind]
-    spacing = np.array(protocol.spacing_mm) * rng.uniform(0.92, 1.12) * rng.uniform(0.97, 1.03, 3)
-    lower, extent = np.array(protocol.lower_mm), np.subtract(protocol.upper_mm, protocol.lower_mm)
+    if kind not in _STAGES or seed < 0:
+        raise ValueError(f"a phantom needs a kind of {sorted(_STAGES)} and a seed >= 0, got {kind!r} and {seed}")
+    if scanner not in PROTOCOLS:
+        raise ValueError(f"a phantom needs a scanner of {sorted(PROTOCOLS)}, got {scanner!r}")
+    rng = np.random.default_rng([seed, list(_STAGES).index(kind)])
+    stage, protocol = _STAGES[kind], PROTOCOLS[scanner]
+    spacing = np.array(stage.spacing_mm) * rng.uniform(0.92, 1.12) * rng.uniform(0.97, 1.03, 3)
+    lower, extent = np.array(stage.lower_mm), np.subtract(stage.upper_mm, stage.lower_mm)
     shape = tuple(int(n) for n in np.round(extent / spacing))
     affine = _scanner_affine(spacing, lower, rng)
 
@@ -114,9 +119,9 @@ def make_subject(seed: int, kind: Kind = "head") -> Subject:
         return smooth_noise(rng, shape, spacing, scale_mm)
 
     points = _anatomical_points(shape, spacing, lower, noise, rng)
-    mr, ct, labels = _paint(protocol.anatomy(points, noise, rng), shape, float(spacing.mean()), rng)
+    mr, ct, labels = _paint(stage.anatomy(points, noise, rng), shape, float(spacing.mean()), protocol, rng)
     ct = _scan_ct(ct, labels, spacing, noise, rng)
-    mr = _scan_mr(mr, noise, rng)
+    mr = scan_mr(mr, noise, protocol, rng)
     return _reoriented(mr, ct, labels, affine, rng)
 
 
@@ -144,15 +149,16 @@ def _anatomical_points(
 
 
 def _paint(
-    layers: Iterator[Layer], shape: tuple[int, ...], voxel_mm: float, rng: np.random.Generator
+    layers: Iterator[Layer], shape: tuple[int, ...], voxel_mm: float, protocol: Protocol, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """MR brightness, HU and labels; a voxel that a surface cuts is covered in part, as in a scanner."""
     marrow_fat = rng.uniform(0, 1)
     mr, ct, labels = np.zeros(shape, np.float32), np.full(shape, -1000, np.float32), np.zeros(shape, np.uint8)
-    brightness = {name: value * np.exp(rng.normal(0, 0.08)) for name, (value, _) in _TISSUES.items()}
-    hu = {name: value for name, (_, value) in _TISSUES.items()}
+    person = {name: np.exp(rng.normal(0, 0.08)) for name in _HU}
+    brightness = {name: value * person[name] for name, value in protocol.brightness.items()}
+    hu = dict(_HU)
     # Fatty marrow is brighter in the MR and holds less bone: the CT stays inferable.
-    brightness["marrow"] = 0.70 + 0.28 * marrow_fat
+    brightness["marrow"] = protocol.marrow[0] + protocol.marrow[1] * marrow_fat
     hu["marrow"] = 310 - 90 * marrow_fat
     hu["cortical"] *= rng.uniform(0.85, 1.15)
     for tissue, distance in layers:
@@ -186,13 +192,6 @@ def _couch(body: np.ndarray, spacing: np.ndarray, rng: np.random.Generator) -> n
     return (-1000 + covered * rng.uniform(200, 650)).astype(np.float32)[:, :, None]
 
 
-def _scan_mr(mr: np.ndarray, noise: Noise, rng: np.random.Generator) -> np.ndarray:
-    mr = mr * (1 + 0.04 * noise(9)) * np.exp(rng.uniform(0.05, 0.14) * noise(160))
-    mr = ndimage.gaussian_filter(mr, rng.uniform(0.15, 0.4)).clip(0) ** rng.uniform(0.9, 1.1)
-    real, imaginary = rng.standard_normal((2, *mr.shape), np.float32) * np.float32(rng.uniform(0.012, 0.035))
-    return np.round(np.hypot(mr + real, imaginary) * rng.uniform(250, 1500)).astype(np.float32)
-
-
 def _reoriented(
     mr: np.ndarray, ct: np.ndarray, labels: np.ndarray, affine: np.ndarray, rng: np.random.Generator
 ) -> Subject:
@@ -205,7 +204,15 @@ def _reoriented(
     return Subject(mr=mr, ct=ct, labels=labels, affine=affine)
 
 
-def write_phantoms(output: Path, *, subjects: int, seed: int, kind: Kind = "head", test_subjects: int = 4) -> None:
+def write_phantoms(
+    output: Path,
+    *,
+    subjects: int,
+    seed: int,
+    kind: Kind = "head",
+    test_subjects: int = 4,
+    scanner: Scanner = "spgr",
+) -> None:
     """Write an unpaired training set and a held-out paired test set; files of the same name are overwritten.
 
     ``output/mr`` and ``output/ct`` hold ``subjects`` volumes each, of different people; ``output/test/mr``,
@@ -218,6 +225,7 @@ def write_phantoms(output: Path, *, subjects: int, seed: int, kind: Kind = "head
         seed: not negative; the same seed writes the same bytes.
         kind: ``head`` or ``pelvis``.
         test_subjects: held-out subjects, 0 to 1000.
+        scanner: a T1-weighted protocol of `PROTOCOLS`; of another one only the MRs differ.
 
     Raises:
         UserError: if ``output`` is a file or cannot be written, or a number is out of range.
@@ -230,19 +238,19 @@ def write_phantoms(output: Path, *, subjects: int, seed: int, kind: Kind = "head
     try:
         for folder in ("mr", "ct", "test/mr", "test/ct", "test/labels"):
             (output / folder).mkdir(parents=True, exist_ok=True)
-        _write_parts(output, subjects, test_subjects, seed, kind)
+        _write_parts(output, subjects, test_subjects, seed, kind, scanner)
     except OSError as error:
         raise UserError(f"{output}: phantoms need a folder to write to ({error.strerror}); name another") from error
 
 
-def _write_parts(output: Path, subjects: int, test_subjects: int, seed: int, kind: Kind) -> None:
+def _write_parts(output: Path, subjects: int, test_subjects: int, seed: int, kind: Kind, scanner: Scanner) -> None:
     parts = {"mr": (subjects, ["mr"]), "ct": (subjects, ["ct"]), "test": (test_subjects, ["mr", "ct", "labels"])}
     for part, (name, (count, modalities)) in enumerate(parts.items()):
         folder = output / "test" if name == "test" else output
         for number in range(part * _MOST, part * _MOST + count):
             # A subject follows its number alone: with more training subjects the test set stays the same, and unseen.
             own_seed = int(np.random.SeedSequence([seed, number]).generate_state(1, np.uint64)[0])
-            subject = make_subject(own_seed, kind)
+            subject = make_subject(own_seed, kind, scanner)
             arrays = {"mr": subject.mr.astype(np.int16), "ct": subject.ct, "labels": subject.labels}
             for modality in modalities:
                 _save(folder / modality / f"{kind}_{number:04d}.nii.gz", arrays[modality], subject.affine)

@@ -11,12 +11,11 @@ from typing import Any
 import numpy as np
 import torch
 from monai.transforms.compose import Compose
-from monai.transforms.croppad.dictionary import RandSpatialCropd, SpatialPadd
-from monai.transforms.spatial.dictionary import RandAffined, RandFlipd
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from cyclegan_gc.config import DataConfig, SliceAxis
+from cyclegan_gc.config import DataConfig
+from cyclegan_gc.data.augment import as_another_scanner, augmentation
 from cyclegan_gc.data.cache import SliceStack, decode
 
 HEIGHT_SPREAD = 0.05
@@ -55,7 +54,7 @@ class UnpairedSlices(Dataset[Sample]):
         self.axes, self.length, self.context = config.slice_axes, length, config.context_slices
         self.seed, self.stream = seed, [stream] if stream else []
         self.mr, self.ct = ({axis: [s for s in each if s.axis == axis] for axis in self.axes} for each in (mr, ct))
-        self.match_position = config.match_position
+        self.match_position, self.mr_intensity = config.match_position, config.mr_intensity
         self.augment = {axis: augmentation(config, axis) for axis in self.axes}
 
     def __len__(self) -> int:
@@ -75,6 +74,8 @@ class UnpairedSlices(Dataset[Sample]):
             ct_slice = _nearest(ct.heights, mr.heights[mr_slice] + random.normal(0, HEIGHT_SPREAD))
         mr_image, mr_mask = _augmented(mr, mr_slice, self.context, self.augment[axis], random)
         ct_image, ct_mask = _augmented(ct, ct_slice, self.context, self.augment[axis], random)
+        if self.mr_intensity:  # drawn last, so that all else of a sample is what it is without
+            mr_image = as_another_scanner(mr_image, len(mr_image) // len(mr_mask), self.mr_intensity, random)
         return {"mr": mr_image, "ct": ct_image, "mr_mask": mr_mask, "ct_mask": ct_mask}
 
 
@@ -95,7 +96,7 @@ class PairedSlices(Dataset[Sample]):
         self, pairs: Sequence[SliceStack], config: DataConfig, seed: int, length: int, stream: int = 0
     ) -> None:
         self.length, self.context, self.seed, self.stream = length, config.context_slices, seed, stream
-        self.axes = config.slice_axes
+        self.axes, self.mr_intensity = config.slice_axes, config.mr_intensity
         self.pairs = {axis: [stack for stack in pairs if stack.axis == axis] for axis in self.axes}
         self.augment = {axis: augmentation(config, axis) for axis in self.axes}
 
@@ -110,7 +111,10 @@ class PairedSlices(Dataset[Sample]):
         number = int(random.integers(len(pair.heights)))
         image, mask = _augmented(pair, number, self.context, self.augment[axis], random)
         by_slice = image.unflatten(0, (len(mask), -1))
-        return {"mr": by_slice[:, :-1].flatten(0, 1), "ct": by_slice[:, -1], "mr_mask": mask, "ct_mask": mask}
+        mr = by_slice[:, :-1].flatten(0, 1)
+        if self.mr_intensity:
+            mr = as_another_scanner(mr, len(mr) // len(mask), self.mr_intensity, random)
+        return {"mr": mr, "ct": by_slice[:, -1], "mr_mask": mask, "ct_mask": mask}
 
 
 def load_slice(stack: SliceStack, index: int, context: int = 0) -> tuple[Tensor, Tensor]:
@@ -126,31 +130,6 @@ def load_slice(stack: SliceStack, index: int, context: int = 0) -> tuple[Tensor,
 def around(index: int, count: int, context: int) -> list[int]:
     """``index`` between its ``context`` neighbours on each side, of ``count`` slices; the ends repeat."""
     return [min(max(other, 0), count - 1) for other in range(index - context, index + context + 1)]
-
-
-def augmentation(config: DataConfig, slice_axis: SliceAxis) -> Compose:
-    """Pad, mirror, turn, scale and crop ``image`` (air is 0) and ``mask`` alike to ``config.crop``.
-
-    The mirror is anatomical, left to right, so sagittal slices are never mirrored.
-    """
-    keys = ["image", "mask"]
-    turn = np.deg2rad(config.rotate_degrees)
-    mirror = 0.5 if config.flip and slice_axis != "sagittal" else 0.0
-    return Compose(
-        [
-            SpatialPadd(keys, config.crop),
-            RandFlipd(keys, prob=mirror, spatial_axis=1),
-            RandAffined(
-                keys,
-                prob=1.0 if turn or config.scale else 0.0,
-                rotate_range=turn,
-                scale_range=(config.scale, config.scale),
-                mode=("bilinear", "nearest"),
-                padding_mode="zeros",
-            ),
-            RandSpatialCropd(keys, config.crop, random_size=False),
-        ]
-    )
 
 
 def slice_loader(

@@ -7,6 +7,7 @@ import pytest
 import torch
 from scipy import ndimage
 
+from cyclegan_gc.config import Scanner
 from cyclegan_gc.data.phantom import LABELS, Kind, Subject, make_subject, write_phantoms
 from cyclegan_gc.errors import UserError
 from cyclegan_gc.model.losses import gradient_correlation
@@ -74,6 +75,14 @@ def test_no_monotone_map_of_the_brightness_finds_the_bone(cohort: dict[str, list
     inner = [inside(subject) for subject in cohort[kind]]
     assert max(best_monotone_bone_dice(mr, ct) for mr, ct in inner) < 0.3
     assert best_monotone_bone_dice(*(np.concatenate(x) for x in zip(*inner, strict=True))) < 0.3
+
+
+@pytest.mark.parametrize("scanner", get_args(Scanner)[1:])
+def test_on_no_other_scanner_does_one_either(scanner: Scanner):
+    subject = make_subject(0, "head", scanner)
+    cortical, muscle = (np.median(subject.mr[subject.labels == LABELS[name]]) for name in ("cortical", "muscle"))
+    assert cortical < 0.8 * muscle
+    assert best_monotone_bone_dice(*inside(subject)) < 0.3
 
 
 @KINDS

@@ -50,6 +50,15 @@ def test_another_stream_of_the_same_seed_is_another_one(stacks):
     assert not any(torch.equal(first[n]["mr"], second[k]["mr"]) for n in range(4) for k in range(4))
 
 
+def test_other_grey_values_of_the_mr_change_nothing_else_of_a_sample(stacks):
+    plain, varied = dataset(stacks), dataset(stacks, replace(CONFIG, mr_intensity=0.5))
+    for n in range(8):
+        assert all(torch.equal(plain[n][key], varied[n][key]) for key in ("ct", "ct_mask", "mr_mask"))
+        assert not torch.equal(plain[n]["mr"], varied[n]["mr"])
+        assert torch.equal(varied[n]["mr"], dataset(stacks, replace(CONFIG, mr_intensity=0.5))[n]["mr"])
+        assert (varied[n]["mr"][~varied[n]["mr_mask"]] == -1).all()
+
+
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_loader_started_later_continues_the_same_stream(stacks, workers):
     whole = list(slice_loader(dataset(stacks), batch_size=4, first_step=0, workers=0))

@@ -1,0 +1,69 @@
+"""How training slices are changed at random."""
+
+import numpy as np
+import torch
+from monai.transforms.compose import Compose
+from monai.transforms.croppad.dictionary import RandSpatialCropd, SpatialPadd
+from monai.transforms.intensity.array import RandBiasField
+from monai.transforms.spatial.dictionary import RandAffined, RandFlipd
+from scipy.interpolate import PchipInterpolator
+from torch import Tensor
+
+from cyclegan_gc.config import DataConfig, SliceAxis
+
+CURVE_SPREAD = 0.6
+"""Standard deviation of the logarithm of a grey-value curve's four slopes at full strength."""
+BIAS_COEFFICIENT = 0.4
+"""Largest coefficient of the bias field's logarithm, a Legendre polynomial of degree 3, at full strength."""
+
+
+def augmentation(config: DataConfig, slice_axis: SliceAxis) -> Compose:
+    """Pad, mirror, turn, scale and crop ``image`` (air is 0) and ``mask`` alike to ``config.crop``.
+
+    The mirror is anatomical, left to right, so sagittal slices are never mirrored.
+    """
+    keys = ["image", "mask"]
+    turn = np.deg2rad(config.rotate_degrees)
+    mirror = 0.5 if config.flip and slice_axis != "sagittal" else 0.0
+    return Compose(
+        [
+            SpatialPadd(keys, config.crop),
+            RandFlipd(keys, prob=mirror, spatial_axis=1),
+            RandAffined(
+                keys,
+                prob=1.0 if turn or config.scale else 0.0,
+                rotate_range=turn,
+                scale_range=(config.scale, config.scale),
+                mode=("bilinear", "nearest"),
+                padding_mode="zeros",
+            ),
+            RandSpatialCropd(keys, config.crop, random_size=False),
+        ]
+    )
+
+
+def as_another_scanner(image: Tensor, contrasts: int, strength: float, random: np.random.Generator) -> Tensor:
+    """The MR with other grey values: a random rising curve for each contrast, then a random bias field.
+
+    All slices of a slab share curves and field, and all contrasts the field. Air and black stay -1; what the field
+    lifts above 1 is clipped.
+
+    Args:
+        image: ``(S * contrasts, h, w)`` in [-1, 1], the contrasts of a slice side by side.
+        contrasts: 1 or more.
+        strength: 0 changes nothing, 1 the most.
+        random: the sample's own.
+    """
+    field = RandBiasField(prob=1.0, coeff_range=(-BIAS_COEFFICIENT * strength, BIAS_COEFFICIENT * strength))
+    field.set_random_state(seed=int(random.integers(2**31)))
+    changed = ((image + 1) / 2).numpy()
+    for contrast in range(contrasts):
+        curve = _rising_curve(strength, random)
+        changed[contrast::contrasts] = curve(changed[contrast::contrasts])
+    return (2 * torch.as_tensor(field(changed)).float() - 1).clamp(-1, 1)
+
+
+def _rising_curve(strength: float, random: np.random.Generator) -> PchipInterpolator:
+    """A smooth rising map of [0, 1] onto itself."""
+    slopes = np.exp(CURVE_SPREAD * strength * random.standard_normal(4))
+    return PchipInterpolator(np.linspace(0, 1, 5), np.r_[0, np.cumsum(slopes) / slopes.sum()])
