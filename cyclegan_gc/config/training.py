@@ -147,6 +147,9 @@ class LossConfig:
     """Difference operator of the gradients."""
     identity: NonNegativeFloat = 0.0
     """Weight of the L1 identity loss; 0 leaves it out."""
+    depth_histogram: NonNegativeFloat = 0.0
+    """Weight of the distance between how values are spread in translations and in real slices, at each depth below the
+    skin; wants ``data.match_position``, so that the two slices lie at one height. 0 leaves it out."""
 
 
 @dataclass(frozen=True)

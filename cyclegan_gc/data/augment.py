@@ -18,26 +18,27 @@ BIAS_COEFFICIENT = 0.4
 
 
 def augmentation(config: DataConfig, slice_axis: SliceAxis) -> Compose:
-    """Pad, mirror, turn, scale and crop ``image`` (air is 0) and ``mask`` alike to ``config.crop``.
+    """Pad, mirror, turn, scale and crop ``image`` (air is 0), ``mask`` and, if given, ``depth`` to ``config.crop``.
 
     The mirror is anatomical, left to right, so sagittal slices are never mirrored.
     """
-    keys = ["image", "mask"]
+    keys = ["image", "mask", "depth"]
     turn = np.deg2rad(config.rotate_degrees)
     mirror = 0.5 if config.flip and slice_axis != "sagittal" else 0.0
     return Compose(
         [
-            SpatialPadd(keys, config.crop),
-            RandFlipd(keys, prob=mirror, spatial_axis=1),
+            SpatialPadd(keys, config.crop, allow_missing_keys=True),
+            RandFlipd(keys, prob=mirror, spatial_axis=1, allow_missing_keys=True),
             RandAffined(
                 keys,
                 prob=1.0 if turn or config.scale else 0.0,
                 rotate_range=turn,
                 scale_range=(config.scale, config.scale),
-                mode=("bilinear", "nearest"),
+                mode=("bilinear", "nearest", "bilinear"),
                 padding_mode="zeros",
+                allow_missing_keys=True,
             ),
-            RandSpatialCropd(keys, config.crop, random_size=False),
+            RandSpatialCropd(keys, config.crop, random_size=False, allow_missing_keys=True),
         ]
     )
 

@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from cyclegan_gc.config import DataConfig
 from cyclegan_gc.data.augment import as_another_scanner, augmentation
 from cyclegan_gc.data.cache import SliceStack, decode
+from cyclegan_gc.data.depth import relative_depth
 
 HEIGHT_SPREAD = 0.05
 """Standard deviation of the relative height between matched MR and CT slices."""
@@ -40,6 +41,7 @@ class UnpairedSlices(Dataset[Sample]):
         seed: of the stream.
         length: number of samples, from index 0.
         stream: another number gives other samples under the same seed.
+        depths: tell how deep below the skin each pixel lies.
     """
 
     def __init__(
@@ -50,7 +52,9 @@ class UnpairedSlices(Dataset[Sample]):
         seed: int,
         length: int,
         stream: int = 0,
+        depths: bool = False,
     ) -> None:
+        self.depths = depths
         self.axes, self.length, self.context = config.slice_axes, length, config.context_slices
         self.seed, self.stream = seed, [stream] if stream else []
         self.mr, self.ct = ({axis: [s for s in each if s.axis == axis] for axis in self.axes} for each in (mr, ct))
@@ -62,7 +66,7 @@ class UnpairedSlices(Dataset[Sample]):
 
     def __getitem__(self, index: int) -> Sample:
         """``mr`` (S * contrasts, h, w) and ``ct`` (S, h, w) float32 in [-1, 1], S a slice and its neighbours;
-        ``mr_mask`` and ``ct_mask`` (S, h, w) bool."""
+        ``mr_mask`` and ``ct_mask`` (S, h, w) bool; ``mr_depth`` and ``ct_depth`` (S, h, w) by `relative_depth`."""
         random = np.random.default_rng([self.seed, index, *self.stream])
         # One plane draws no number, so a stream of one plane is what it was before there were several.
         axis = self.axes[int(random.integers(len(self.axes))) if len(self.axes) > 1 else 0]
@@ -72,11 +76,15 @@ class UnpairedSlices(Dataset[Sample]):
         ct_slice = int(random.integers(len(ct.heights)))
         if self.match_position:
             ct_slice = _nearest(ct.heights, mr.heights[mr_slice] + random.normal(0, HEIGHT_SPREAD))
-        mr_image, mr_mask = _augmented(mr, mr_slice, self.context, self.augment[axis], random)
-        ct_image, ct_mask = _augmented(ct, ct_slice, self.context, self.augment[axis], random)
+        sample: Sample = {}
+        for modality, stack, number in (("mr", mr, mr_slice), ("ct", ct, ct_slice)):
+            image, mask = load_slice(stack, number, self.context)
+            depth = torch.from_numpy(relative_depth(mask.numpy())) if self.depths else None
+            changed = _augmented(image, mask, self.augment[axis], random, depth)
+            sample |= {modality if name == "image" else f"{modality}_{name}": each for name, each in changed.items()}
         if self.mr_intensity:  # drawn last, so that all else of a sample is what it is without
-            mr_image = as_another_scanner(mr_image, len(mr_image) // len(mr_mask), self.mr_intensity, random)
-        return {"mr": mr_image, "ct": ct_image, "mr_mask": mr_mask, "ct_mask": ct_mask}
+            sample["mr"] = as_another_scanner(sample["mr"], _contrasts(sample), self.mr_intensity, random)
+        return sample
 
 
 class PairedSlices(Dataset[Sample]):
@@ -109,12 +117,12 @@ class PairedSlices(Dataset[Sample]):
         axis = self.axes[int(random.integers(len(self.axes)))]
         pair = _draw(self.pairs[axis], random)
         number = int(random.integers(len(pair.heights)))
-        image, mask = _augmented(pair, number, self.context, self.augment[axis], random)
+        image, mask = _augmented(*load_slice(pair, number, self.context), self.augment[axis], random).values()
         by_slice = image.unflatten(0, (len(mask), -1))
-        mr = by_slice[:, :-1].flatten(0, 1)
+        sample = {"mr": by_slice[:, :-1].flatten(0, 1), "ct": by_slice[:, -1], "mr_mask": mask, "ct_mask": mask}
         if self.mr_intensity:
-            mr = as_another_scanner(mr, len(mr) // len(mask), self.mr_intensity, random)
-        return {"mr": mr, "ct": by_slice[:, -1], "mr_mask": mask, "ct_mask": mask}
+            sample["mr"] = as_another_scanner(sample["mr"], _contrasts(sample), self.mr_intensity, random)
+        return sample
 
 
 def load_slice(stack: SliceStack, index: int, context: int = 0) -> tuple[Tensor, Tensor]:
@@ -189,15 +197,17 @@ def awaited(loader: DataLoader[Sample], seconds: float) -> Iterator[Sample]:
 
 
 def _augmented(
-    stack: SliceStack, index: int, context: int, augment: Compose, random: np.random.Generator
-) -> tuple[Tensor, Tensor]:
-    image, mask = load_slice(stack, index, context)
+    image: Tensor, mask: Tensor, augment: Compose, random: np.random.Generator, depth: Tensor | None = None
+) -> Sample:
+    """``image``, ``mask`` and, if given, ``depth``, changed alike."""
     augment.set_random_state(seed=int(random.integers(2**31)))
     # MONAI fills with 0 what comes in from beyond the border, so air is made 0 and afterwards -1 again.
-    changed: Any = augment({"image": image + 1, "mask": mask.float()})
+    slices = {"image": image + 1, "mask": mask.float()} | ({} if depth is None else {"depth": depth})
+    changed: Any = augment(slices)
     mask = changed["mask"].as_tensor() > 0.5
     image = changed["image"].as_tensor() - 1
-    return torch.where(mask.repeat_interleave(len(image) // len(mask), dim=0), image, -1.0), mask
+    sample = {"image": torch.where(mask.repeat_interleave(len(image) // len(mask), dim=0), image, -1.0), "mask": mask}
+    return sample if depth is None else {**sample, "depth": changed["depth"].as_tensor() * mask}
 
 
 class _Shares(Sampler[list[int]]):
@@ -229,6 +239,10 @@ def _leave_signals_to_the_parent(_: int) -> None:
 
 def _draw(stacks: Sequence[SliceStack], random: np.random.Generator) -> SliceStack:
     return stacks[int(random.integers(len(stacks)))]
+
+
+def _contrasts(sample: Sample) -> int:
+    return len(sample["mr"]) // len(sample["mr_mask"])
 
 
 def _nearest(heights: Sequence[float], height: float) -> int:

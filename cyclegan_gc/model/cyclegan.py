@@ -1,7 +1,7 @@
 """The unpaired objective: two generators, two discriminators, cycle and gradient consistency (Hiasa et al. 2018).
 
     L = L_LSGAN(mr_to_ct) + L_LSGAN(ct_to_mr) + cycle * (L1_mr + L1_ct) + gradient * (GC_mr + GC_ct) / 2
-        + identity * (L1_mr + L1_ct)
+        + identity * (L1_mr + L1_ct) + depth_histogram * (H_mr + H_ct)
 
 Images are ``(N, C, H, W)`` in [-1, 1], masks ``(N, S, H, W)`` bool, true inside the body. S is 1, or the slices of a
 slab in 2.5-D; C is S for CT and S times the number of contrasts for MR, those of a slice side by side.
@@ -13,6 +13,7 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor, nn
 
+from cyclegan_gc.model.depth_histogram import depth_histogram_loss
 from cyclegan_gc.model.losses import (
     Mode,
     Operator,
@@ -57,11 +58,14 @@ class Batch:
     real_ct: Tensor
     mr_mask: Tensor
     ct_mask: Tensor
+    mr_depth: Tensor | None = None
+    """Of each pixel below the skin, as :func:`depth_histogram_loss` wants it; absent where that term is off."""
+    ct_depth: Tensor | None = None
 
     def parts(self, count: int) -> "list[Batch]":
         """The batch cut into ``count`` equal ones, in order."""
-        cut = ([*tensor.chunk(count)] for tensor in (self.real_mr, self.real_ct, self.mr_mask, self.ct_mask))
-        return [Batch(*tensors) for tensors in zip(*cut, strict=True)]
+        cut = {name: tensor.chunk(count) for name, tensor in vars(self).items() if tensor is not None}
+        return [Batch(**dict(zip(cut, tensors, strict=True))) for tensors in zip(*cut.values(), strict=True)]
 
 
 @dataclass(frozen=True)
@@ -141,6 +145,10 @@ def generator_losses(
     if images.idt_ct is not None and images.idt_mr is not None:
         losses["identity_ct"] = nn.functional.l1_loss(images.idt_ct, batch.real_ct)
         losses["identity_mr"] = nn.functional.l1_loss(images.idt_mr, batch.real_mr)
+    if batch.mr_depth is not None and batch.ct_depth is not None:
+        mr, ct = (batch.real_mr, batch.mr_depth), (batch.real_ct, batch.ct_depth)
+        losses["depth_histogram_ct"] = depth_histogram_loss(images.fake_ct, batch.mr_depth, *ct)
+        losses["depth_histogram_mr"] = depth_histogram_loss(images.fake_mr, batch.ct_depth, *mr)
     return losses
 
 
@@ -166,13 +174,17 @@ def gradient_loss_inside(real: Tensor, fake: Tensor, mask: Tensor, *, mode: Mode
     return gradient_consistency_loss(one, other, mode=mode, operator=operator, mask=_by_contrast(mask, mask.shape[1]))
 
 
-def weighted_sum(losses: dict[str, Tensor], *, cycle: float, gradient: float, identity: float) -> Tensor:
+def weighted_sum(
+    losses: dict[str, Tensor], *, cycle: float, gradient: float, identity: float, depth_histogram: float = 0.0
+) -> Tensor:
     """The generators' whole loss from its unweighted terms; gradient consistency is the mean of both directions."""
     total = losses["adversarial_ct"] + losses["adversarial_mr"]
     total = total + cycle * (losses["cycle_mr"] + losses["cycle_ct"])
     total = total + gradient * (losses["gradient_mr"] + losses["gradient_ct"]) / 2
     if "identity_ct" in losses:
         total = total + identity * (losses["identity_mr"] + losses["identity_ct"])
+    if "depth_histogram_ct" in losses:
+        total = total + depth_histogram * (losses["depth_histogram_mr"] + losses["depth_histogram_ct"])
     return total
 
 

@@ -1,8 +1,8 @@
 """How values are spread at each depth below the skin: held alike between translations and real images, without pairs.
 
 A translation and a real image of the other modality show different people, but at one height and one depth below the
-skin they show the same tissues in about the same shares: scalp, skull, brain. What a discriminator learns of that slowly
-is said here at once.
+skin they show the same tissues in about the same shares: scalp, skull, brain. A discriminator has to find that out;
+here it is said.
 """
 
 from collections.abc import Sequence
@@ -58,6 +58,7 @@ def _shells(one: Tensor, other: Tensor, depths: Sequence[float]) -> list[tuple[T
 
 def _distance(fake: Tensor, real: Tensor) -> Tensor:
     """Between two sets of values: mean absolute difference of their quantiles, from 2 to 98 %."""
-    shares = torch.linspace(0.02, 0.98, QUANTILES, device=fake.device)
-    fake, real = (torch.quantile(values.float(), shares) for values in (fake, real.detach()))
+    fake, real = (values if values.dtype == torch.float64 else values.float() for values in (fake, real.detach()))
+    shares = torch.linspace(0.02, 0.98, QUANTILES, device=fake.device, dtype=fake.dtype)
+    fake, real = torch.quantile(fake, shares), torch.quantile(real, shares)
     return (fake - real).abs().mean()

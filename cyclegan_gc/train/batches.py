@@ -27,8 +27,8 @@ def batches_from(run: Run) -> Iterator[StepBatches]:
 
 def _unpaired(run: Run) -> Iterable[Sample]:
     config = run.config
-    samples = run.end * config.optimizer.batch_size
-    slices = UnpairedSlices(run.cases.mr, run.cases.ct, config.data, config.seed, samples, run.progress.stream)
+    samples, depths = run.end * config.optimizer.batch_size, config.loss.depth_histogram > 0
+    slices = UnpairedSlices(run.cases.mr, run.cases.ct, config.data, config.seed, samples, run.progress.stream, depths)
     return _loaded(slices, run, run.progress.step)
 
 
@@ -54,5 +54,6 @@ def _loaded(slices: UnpairedSlices | PairedSlices, run: Run, first: int) -> Iter
 
 
 def _batch(sample: Sample, device: torch.device) -> Batch:
-    names = {"real_mr": "mr", "real_ct": "ct", "mr_mask": "mr_mask", "ct_mask": "ct_mask"}
-    return Batch(**{name: sample[key].to(device, non_blocking=device.type == "cuda") for name, key in names.items()})
+    names = {"mr": "real_mr", "ct": "real_ct"}
+    moved = {name: tensor.to(device, non_blocking=device.type == "cuda") for name, tensor in sample.items()}
+    return Batch(**{names.get(name, name): tensor for name, tensor in moved.items()})

@@ -54,7 +54,13 @@ def unpaired_losses(
         for part in batches:
             images = translate(networks, part, identity=weights.identity > 0)
             losses = generator_losses(networks, part, images, gradient_mode=mode, gradient_operator=operator)
-            total = weighted_sum(losses, cycle=weights.cycle, gradient=weights.gradient, identity=weights.identity)
+            total = weighted_sum(
+                losses,
+                cycle=weights.cycle,
+                gradient=weights.gradient,
+                identity=weights.identity,
+                depth_histogram=weights.depth_histogram,
+            )
             terms.append({**losses, "generator": total})
             fakes["ct"].append(images.fake_ct.detach())
             fakes["mr"].append(images.fake_mr.detach())

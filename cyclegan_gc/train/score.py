@@ -11,14 +11,14 @@ from itertools import pairwise
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.ndimage import binary_fill_holes, distance_transform_edt
+from scipy.ndimage import binary_fill_holes
 from torch import Tensor
 
+from cyclegan_gc.data.depth import relative_depth
 from cyclegan_gc.metrics import dice
+from cyclegan_gc.model.depth_histogram import DEPTHS
 from cyclegan_gc.model.losses import gradient_correlation
 
-DEPTHS = (0.0, 0.08, 0.16, 0.24, 0.36, 0.5, 1.0)
-"""Shells of the body by depth below the skin, as shares of the greatest depth in the slice."""
 BIN_HU = 25.0
 TISSUES_HU = (-250.0, 250.0)
 """Air below, bone above, soft tissue between, as the challenges of synthetic CT divide them."""
@@ -129,13 +129,13 @@ def histogram_distance(sct: Slabs, real: RealCT, window_hu: tuple[float, float])
 
 def expected_by_depth(slabs: Slabs, real: RealCT) -> Image:
     """What real CTs show on average at the depth of each pixel, in HU; 0 outside the body."""
-    shells = np.digitize(_depths(slabs.mask), DEPTHS, right=True)
+    shells = np.digitize(relative_depth(slabs.mask), DEPTHS, right=True)
     return np.array([0.0, *real.means_hu, 0.0])[shells] * slabs.mask
 
 
 def profile(slabs: Slabs, window_hu: tuple[float, float]) -> NDArray[np.float64]:
     """Histogram of the values in each shell of depth below the skin, ``(shells, bins)``, rows summing to 1."""
-    depth = _depths(slabs.mask)
+    depth = relative_depth(slabs.mask)
     values, edges = np.clip(slabs.values, *window_hu), _edges(window_hu)
     rows = []
     for lower, upper in pairwise(DEPTHS):
@@ -164,23 +164,13 @@ def _mean_step(slabs: Slabs, axis: int) -> float:
     return float(steps[both].mean()) if both.any() else 0.0
 
 
-def _depths(masks: Mask) -> Image:
-    """Distance of each pixel to the outside over the largest one in its slice, 0 outside."""
-    return np.array([_depth(mask) for mask in _each(masks)]).reshape(masks.shape)
-
-
-def _depth(mask: Mask) -> NDArray[np.float64]:
-    depth = np.asarray(distance_transform_edt(np.pad(mask, 1)), dtype=np.float64)[1:-1, 1:-1]
-    return depth / max(depth.max(), 1.0)
-
-
 def _distance(difference: NDArray[np.float64], window_hu: tuple[float, float]) -> float:
     return float(np.abs(np.cumsum(difference)).sum() * np.diff(_edges(window_hu)).mean())
 
 
 def _weights(slabs: Slabs) -> NDArray[np.float64]:
     """Share of each shell in the body."""
-    depth = _depths(slabs.mask)
+    depth = relative_depth(slabs.mask)
     counts = np.array([np.count_nonzero((depth > lower) & (depth <= upper)) for lower, upper in pairwise(DEPTHS)])
     return counts / max(1, counts.sum())
 

@@ -81,8 +81,9 @@ with joined(torch.device("cpu"), 60) as ranks:
     for _ in range(5):
         images = [torch.rand(4, 1, 32, 32, generator=random, dtype=torch.float64) * 2 - 1 for _ in range(2)]
         masks = [torch.ones(4, 1, 32, 32, dtype=torch.bool) for _ in range(2)]
-        share = Batch(*images, *masks).parts(ranks.size)[ranks.rank]
-        train_step(state, share, LossConfig(identity=0.5), ranks=ranks)
+        depths = [torch.linspace(0, 1, 32).expand(4, 1, 32, 32)] * 2
+        share = Batch(*images, *masks, *depths).parts(ranks.size)[ranks.rank]
+        train_step(state, share, LossConfig(identity=0.5, depth_histogram=1.0), ranks=ranks)
     if ranks.first:
         torch.save({name: state_dict(state)[name] for name in ("networks", "ema")}, sys.argv[1])
 """

@@ -6,13 +6,14 @@ import pytest
 import torch
 
 from cyclegan_gc.config import LossConfig
+from cyclegan_gc.data.depth import relative_depth
 from cyclegan_gc.model.acceleration import Accelerated
 from cyclegan_gc.model.cyclegan import Batch
 from cyclegan_gc.train.memory import MemoryMeter, estimate_bytes, memory_line
 from cyclegan_gc.train.step import TrainState, build_state, train_step
 
 CPU = torch.device("cpu")
-LOSS = LossConfig(identity=0.5)
+LOSS = LossConfig(identity=0.5, depth_histogram=1.0)
 
 
 def batches(count: int, size: int = 4, side: int = 32, dtype: torch.dtype = torch.float32) -> list[Batch]:
@@ -20,13 +21,14 @@ def batches(count: int, size: int = 4, side: int = 32, dtype: torch.dtype = torc
     random = torch.Generator().manual_seed(0)
     mask = torch.zeros(size, 1, side, side, dtype=torch.bool)
     mask[..., 4:-4, 4:-4] = True
+    depth = torch.from_numpy(relative_depth(mask.numpy()))
 
     def images() -> torch.Tensor:
         coarse = torch.rand(size, 1, side // 4, side // 4, generator=random) * 2 - 1
         fine = torch.nn.functional.interpolate(coarse, scale_factor=4, mode="bilinear")
         return torch.where(mask, fine, -1.0).to(dtype)
 
-    return [Batch(images(), images(), mask, mask) for _ in range(count)]
+    return [Batch(images(), images(), mask, mask, depth, depth) for _ in range(count)]
 
 
 def after_steps(config, *, parts: int = 1, dtype: torch.dtype = torch.float32) -> dict[str, torch.Tensor]:
