@@ -12,7 +12,8 @@ from cyclegan_gc.consistency import mr_gradient_correlation
 from cyclegan_gc.errors import UserError
 from cyclegan_gc.evaluate.baselines import Histogram, HistogramModel, histogram_match
 from cyclegan_gc.evaluate.cases import evaluate
-from cyclegan_gc.evaluate.summary import Evaluation, Row, summary_table
+from cyclegan_gc.evaluate.measures import Row
+from cyclegan_gc.evaluate.summary import Evaluation, summary_table
 
 AFFINE = np.diag([3.0, 3.0, 4.0, 1.0])
 FLIPPED = np.array([[0, -3, 0, 90], [0, 0, 4, -50], [-3, 0, 0, 60], [0, 0, 0, 1.0]])
@@ -192,7 +193,7 @@ def test_gradient_correlation_is_that_of_axial_slices_in_any_axis_order():
 def test_the_report_shows_the_worst_case_first_with_its_pictures(folder):
     run(folder, mr=str(folder / "mr"))
     text = (folder / "out/report.html").read_text(encoding="utf-8")
-    assert re.findall(r"<figcaption>(.*?)</figcaption>", text) == ["head2", "head1", "head0"]
+    assert re.findall(r"<figcaption>(.*?)</figcaption>", text)[-3:] == ["head2", "head1", "head0"]
 
 
 def test_the_true_cts_correlation_with_the_mr_stands_beside_as_the_aim(folder):
