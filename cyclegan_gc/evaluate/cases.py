@@ -3,6 +3,7 @@
 import math
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -93,11 +94,13 @@ def _second_look(
     rows, pictures = [], {}
     # Read again rather than kept: a hospital's hundred volumes do not fit into memory.
     for case_files in files:
-        with _named(case_files.id, failures):
+        with _named(case_files.id, failures), ThreadPoolExecutor(1) as beside:
             case = load_case(replace(case_files, labels=None))
+            if case.id in worst:
+                drawn = beside.submit(case_panel, case.mr, case.sct, case.ct, case.mask, case.affine, case.compared)
             rows.append(basic_row(case, "constant", constant_ct(constant_hu, case.mask)))
             if case.id in worst:
-                pictures[case.id] = case_panel(case.mr, case.sct, case.ct, case.mask, case.affine, case.compared)
+                pictures[case.id] = drawn.result()
     return rows, {case: pictures[case] for case in worst if case in pictures}
 
 

@@ -6,12 +6,18 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
 from cyclegan_gc.evaluate.agreement import DIFFERENCE_EDGES_HU, MEAN_EDGES_HU, WITHIN, Agreement, Counts
-from cyclegan_gc.evaluate.measures import METHOD_LABELS, METRICS, Row
+from cyclegan_gc.evaluate.measures import METHOD_LABELS, Row
 from cyclegan_gc.evaluate.summary import Evaluation, worst_first
 from cyclegan_gc.pictures import png
 
 TISSUES = {"mae": "body", "mae_air": "air", "mae_soft": "soft tissue", "mae_bone": "bone"}
-OVERLAPS = {"bone_dice": "bone", "body_dice": "outline", "labels_dice": "labels", "ssim": "SSIM", "ms_ssim": "MS-SSIM"}
+OVERLAPS = {
+    "bone_dice": "Dice bone",
+    "body_dice": "Dice outline",
+    "labels_dice": "Dice labels",
+    "ssim": "SSIM",
+    "ms_ssim": "MS-SSIM",
+}
 COLOURS = {"sct": "tab:blue", "compared": "tab:orange", "constant": "0.6", "histogram_match": "tab:brown"}
 WIDTH_OF_A_GROUP = 0.8
 MOST_NAMED = 40
@@ -30,10 +36,10 @@ def case_plot(evaluation: Evaluation) -> bytes:
     figure = Figure(figsize=(11, 3.8), layout="constrained")
     errors, overlaps = figure.subplots(1, 2)
     _dots(errors, evaluation, TISSUES)
-    errors.set_ylabel("MAE [HU]")
+    errors.set_ylabel("MAE [HU], lower is better")
     errors.set_ylim(bottom=0)
     _dots(overlaps, evaluation, {name: word for name, word in OVERLAPS.items() if name in evaluation.summary})
-    overlaps.set_ylabel("Dice (bone, outline, labels) or similarity")
+    overlaps.set_ylabel("overlap or similarity, higher is better")
     overlaps.set_ylim(0, 1.02)
     errors.legend(loc="upper left", fontsize=8, framealpha=0.6)
     return png(figure)
@@ -46,11 +52,13 @@ def agreement_plot(evaluation: Evaluation) -> bytes:
     """
     methods = evaluation.agreements
     figure = Figure(figsize=(11, 3.8 * len(methods)), layout="constrained")
-    axes = figure.subplots(len(methods), 2, squeeze=False, width_ratios=(3, 2))
+    axes = figure.subplots(len(methods), 2, squeeze=False, sharex="col", sharey="col", width_ratios=(3, 2))
     order = worst_first(evaluation.rows)
+    shown = _extent(np.sum(list(evaluation.counts.values()), axis=0))
     for (density, by_case), (method, agreement) in zip(axes, methods.items(), strict=True):
         density.set_title(f"{METHOD_LABELS[method]}: {agreement.voxels} voxels of {len(order)} cases", fontsize=10)
         _density(figure, density, evaluation.counts[method], agreement)
+        density.set(xlim=shown[0], ylim=shown[1])
         _limits_by_case(by_case, {str(row["case"]): row for row in evaluation.rows_of(method)}, order)
     return png(figure)
 
@@ -69,31 +77,27 @@ def _dots(axes: Axes, evaluation: Evaluation, names: dict[str, str]) -> None:
                 axes.plot(places, values, ".", color=colour, alpha=0.7, markersize=5)
                 axes.hlines(np.mean(values), centre - 0.4 * width, centre + 0.4 * width, color=colour, linewidth=2)
         axes.plot([], [], ".", color=colour, label=METHOD_LABELS[method])
-    axes.set_xticks(range(len(names)), [f"{word}\n{_better(name)}" for name, word in names.items()], fontsize=8)
+    axes.set_xticks(range(len(names)), list(names.values()), fontsize=8)
     axes.grid(axis="y", alpha=0.3)
-
-
-def _better(name: str) -> str:
-    return f"({METRICS[name].better} is better)"
 
 
 def _density(figure: Figure, axes: Axes, counts: Counts, agreement: Agreement) -> None:
     shares = np.ma.masked_equal(counts.T, 0) / max(1, counts.sum()) * 100
     drawn = axes.pcolormesh(MEAN_EDGES_HU, DIFFERENCE_EDGES_HU, shares, cmap="viridis", norm=LogNorm())
     figure.colorbar(drawn, ax=axes, label="% of voxels")
-    for value, style, word in ((agreement.bias, "-", "bias"), (agreement.low, "--", ""), (agreement.high, "--", "")):
+    for value, style, word in ((agreement.bias, "-", "bias "), (agreement.low, "--", ""), (agreement.high, "--", "")):
         axes.axhline(value, color="tab:red", linestyle=style, linewidth=1)
-        axes.annotate(
-            f"{word} {value:.0f}".strip(), (3060, value), fontsize=8, color="tab:red", ha="right", va="bottom"
-        )
-    axes.set(xlabel="mean of both [HU]", ylabel="synthetic − true [HU]", ylim=_shown_differences(counts))
+        place = {"xy": (0.99, value), "xycoords": ("axes fraction", "data"), "ha": "right", "va": "bottom"}
+        axes.annotate(f"{word}{value:.0f}", fontsize=8, color="tab:red", **place)
+    axes.set(xlabel="mean of both [HU]", ylabel="synthetic − true [HU]")
 
 
-def _shown_differences(counts: Counts) -> tuple[float, float]:
-    """From zero to the outermost differences that occur, on both sides alike."""
-    used = np.flatnonzero(counts.any(axis=0))
-    far = max(abs(float(DIFFERENCE_EDGES_HU[used[0]])), abs(float(DIFFERENCE_EDGES_HU[used[-1] + 1])))
-    return -far, far
+def _extent(counts: Counts) -> tuple[tuple[float, float], tuple[float, float]]:
+    """The means that occur, and the differences that do, from zero to both sides alike."""
+    means, differences = (np.flatnonzero(counts.any(axis=axis)) for axis in (1, 0))
+    ends = DIFFERENCE_EDGES_HU[differences[0]], DIFFERENCE_EDGES_HU[differences[-1] + 1]
+    far = float(np.abs(ends).max())
+    return (float(MEAN_EDGES_HU[means[0]]), float(MEAN_EDGES_HU[means[-1] + 1])), (-far, far)
 
 
 def _limits_by_case(axes: Axes, rows: dict[str, Row], order: list[str]) -> None:

@@ -1,5 +1,7 @@
 """The measurements of one case, a row for each method."""
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from statistics import fmean
 
 import numpy as np
@@ -7,31 +9,28 @@ from numpy.typing import NDArray
 
 from cyclegan_gc.consistency import mr_gradient_correlation
 from cyclegan_gc.data.body import ct_body_mask
+from cyclegan_gc.data.preparation import usable_cpus
 from cyclegan_gc.evaluate.baselines import AIR_HU, HistogramModel, histogram_match
 from cyclegan_gc.evaluate.loading import Case
-from cyclegan_gc.evaluate.measures import Row
+from cyclegan_gc.evaluate.measures import SCT, Row
 from cyclegan_gc.metrics import case_metrics, dice, label_overlaps
 
 
 def measured_rows(case: Case, model: HistogramModel | None) -> list[Row]:
     """The rows that need no other case: of the synthetic CT, a compared one and, with a model, histogram matching."""
-    rows = [judged_row(case, method, image) for method, image in case.judged.items()]
-    if case.mr is None:
-        return rows
-    rows[0]["gc_reference"] = mr_gradient_correlation(case.ct, case.mr, case.mask, case.affine)
-    if model is None:
-        return rows
-    matched = histogram_match(model.normalise_mr(case.mr, case.spacing_mm), model.mr, model.ct)
-    return [*rows, basic_row(case, "histogram_match", np.where(case.mask, matched, np.float32(AIR_HU)))]
-
-
-def judged_row(case: Case, method: str, image_hu: NDArray) -> Row:
-    """All that can be said of a synthetic CT, its body's outline and labels too."""
-    row = basic_row(case, method, image_hu)
-    row["body_dice"] = dice(ct_body_mask(image_hu, case.spacing_mm) & case.covered, case.body & case.covered)
-    if case.labels is not None and method in case.predicted_labels:
-        row |= _label_columns(case.predicted_labels[method], case.labels, case.spacing_mm)
-    return row
+    measures: list[Callable[[Case, str, NDArray], Row]] = [basic_row, _label_columns, _outline_columns]
+    judged = case.judged.items()
+    with ThreadPoolExecutor(usable_cpus()) as pool:
+        jobs = [pool.submit(measure, case, method, image) for measure in measures for method, image in judged]
+        if case.mr is not None:
+            jobs.append(pool.submit(_aim_columns, case, case.mr))
+            if model is not None:
+                jobs.append(pool.submit(_matched_row, case, case.mr, model))
+    by_method: dict[str | float | None, Row] = {}
+    for job in jobs:
+        columns = job.result()
+        by_method.setdefault(columns["method"], {}).update(columns)
+    return list(by_method.values())
 
 
 def basic_row(case: Case, method: str, image_hu: NDArray) -> Row:
@@ -44,10 +43,28 @@ def basic_row(case: Case, method: str, image_hu: NDArray) -> Row:
     return row
 
 
-def _label_columns(predicted: NDArray, truth: NDArray, spacing_mm: tuple[float, float, float]) -> Row:
-    """Every label's overlap, and the means over the labels that have one."""
-    overlaps = label_overlaps(predicted, truth, spacing_mm)
-    columns: Row = {}
+def _matched_row(case: Case, mr: NDArray, model: HistogramModel) -> Row:
+    matched = histogram_match(model.normalise_mr(mr, case.spacing_mm), model.mr, model.ct)
+    return basic_row(case, "histogram_match", np.where(case.mask, matched, np.float32(AIR_HU)))
+
+
+def _aim_columns(case: Case, mr: NDArray) -> Row:
+    """What a perfect synthetic CT would reach."""
+    return {"method": SCT, "gc_reference": mr_gradient_correlation(case.ct, mr, case.mask, case.affine)}
+
+
+def _outline_columns(case: Case, method: str, image_hu: NDArray) -> Row:
+    """Dice of the image's body and the true CT's, each found in its own HU, where both are covered."""
+    body = ct_body_mask(image_hu, case.spacing_mm)
+    return {"method": method, "body_dice": dice(body & case.covered, case.body & case.covered)}
+
+
+def _label_columns(case: Case, method: str, image_hu: NDArray) -> Row:
+    """Every label's overlap, and the means over the labels that have one; nothing without label maps."""
+    columns: Row = {"method": method}
+    if case.labels is None or method not in case.predicted_labels:
+        return columns
+    overlaps = label_overlaps(case.predicted_labels[method], case.labels, case.spacing_mm)
     for name in ("dice", "hd95"):
         known = [overlap[name] for overlap in overlaps.values()]
         values = [value for value in known if value is not None]

@@ -84,11 +84,11 @@ def worst_first(rows: list[Row]) -> list[str]:
 
 
 def comparisons(evaluation: Evaluation) -> list[str]:
-    """One sentence per method and leading metric: in how many cases the synthetic CT is the better one."""
+    """One sentence per baseline and leading metric: in how many cases the synthetic CT is the better one."""
     lines = []
     for name in LEADING:
         for method, statistics in evaluation.summary.get(name, {}).items():
-            if "pairs" not in statistics:
+            if method == COMPARED or "pairs" not in statistics:
                 continue
             metric = METRICS[name]
             gain = f"gain {interval(metric, statistics, 'gain', 'gain_ci95_')}" if statistics["pairs"] else ""
@@ -101,7 +101,7 @@ def comparisons(evaluation: Evaluation) -> list[str]:
 
 def comparison_cells(evaluation: Evaluation) -> list[list[str]]:
     """The synthetic CT against the compared one as text, header first; nothing where none was compared."""
-    header = ["cases' means", "synthetic CT", "compared CT", "gain (95 % CI)", "better in", "Wilcoxon p", "effect"]
+    header = ["mean over cases", "synthetic CT", "compared CT", "gain (95 % CI)", "better in", "Wilcoxon p", "effect"]
     cells = []
     for name in leading_metrics(evaluation):
         metric, by_method = METRICS[name], evaluation.summary[name]

@@ -9,6 +9,8 @@ from cyclegan_gc.voxels import bounding_box
 
 WINDOW = 7
 MARGIN = WINDOW // 2
+SLAB = 24
+"""Slices that are filtered at once: small arrays are reused by the system, whole volumes are made anew each time."""
 SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 """Of the five scales, the finest first (Wang et al. 2003)."""
 LEAST_SIZE = 97
@@ -74,7 +76,13 @@ def _similarity(x: NDArray, y: NDArray, mask: Mask, data_range: float) -> NDArra
         return np.empty(0)
     # The windows of the voxels in the mask reach 3 voxels beyond its bounding box: the rest need not be filtered.
     box = bounding_box(inner, margin=MARGIN)
-    return _ssim_map(x[box], y[box], data_range)[inner[box]]
+    x, y, inner = x[box], y[box], inner[box]
+    parts = []
+    for start in range(0, inner.shape[-1] - 2 * MARGIN, SLAB):
+        windows = np.s_[..., start : start + SLAB + 2 * MARGIN]
+        found = _ssim_map(x[windows], y[windows], data_range)
+        parts.append(found[..., MARGIN:-MARGIN][inner[windows][..., MARGIN:-MARGIN]])
+    return np.concatenate(parts)
 
 
 def _ssim_map(x: NDArray, y: NDArray, data_range: float) -> NDArray:

@@ -28,8 +28,8 @@ def surface_distances(a: Mask, b: Mask, spacing_mm: Spacing) -> Overlap:
     if not (a.any() and b.any()):
         return {"hd95": None, "assd": None}
     box = bounding_box(a | b)
-    points_a, points_b = (np.argwhere(_surface(mask[box])) * spacing_mm for mask in (a, b))
-    from_a, from_b = _nearest(points_a, points_b), _nearest(points_b, points_a)
+    surface_a, surface_b = (_surface(mask[box]) for mask in (a, b))
+    from_a, from_b = _nearest(surface_a, surface_b, spacing_mm), _nearest(surface_b, surface_a, spacing_mm)
     return {
         "hd95": float(max(np.percentile(from_a, 95), np.percentile(from_b, 95))),
         "assd": float((from_a.sum() + from_b.sum()) / (from_a.size + from_b.size)),
@@ -86,12 +86,17 @@ def _surface(mask: Mask) -> Mask:
     return mask & ~inside
 
 
-def _nearest(points: NDArray, others: NDArray) -> NDArray[np.float64]:
-    """Distance of each point (n, 3) to the nearest of the others.
+def _nearest(surface: Mask, other: Mask, spacing_mm: Spacing) -> NDArray[np.float64]:
+    """Distance in mm of each voxel of a surface to the nearest one of another; what lies on both has none.
 
     A tree over surface voxels takes a tenth of the time of a distance map over all voxels.
     """
-    return np.asarray(KDTree(others, balanced_tree=False, compact_nodes=False).query(points)[0])
+    distances = np.zeros(np.count_nonzero(surface))
+    apart = np.argwhere(surface & ~other) * spacing_mm
+    if len(apart):
+        tree = KDTree(np.argwhere(other) * spacing_mm, balanced_tree=False, compact_nodes=False)
+        distances[: len(apart)] = tree.query(apart)[0]
+    return distances
 
 
 def _joined(box: tuple[slice, ...], other: tuple[slice, ...]) -> tuple[slice, ...]:
