@@ -15,7 +15,7 @@ Overlap = dict[str, float | None]
 def dice(a: Mask, b: Mask) -> float | None:
     """Overlap ``2 |a & b| / (|a| + |b|)`` in [0, 1] (Dice 1945); None when both are empty."""
     total = np.count_nonzero(a) + np.count_nonzero(b)
-    return 2 * np.count_nonzero(a & b) / total if total else None
+    return float(2 * np.count_nonzero(a & b) / total) if total else None
 
 
 def surface_distances(a: Mask, b: Mask, spacing_mm: Spacing) -> Overlap:
