@@ -60,8 +60,8 @@ def evaluate(
             installed.
     """
     sources = Sources(predicted, reference, mr, mask, compare, labels, predicted_labels)
-    segmenter = find_segmenter() if segment else None
     files, failures, unmatched = match_cases(sources)
+    segmenter = find_segmenter() if segment else None
     _make_folder(output)
     rows, shares, warnings = [], {}, []
     counts: dict[str, Counts] = {}

@@ -417,6 +417,6 @@ def test_large_labels_and_scaled_ones_are_kept(tmp_path):
     ("value", "cause"), [(0.5, "between whole numbers"), (-1, "from -1"), (70000, "to 70000"), (np.nan, "nan")]
 )
 def test_what_is_no_label_map_is_refused(tmp_path, value, cause):
-    path = put(tmp_path / "labels.nii", nifti_bytes(np.resize([0, 1, value], (16, 17, 2))))
+    path = put(tmp_path / "labels.nii", nifti_bytes(np.resize([0.0, 1.0, value], (16, 17, 2))))
     with pytest.raises(VolumeError, match=f"labels.nii: .*{cause}"):
         read_labels(path)
