@@ -7,7 +7,7 @@ from scipy.ndimage import uniform_filter
 
 from cyclegan_gc.data.frames import to_ras
 from cyclegan_gc.model.losses import gradient_correlation
-from cyclegan_gc.voxels import values_inside
+from cyclegan_gc.voxels import bounding_box, values_inside
 
 GC_WINDOW_HU = (-1000.0, 2000.0)
 MAP_WINDOW = 9
@@ -28,6 +28,9 @@ def mr_gradient_correlation(ct_hu: NDArray, mr: NDArray, mask: NDArray[np.bool_]
         affine: ``(4, 4)`` voxel index to RAS mm, to find the axial slices.
     """
     low, high = np.percentile(values_inside(mr, mask), (0.5, 99.5))
+    # A derivative counts only where its neighbours are inside too, so the box of the mask is enough.
+    box = bounding_box(mask, margin=2)
+    ct_hu, mr, mask = ct_hu[box], mr[box], mask[box]
     images = _normalise(ct_hu, *GC_WINDOW_HU), _normalise(mr, low, high), mask
     # (X, Y, Z) to slices (Z, 1, Y, X)
     ct, source, inside = (to_ras(image, affine)[0].transpose(2, 1, 0)[:, None] for image in images)

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from cyclegan_gc.evaluate.matching import CaseFiles, load_case
+from cyclegan_gc.evaluate.loading import load_case
+from cyclegan_gc.evaluate.matching import CaseFiles
 from cyclegan_gc.evaluate.panels import case_panel
 
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from cyclegan_gc.consistency import gradient_correlation_map
+from cyclegan_gc.consistency import gradient_correlation_map, mr_gradient_correlation
 
 MR_LIMITS = (0.0, 900.0)
 
@@ -35,3 +35,11 @@ def test_only_where_they_differ_the_map_falls(mr):
     hu[:, 20:] = np.random.default_rng(2).uniform(-1000, 1700, (24, 10))
     found = gradient_correlation_map(hu, mr, MR_LIMITS)
     assert found[:, :14].min() > 0.99 and np.abs(found[:, 25:]).mean() < 0.3
+
+
+def test_what_lies_around_the_mask_does_not_change_the_correlation():
+    rng = np.random.default_rng(2)
+    hu, mr, mask = rng.normal(0, 300, (14, 12, 6)), rng.uniform(0, 900, (14, 12, 6)), rng.random((14, 12, 6)) < 0.9
+    found = mr_gradient_correlation(hu, mr, mask, np.eye(4))
+    hu, mr, mask = np.pad(hu, 7, constant_values=-1000), np.pad(mr, 7), np.pad(mask, 7)
+    assert mr_gradient_correlation(hu, mr, mask, np.eye(4)) == pytest.approx(found, abs=1e-6)

@@ -14,7 +14,7 @@ FLOORS = {
     # The package's front door offers names from below on first use; it stands on top, so no module goes through it.
     **{"demo": 4, "cli": 5, "__init__": 6},
 }
-ROOMS_OPEN_WITHIN = ("config", "data", "tracking", "train", "convert", "evaluate")
+ROOMS_OPEN_WITHIN = ("config", "data", "metrics", "tracking", "train", "convert", "evaluate")
 SIDEWAYS = {
     *{("inference", room) for room in ("data", "checkpoint", "metrics")},
     *{("consistency", "data"), ("pictures", "data")},

@@ -13,6 +13,7 @@ from cyclegan_gc.config import PreprocessConfig
 from cyclegan_gc.data.grid import mask_to_network, network_grid, to_network, to_source
 from cyclegan_gc.data.preprocess import Modality, prepare, to_hu
 from cyclegan_gc.data.volumes import read_volume
+from cyclegan_gc.evaluate.cases import evaluate
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 
@@ -76,3 +77,18 @@ def test_real_heads_go_the_whole_road(real_data, tmp_path, capsys):
     assert converted.shape == source.shape and converted.get_data_dtype() == np.int16
     assert np.array_equal(np.asarray(converted.affine), np.asarray(source.affine))
     assert "histogram match" in capsys.readouterr().out
+
+
+def test_a_real_head_itself_is_perfect_and_moved_by_a_voxel_a_voxel_away(real_data, tmp_path):
+    path = real_data / "pairs" / "mni2mm_template" / "ct_scct_hu_DERIVED.nii.gz"
+    truth = nib.Nifti1Image.from_filename(path)
+    for name, shift in (("same", 0), ("moved", 1)):
+        moved = np.roll(np.asarray(truth.dataobj), shift, axis=2)
+        nib.Nifti1Image(moved, truth.affine).to_filename(tmp_path / f"{name}.nii.gz")
+    same, moved = (
+        evaluate(str(tmp_path / f"{name}.nii.gz"), str(path), tmp_path / name).rows[0] for name in ("same", "moved")
+    )
+    perfect = {"mae": 0, "ms_ssim": pytest.approx(1), "bone_dice": 1, "bone_hd95": 0, "bone_assd": 0, "body_dice": 1}
+    assert {name: same[name] for name in perfect} == perfect
+    assert moved["bone_hd95"] == 2 and 0 < float(moved["bone_assd"] or 0) < 2
+    assert 0.9 < float(moved["body_dice"] or 0) < 1 and 0.5 < float(moved["ms_ssim"] or 0) < 1

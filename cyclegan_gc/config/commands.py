@@ -138,8 +138,21 @@ class EvaluateConfig:
     """Body masks; without them the body is found from the reference CT."""
     checkpoint: Path | None = None
     """Adds the baseline that matches the training sets' histograms (needs --mr)."""
+    compare: str | None = None
+    """Another method's synthetic CT of the same cases: both are measured on the same voxels and tested pairwise."""
+    labels: str | None = None
+    """Label maps of the true CT (0 is background): adds Dice and HD95 of each label."""
+    predicted_labels: str | None = None
+    """Label maps of the synthetic CT, made by anything."""
+    segment: Literal["totalsegmentator"] | None = None
+    """totalsegmentator makes the label maps that are not given, where that program is installed."""
     wandb: WandbConfig = field(default_factory=_no_wandb)
     """--wandb.mode auto, online or offline tracks the evaluation too."""
+
+    def __post_init__(self) -> None:
+        if self.segment is None and (self.labels is None) != (self.predicted_labels is None):
+            missing = "--labels" if self.labels is None else "--predicted_labels"
+            raise UserError(f"{missing} is missing: Dice needs both label maps; give it or --segment totalsegmentator")
 
 
 @dataclass(frozen=True)

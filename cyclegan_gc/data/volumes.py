@@ -21,6 +21,7 @@ from cyclegan_gc.data.nifti import Header, geometry_header, read_header, read_ni
 from cyclegan_gc.errors import VolumeError
 
 MAX_VOXELS = 2**31
+MAX_LABEL = 65535
 PLAUSIBLE_SPACING_MM = (0.05, 50.0)
 SAME_PLACE_MM = 0.01
 UNIT_IN_MM = {1: ("metres", 1000.0), 3: ("micrometres", 0.001)}
@@ -124,12 +125,37 @@ def read_mask(path: Path) -> Volume:
         VolumeError: as :func:`read_volume`.
     """
     with _named(path):
-        if is_itk(path):
-            voxels, affine, notes = read_itk(path, MAX_VOXELS)
-            return Volume((voxels != 0).astype(np.uint8), affine, geometry_header(affine), tuple(notes))
-        header, shape, voxels, notes = read_nifti(path, MAX_VOXELS)
-        affine, geometry_notes = _affine_mm(header, shape)
-    return Volume((voxels != 0).astype(np.uint8), affine, header, (*notes, *geometry_notes))
+        stored = _read_stored(path)
+        return replace(stored, array=(stored.array != 0).astype(np.uint8))
+
+
+def read_labels(path: Path) -> Volume:
+    """Read a label map: its array is uint8 or uint16 and may hold one value only.
+
+    Raises:
+        VolumeError: as :func:`read_volume`, and if a voxel is no whole number from 0 to 65535.
+    """
+    with _named(path):
+        stored = _read_stored(path)
+        slope, intercept = _slope_and_intercept(stored.header)
+        values = stored.array if (slope, intercept) == (1, 0) else stored.array * slope + intercept
+        # NaN is not at least 0 either.
+        if not (values.min() >= 0 and values.max() <= MAX_LABEL):
+            raise VolumeError(f"labels run from {values.min():g} to {values.max():g}; give a map of 0 to {MAX_LABEL}")
+        labels = values.astype(np.uint8 if values.max() < 256 else np.uint16)
+        if not np.array_equal(labels, values):
+            raise VolumeError("not a label map, it holds values between whole numbers; give the map itself")
+        return replace(stored, array=labels)
+
+
+def _read_stored(path: Path) -> Volume:
+    """A file's numbers as they are stored, without slope and checks of the values."""
+    if is_itk(path):
+        voxels, affine, notes = read_itk(path, MAX_VOXELS)
+        return Volume(voxels, affine, geometry_header(affine), tuple(notes))
+    header, shape, voxels, notes = read_nifti(path, MAX_VOXELS)
+    affine, geometry_notes = _affine_mm(header, shape)
+    return Volume(voxels, affine, header, (*notes, *geometry_notes))
 
 
 @contextmanager
@@ -191,11 +217,7 @@ def _verify(written: Path, array: np.ndarray, like: Volume) -> None:
 
 def _scaled_values(header: Header, voxels: np.ndarray) -> tuple[np.ndarray, list[str]]:
     """Finite float32 values with slope and intercept applied."""
-    try:
-        slope, intercept = header.get_slope_inter()
-    except HeaderDataError:
-        raise VolumeError("slope or intercept is not a number; export the file again") from None
-    slope, intercept = slope or 1.0, intercept or 0.0
+    slope, intercept = _slope_and_intercept(header)
     with np.errstate(over="ignore", invalid="ignore"):
         if (slope, intercept) == (1.0, 0.0):
             return _checked_values(voxels.astype(np.float32, order="F"))
@@ -203,6 +225,14 @@ def _scaled_values(header: Header, voxels: np.ndarray) -> tuple[np.ndarray, list
         for z in range(voxels.shape[2]):
             array[..., z] = voxels[..., z].astype(np.float64) * slope + intercept
     return _checked_values(array)
+
+
+def _slope_and_intercept(header: Header) -> tuple[float, float]:
+    try:
+        slope, intercept = header.get_slope_inter()
+    except HeaderDataError:
+        raise VolumeError("slope or intercept is not a number; export the file again") from None
+    return slope or 1.0, intercept or 0.0
 
 
 def _checked_values(array: np.ndarray) -> tuple[np.ndarray, list[str]]:

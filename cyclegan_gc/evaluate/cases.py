@@ -1,33 +1,25 @@
 """Evaluate synthetic CTs: every case against its true CT, beside the baselines that any network has to beat."""
 
-import csv
-import io
-import json
 import math
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
-from cyclegan_gc.atomic import write_text
-from cyclegan_gc.consistency import mr_gradient_correlation
 from cyclegan_gc.errors import UserError
-from cyclegan_gc.evaluate.baselines import (
-    AIR_HU,
-    HistogramModel,
-    best_constant_hu,
-    constant_ct,
-    count_hu,
-    histogram_match,
-)
-from cyclegan_gc.evaluate.matching import Case, load_case, match_cases
+from cyclegan_gc.evaluate.agreement import Counts, count_agreement
+from cyclegan_gc.evaluate.baselines import HistogramModel, best_constant_hu, constant_ct, count_hu
+from cyclegan_gc.evaluate.loading import load_case
+from cyclegan_gc.evaluate.matching import CaseFiles, Sources, match_cases
+from cyclegan_gc.evaluate.measures import METHOD_LABELS, SCT, Row
 from cyclegan_gc.evaluate.panels import case_panel
-from cyclegan_gc.evaluate.report import worst_first, write_report
-from cyclegan_gc.evaluate.summary import METHOD_LABELS, METRICS, SCT, Evaluation, Row, summarise
-from cyclegan_gc.metrics import case_metrics
+from cyclegan_gc.evaluate.rows import basic_row, measured_rows
+from cyclegan_gc.evaluate.segment import find_segmenter, with_label_maps
+from cyclegan_gc.evaluate.summary import Evaluation, summarise, worst_first
+from cyclegan_gc.evaluate.tables import write_results
 
 MAX_PICTURES = 8
 
@@ -40,92 +32,100 @@ def evaluate(
     mr: str | None = None,
     mask: str | None = None,
     model: HistogramModel | None = None,
+    compare: str | None = None,
+    labels: str | None = None,
+    predicted_labels: str | None = None,
+    segment: Literal["totalsegmentator"] | None = None,
 ) -> Evaluation:
     """Measure synthetic CTs and trivial baselines on the same voxels; write the results into a folder.
 
     Sources are a file, a folder, a glob or a text list; files of one case have one name but for ``_sct``. A bad case is
     named in ``failures`` and the others go on. Written are ``cases.csv`` (one row per case and method),
-    ``evaluation.json`` (those rows and the summary) and ``report.html`` with pictures of the worst cases.
+    ``evaluation.json`` (those rows and the summary) and ``report.html`` with plots and pictures of the worst cases.
 
     Args:
-        predicted: synthetic CTs in HU.
+        predicted: synthetic CTs in HU, made by anything.
         reference: true CTs in HU; on another grid they are resampled to the synthetic CT's.
         output: folder, made if missing.
         mr: the MRs that were converted; adds the gradient correlation with them.
         mask: body masks, not 0 inside; without them the body is found in the true CT.
         model: adds the baseline of histogram matching, which needs ``mr`` too.
+        compare: another method's synthetic CTs of the same cases.
+        labels: label maps of the true CTs, adds Dice and HD95 of every label that they hold.
+        predicted_labels: label maps of the synthetic CTs.
+        segment: makes the label maps that are not given, of every CT.
 
     Raises:
-        UserError: if a source holds nothing, nothing matches or the folder cannot be written.
+        UserError: if a source holds nothing, nothing matches, the folder cannot be written or ``segment`` is not
+            installed.
     """
-    files, failures, unmatched = match_cases(predicted, reference, mr, mask)
+    sources = Sources(predicted, reference, mr, mask, compare, labels, predicted_labels)
+    files, failures, unmatched = match_cases(sources)
+    segmenter = find_segmenter() if segment else None
     _make_folder(output)
     rows, shares, warnings = [], {}, []
+    counts: dict[str, Counts] = {}
     for case_files in files:
         with _named(case_files.id, failures):
+            if segmenter:
+                case_files = with_label_maps(case_files, segmenter, output / "labels")
             case = load_case(case_files)
-            rows += _measured_rows(case, model)
+            rows += measured_rows(case, model)
             shares[case.id] = count_hu(case.ct, case.mask)
             warnings += [f"{case.id}: {warning}" for warning in case.warnings]
+            for method, image in case.judged.items():
+                counts[method] = counts.get(method, 0) + count_agreement(image, case.ct, case.mask)
 
     constant_hu = best_constant_hu(shares.values()) if shares else math.nan
     worst = worst_first(rows)[:MAX_PICTURES]
-    pictures = {}
-    # Read again rather than kept: a hospital's hundred volumes do not fit into memory.
-    for case_files in (found for found in files if found.id in shares):
-        with _named(case_files.id, failures):
-            case = load_case(case_files)
-            rows.append(_row(case, "constant", constant_ct(constant_hu, case.mask)))
-            if case.id in worst:
-                pictures[case.id] = case_panel(case.mr, case.sct, case.ct, case.mask, case.affine)
-
-    rows.sort(key=lambda row: (str(row["case"]), list(METHOD_LABELS).index(str(row["method"]))))
-    notes = _notes(rows, constant_hu, unmatched, mr=mr, mask=mask, model=model) + warnings
-    ordered = {case: pictures[case] for case in worst if case in pictures}
-    evaluation = Evaluation(rows, summarise(rows), failures, notes, ordered)
-    _write(evaluation, output)
+    again = [found for found in files if found.id in shares]
+    rows_of_constant, pictures = _second_look(again, constant_hu, worst, failures)
+    rows = sorted(rows + rows_of_constant, key=_by_case_and_method)
+    notes = _notes(rows, constant_hu, unmatched, sources, model, segment) + warnings
+    evaluation = Evaluation(rows, summarise(rows), failures, notes, pictures, counts)
+    write_results(evaluation, output)
     return evaluation
 
 
-def _measured_rows(case: Case, model: HistogramModel | None) -> list[Row]:
-    """The rows that need no other case: the synthetic CT's and, with a model, histogram matching's."""
-    row = _row(case, SCT, case.sct)
-    if case.mr is None:
-        return [row]
-    row["gc_reference"] = mr_gradient_correlation(case.ct, case.mr, case.mask, case.affine)
-    if model is None:
-        return [row]
-    matched = histogram_match(model.normalise_mr(case.mr, case.spacing_mm), model.mr, model.ct)
-    return [row, _row(case, "histogram_match", np.where(case.mask, matched, np.float32(AIR_HU)))]
+def _second_look(
+    files: list[CaseFiles], constant_hu: float, worst: list[str], failures: list[str]
+) -> tuple[list[Row], dict[str, bytes]]:
+    """The rows of the constant, which all cases together give, and the pictures of the worst cases, in that order."""
+    rows, pictures = [], {}
+    # Read again rather than kept: a hospital's hundred volumes do not fit into memory.
+    for case_files in files:
+        with _named(case_files.id, failures), ThreadPoolExecutor(1) as beside:
+            case = load_case(replace(case_files, labels=None))
+            if case.id in worst:
+                drawn = beside.submit(case_panel, case.mr, case.sct, case.ct, case.mask, case.affine, case.compared)
+            rows.append(basic_row(case, "constant", constant_ct(constant_hu, case.mask)))
+            if case.id in worst:
+                pictures[case.id] = drawn.result()
+    return rows, {case: pictures[case] for case in worst if case in pictures}
 
 
-def _row(case: Case, method: str, image_hu: NDArray) -> Row:
-    row: Row = {"case": case.id, "method": method, "resampled": case.resampled}
-    row |= case_metrics(image_hu, case.ct, case.mask, case.spacing_mm)
-    if case.mr is not None:
-        row["gc"] = mr_gradient_correlation(image_hu, case.mr, case.mask, case.affine)
-    return row
+def _by_case_and_method(row: Row) -> tuple[str, int]:
+    return str(row["case"]), list(METHOD_LABELS).index(str(row["method"]))
 
 
 def _notes(
     rows: list[Row],
     constant_hu: float,
     unmatched: list[str],
-    *,
-    mr: str | None,
-    mask: str | None,
+    sources: Sources,
     model: HistogramModel | None,
+    segment: str | None,
 ) -> list[str]:
-    cases = worst_first(rows)
-    notes = [
-        "Measured inside the given masks." if mask else "Measured inside the body found in the true CT (no mask given)."
-    ]
+    measured = "the given masks" if sources.mask else "the body found in the true CT (no mask given)"
+    notes = [f"Measured inside {measured}{', the same voxels for all' if sources.compare else ''}."]
     if rows:
         notes.append(f"Constant: {constant_hu:.0f} HU everywhere, the best single value over these very cases.")
-    if mr and model:
+    if sources.mr and model:
         notes.append("Histogram match: the monotone map of the training MR's intensities onto the training CT's HU.")
     else:
         notes.append("Histogram matching was left out: it needs a checkpoint and the MRs.")
+    if segment:
+        notes.append("Label maps that were not given were made by TotalSegmentator (--fast) and are kept in labels/.")
     resampled = sorted(
         f"{row['case']} ({row['resampled']})" for row in rows if row["method"] == SCT and row["resampled"]
     )
@@ -133,44 +133,9 @@ def _notes(
         notes.append(f"Resampled to the synthetic CT's grid: {', '.join(resampled)}.")
     if unmatched:
         notes.append(f"True CTs without a synthetic one, left out: {', '.join(unmatched)}.")
-    if len(cases) > MAX_PICTURES:
-        notes.append(f"Pictures show the {MAX_PICTURES} worst of {len(cases)} cases by MAE.")
+    if (cases := len(worst_first(rows))) > MAX_PICTURES:
+        notes.append(f"Pictures show the {MAX_PICTURES} worst of {cases} cases by MAE.")
     return notes
-
-
-def _write(evaluation: Evaluation, output: Path) -> None:
-    results = {
-        "summary": evaluation.summary,
-        "cases": evaluation.rows,
-        "failures": evaluation.failures,
-        "notes": evaluation.notes,
-    }
-    try:
-        write_text(output / "cases.csv", _csv(evaluation.rows))
-        write_text(output / "evaluation.json", json.dumps(_json_ready(results), indent=2, allow_nan=False) + "\n")
-        write_report(
-            output / "report.html", title="Synthetic CT evaluation", evaluation=evaluation, panels=evaluation.pictures
-        )
-    except OSError as error:
-        raise UserError(f"{output}: cannot be written ({error.strerror}); free or choose a disk") from error
-
-
-def _csv(rows: list[Row]) -> str:
-    """One row per case and method; empty where there is no value, ``inf`` for the PSNR of equal images."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, ["case", "method", "resampled", *METRICS])
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
-
-
-def _json_ready(value: object) -> object:
-    """JSON knows no infinity: null."""
-    if isinstance(value, dict):
-        return {key: _json_ready(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_json_ready(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _make_folder(output: Path) -> None:

@@ -10,9 +10,17 @@ from cyclegan_gc.pictures import png, upright
 
 DISPLAY_HU = (-300.0, 1000.0)
 ERROR_HU = 500.0
+ERROR = "error"
 
 
-def case_panel(mr: NDArray | None, sct: NDArray, ct: NDArray, mask: NDArray[np.bool_] | None, affine: NDArray) -> bytes:
+def case_panel(
+    mr: NDArray | None,
+    sct: NDArray,
+    ct: NDArray,
+    mask: NDArray[np.bool_] | None,
+    affine: NDArray,
+    compared: NDArray | None = None,
+) -> bytes:
     """PNG of the middle axial (above) and coronal slice: MR, synthetic CT, true CT, and ``sct - ct`` with a bar in HU.
 
     Anterior or superior is up and the patient's right at the left of the image. CTs are shown from -300 to 1000 HU,
@@ -24,13 +32,15 @@ def case_panel(mr: NDArray | None, sct: NDArray, ct: NDArray, mask: NDArray[np.b
         ct: same shape, in HU.
         mask: same shape; the slices go through the middle of its extent, without it of the volume.
         affine: ``(4, 4)`` voxel index to RAS mm; only its axes and spacing are used.
+        compared: another method's synthetic CT, same shape, shown with its own error.
     """
     mask = np.ones(sct.shape, dtype=bool) if mask is None else mask
-    error = np.where(mask, sct.astype(np.float32) - ct, np.nan)
-    named = {"MR": mr, "synthetic CT": sct, "true CT": ct, "error: synthetic − true": error}
+    named = {"MR": mr, "synthetic CT": sct, "true CT": ct, f"{ERROR}: synthetic − true": _error(sct, ct, mask)}
+    if compared is not None:
+        named |= {"compared CT": compared, f"{ERROR}: compared − true": _error(compared, ct, mask)}
     images = {name: to_ras(image, affine)[0] for name, image in named.items() if image is not None}
     turned_mask, spacing_mm = to_ras(mask, affine)
-    mr_window = None if mr is None else _mr_window(mr, mask)
+    windows = {"MR": None if mr is None else _mr_window(mr, mask)}
 
     heights = _heights(turned_mask.shape, spacing_mm)
     width = 2.6 * len(images) + 0.7
@@ -39,7 +49,7 @@ def case_panel(mr: NDArray | None, sct: NDArray, ct: NDArray, mask: NDArray[np.b
     for row, (axis, rows) in zip(axes, ((2, 1), (1, 2)), strict=True):
         position = _middle(turned_mask, axis)
         for panel, (name, image) in zip(row, images.items(), strict=True):
-            window = {"MR": mr_window, "error: synthetic − true": (-ERROR_HU, ERROR_HU)}.get(name, DISPLAY_HU)
+            window = windows.get(name, (-ERROR_HU, ERROR_HU) if name.startswith(ERROR) else DISPLAY_HU)
             shown = _show(panel, image.take(position, axis=axis), spacing_mm[rows] / spacing_mm[0], window, name)
         figure.colorbar(shown, ax=row[-1], label="HU", fraction=0.05)
     for panel, name in zip(axes[0], images, strict=True):
@@ -47,9 +57,13 @@ def case_panel(mr: NDArray | None, sct: NDArray, ct: NDArray, mask: NDArray[np.b
     return png(figure)
 
 
+def _error(image: NDArray, ct: NDArray, mask: NDArray[np.bool_]) -> NDArray[np.float32]:
+    return np.where(mask, image.astype(np.float32) - ct, np.nan)
+
+
 def _show(panel: Axes, plane: NDArray, aspect: float, window: tuple[float, float] | None, name: str):
     low, high = window or (None, None)
-    colours = "bwr" if name.startswith("error") else "gray"
+    colours = "bwr" if name.startswith(ERROR) else "gray"
     panel.set_axis_off()
     panel.text(0.02, 0.5, "R", transform=panel.transAxes, color="tab:orange", va="center", fontsize=9)
     return panel.imshow(upright(plane), cmap=colours, vmin=low, vmax=high, aspect=aspect)

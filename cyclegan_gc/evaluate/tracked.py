@@ -10,8 +10,8 @@ from cyclegan_gc.config import EvaluateConfig
 from cyclegan_gc.data.files import case_id, find_volumes
 from cyclegan_gc.evaluate.baselines import load_histogram_model
 from cyclegan_gc.evaluate.cases import evaluate
-from cyclegan_gc.evaluate.report import worst_first
-from cyclegan_gc.evaluate.summary import METRICS, SCT, Evaluation
+from cyclegan_gc.evaluate.measures import METRICS, SCT
+from cyclegan_gc.evaluate.summary import Evaluation, leading_metrics, worst_first
 from cyclegan_gc.pictures import read_png
 from cyclegan_gc.tracking import Picture, Pseudonyms, Table, WandbRun, code_sha256, opened, wandb_mode
 
@@ -29,14 +29,26 @@ def evaluate_tracked(config: EvaluateConfig) -> Evaluation:
         "models": models,
         "mr": config.mr is not None,
         "mask": config.mask is not None,
+        "compared": config.compare is not None,
+        "labels": config.segment or (config.labels is not None),
         "checkpoint_sha256": file_sha256([config.checkpoint]) if tracked and config.checkpoint else None,
         "code_sha256": code_sha256(),
     }
     with opened(config.output, config.wandb, settings, job_type="evaluate") as run:
         for artifact in artifacts:
             run.use(artifact)
-        sources = {"mr": config.mr, "mask": config.mask}
-        evaluation = evaluate(config.predicted, config.reference, config.output, **sources, model=model)
+        evaluation = evaluate(
+            config.predicted,
+            config.reference,
+            config.output,
+            mr=config.mr,
+            mask=config.mask,
+            model=model,
+            compare=config.compare,
+            labels=config.labels,
+            predicted_labels=config.predicted_labels,
+            segment=config.segment,
+        )
         run.checked(lambda: _log(run, evaluation, Pseudonyms(config.output)), None)
     return evaluation
 
@@ -58,7 +70,7 @@ def _judged(config: EvaluateConfig) -> tuple[list[str], list[str]]:
 
 def _log(run: WandbRun, evaluation: Evaluation, pseudonyms: Pseudonyms) -> None:
     """A row for each case and image under pseudonyms, worst first, and the means as the run's summary."""
-    shown = [name for name in METRICS if name in evaluation.summary]
+    shown = leading_metrics(evaluation)
     by_case: dict[str, list[dict[str, Any]]] = {}
     for row in evaluation.rows:
         by_case.setdefault(str(row["case"]), []).append(row)

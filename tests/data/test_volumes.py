@@ -14,7 +14,7 @@ from nibabel.nifti1 import Nifti1Extension
 from nibabel.quaternions import angle_axis2mat
 
 from cyclegan_gc.data.files import case_id, find_volumes
-from cyclegan_gc.data.volumes import Volume, read_volume, write_volume
+from cyclegan_gc.data.volumes import Volume, read_labels, read_mask, read_volume, write_volume
 from cyclegan_gc.errors import UserError, VolumeError
 
 ODD = (Path(__file__).parents[2] / "../shared/data/odd").resolve()
@@ -395,3 +395,28 @@ def test_sixteen_axis_orders_of_one_volume_are_one_picture():
     for image in turned[1:]:
         np.testing.assert_array_equal(image.get_fdata(), turned[0].get_fdata())
         np.testing.assert_allclose(image.affine, turned[0].affine, atol=1e-3)
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.int16, np.float32, np.float64])
+def test_labels_come_as_whole_numbers_whatever_type_they_are_stored_in(tmp_path, kind):
+    labels = np.arange(16 * 17 * 2).reshape(16, 17, 2) % 7
+    path = put(tmp_path / "labels.nii.gz", nifti_bytes(labels.astype(kind)))
+    assert read_labels(path).array.dtype == np.uint8
+    np.testing.assert_array_equal(read_labels(path).array, labels)
+    np.testing.assert_array_equal(read_mask(path).array, labels > 0)
+
+
+def test_large_labels_and_scaled_ones_are_kept(tmp_path):
+    labels = np.resize(np.array([0, 14175, 2035], np.int32), (16, 17, 2))
+    np.testing.assert_array_equal(read_labels(put(tmp_path / "a.nii", nifti_bytes(labels))).array, labels)
+    doubled = put(tmp_path / "b.nii", nifti_bytes(labels, field("scl_slope", 2.0)))
+    np.testing.assert_array_equal(read_labels(doubled).array, labels * 2)
+
+
+@pytest.mark.parametrize(
+    ("value", "cause"), [(0.5, "between whole numbers"), (-1, "from -1"), (70000, "to 70000"), (np.nan, "nan")]
+)
+def test_what_is_no_label_map_is_refused(tmp_path, value, cause):
+    path = put(tmp_path / "labels.nii", nifti_bytes(np.resize([0.0, 1.0, value], (16, 17, 2))))
+    with pytest.raises(VolumeError, match=f"labels.nii: .*{cause}"):
+        read_labels(path)

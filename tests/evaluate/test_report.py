@@ -1,7 +1,8 @@
 from html.parser import HTMLParser
 
+from cyclegan_gc.evaluate.measures import Row
 from cyclegan_gc.evaluate.report import write_report
-from cyclegan_gc.evaluate.summary import Evaluation, Row, summarise
+from cyclegan_gc.evaluate.summary import Evaluation, summarise
 
 
 class Tags(HTMLParser):
@@ -17,8 +18,8 @@ class Tags(HTMLParser):
 
 def test_the_report_is_one_file_without_scripts_and_escapes_names(tmp_path):
     rows: list[Row] = [{"case": "<script>x</script>", "method": "sct", "resampled": None, "mae": 5.0}]
-    evaluation = Evaluation(rows, summarise(rows), ["<b>: bad"], ["a & b"])
-    write_report(tmp_path / "r.html", title="<i>", evaluation=evaluation, panels={"<script>": b"png"})
+    evaluation = Evaluation(rows, summarise(rows), ["<b>: bad"], ["a & b"], {"<script>": b"png"})
+    write_report(tmp_path / "r.html", title="<i>", evaluation=evaluation)
     text = (tmp_path / "r.html").read_text(encoding="utf-8")
     tags = Tags()
     tags.feed(text)

@@ -1,6 +1,7 @@
 import pytest
 
-from cyclegan_gc.evaluate.summary import Row, summarise
+from cyclegan_gc.evaluate.measures import Row
+from cyclegan_gc.evaluate.summary import summarise
 
 
 def test_a_baseline_is_compared_case_by_case():

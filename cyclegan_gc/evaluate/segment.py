@@ -1,0 +1,78 @@
+"""Label maps by TotalSegmentator, where somebody has installed it: run as a program of its own, each volume once."""
+
+import shutil
+import subprocess
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+from cyclegan_gc.atomic import file_sha256
+from cyclegan_gc.data.files import WRITABLE, case_id
+from cyclegan_gc.data.volumes import read_labels, read_volume, write_volume
+from cyclegan_gc.errors import UserError, VolumeError
+from cyclegan_gc.evaluate.matching import CaseFiles
+
+PROGRAM = "TotalSegmentator"
+OPTIONS = ("--ml", "--fast", "--quiet")
+"""One map of all labels, with the 3 mm model that SynthRAD2025 judges with."""
+HASH_LETTERS = 16
+
+
+def find_segmenter() -> Path:
+    """The installed program.
+
+    Raises:
+        UserError: if it is not on the PATH.
+    """
+    program = shutil.which(PROGRAM)
+    if program is None:
+        raise UserError(
+            f"--segment totalsegmentator: {PROGRAM} is not installed; pip install TotalSegmentator, "
+            "or give --labels and --predicted_labels"
+        )
+    return Path(program)
+
+
+def with_label_maps(files: CaseFiles, program: Path, folder: Path) -> CaseFiles:
+    """The case with a label map of every CT that has none; what ``folder`` holds of the same content is not made again.
+
+    Raises:
+        VolumeError: if the program fails on a volume.
+    """
+    compared_labels = _label_map(files.compared, program, folder) if files.compared else None
+    return replace(
+        files,
+        labels=files.labels or _label_map(files.ct, program, folder),
+        sct_labels=files.sct_labels or _label_map(files.sct, program, folder),
+        compared_labels=compared_labels,
+    )
+
+
+def _label_map(volume: Path, program: Path, folder: Path) -> Path:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        made = folder / f"{case_id(volume)}_{file_sha256([volume])[:HASH_LETTERS]}.nii.gz"
+        if not made.exists():
+            with tempfile.TemporaryDirectory(prefix=".", dir=folder) as name:
+                _segment(volume, program, Path(name)).replace(made)
+        return made
+    except OSError as error:
+        raise VolumeError(
+            f"{folder}: label maps cannot be written ({error.strerror}); free or choose a disk"
+        ) from error
+
+
+def _segment(volume: Path, program: Path, folder: Path) -> Path:
+    """A label map that can be read, under a temporary name."""
+    source, result = volume, folder / "labels.nii.gz"
+    if not volume.name.lower().endswith(WRITABLE):
+        source, read = folder / "volume.nii.gz", read_volume(volume)
+        write_volume(source, read.array, read)
+    call = [str(program), "-i", str(source), "-o", str(result), *OPTIONS]
+    ended = subprocess.run(call, capture_output=True, text=True, errors="replace", check=False)
+    if ended.returncode or not result.is_file():
+        said = (ended.stderr or ended.stdout).strip().splitlines()
+        cause = said[-1] if said else f"exit code {ended.returncode}"
+        raise VolumeError(f"{volume}: {PROGRAM} made no label map ({cause}); run it by hand to see why")
+    read_labels(result)
+    return result

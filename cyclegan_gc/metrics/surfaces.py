@@ -1,0 +1,103 @@
+"""Overlap and distance of masks and label maps: Dice, 95th percentile Hausdorff and average surface distance."""
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import find_objects
+from scipy.spatial import KDTree
+
+from cyclegan_gc.metrics.voxelwise import BONE_ABOVE_HU, Mask, check
+from cyclegan_gc.voxels import bounding_box
+
+Spacing = tuple[float, float, float]
+Overlap = dict[str, float | None]
+
+
+def dice(a: Mask, b: Mask) -> float | None:
+    """Overlap ``2 |a & b| / (|a| + |b|)`` in [0, 1] (Dice 1945); None when both are empty."""
+    total = np.count_nonzero(a) + np.count_nonzero(b)
+    return float(2 * np.count_nonzero(a & b) / total) if total else None
+
+
+def surface_distances(a: Mask, b: Mask, spacing_mm: Spacing) -> Overlap:
+    """``hd95``, the 95th percentile Hausdorff distance, and ``assd``, the average symmetric surface distance, in mm.
+
+    Distances run from the surface voxels of one mask (those with a face neighbour outside it, or at the border) to the
+    nearest surface voxel of the other, between voxel centres, as in MONAI. ``hd95`` is the larger percentile of the two
+    directions, ``assd`` the mean over all distances of both. Both are None when either mask is empty.
+    """
+    if not (a.any() and b.any()):
+        return {"hd95": None, "assd": None}
+    box = bounding_box(a | b)
+    surface_a, surface_b = (_surface(mask[box]) for mask in (a, b))
+    from_a, from_b = _nearest(surface_a, surface_b, spacing_mm), _nearest(surface_b, surface_a, spacing_mm)
+    return {
+        "hd95": float(max(np.percentile(from_a, 95), np.percentile(from_b, 95))),
+        "assd": float((from_a.sum() + from_b.sum()) / (from_a.size + from_b.size)),
+    }
+
+
+def bone(ct: NDArray, mask: Mask) -> Mask:
+    """Voxels of the mask above 250 HU."""
+    return (ct > BONE_ABOVE_HU) & mask
+
+
+def bone_dice(sct: NDArray, ct: NDArray, mask: Mask) -> float | None:
+    """Dice of bone (above 250 HU in the mask); None where neither image shows any."""
+    check(sct, ct, mask)
+    return dice(bone(sct, mask), bone(ct, mask))
+
+
+def bone_distances(sct: NDArray, ct: NDArray, mask: Mask, spacing_mm: Spacing) -> Overlap:
+    """:func:`surface_distances` of bone (above 250 HU in the mask); None where either shows none."""
+    check(sct, ct, mask)
+    return surface_distances(bone(sct, mask), bone(ct, mask), spacing_mm)
+
+
+def label_overlaps(predicted: NDArray, truth: NDArray, spacing_mm: Spacing) -> dict[int, Overlap]:
+    """``dice`` and ``hd95`` in mm of every label that the true map holds, 0 (background) aside.
+
+    Args:
+        predicted: ``(X, Y, Z)`` whole numbers, not negative; labels that the true map does not hold are not looked at.
+        truth: same shape.
+
+    Raises:
+        ValueError: if the shapes differ.
+    """
+    if predicted.shape != truth.shape:
+        raise ValueError(f"label maps must have one shape, got {predicted.shape} and {truth.shape}")
+    length = 1 + int(max(predicted.max(initial=0), truth.max(initial=0)))
+    boxes = zip(*(find_objects(labels, length) for labels in (predicted, truth)), strict=True)
+    found = {}
+    for label, (box, true_box) in enumerate(boxes, start=1):
+        if true_box is not None:
+            box = true_box if box is None else _joined(box, true_box)
+            a, b = predicted[box] == label, truth[box] == label
+            found[label] = {"dice": dice(a, b), "hd95": surface_distances(a, b, spacing_mm)["hd95"]}
+    return found
+
+
+def _surface(mask: Mask) -> Mask:
+    inside = mask.copy()
+    for axis in range(mask.ndim):
+        along, kept = np.moveaxis(mask, axis, 0), np.moveaxis(inside, axis, 0)
+        kept[1:] &= along[:-1]
+        kept[:-1] &= along[1:]
+        kept[[0, -1]] = False
+    return mask & ~inside
+
+
+def _nearest(surface: Mask, other: Mask, spacing_mm: Spacing) -> NDArray[np.float64]:
+    """Distance in mm of each voxel of a surface to the nearest one of another; what lies on both has none.
+
+    A tree over surface voxels takes a tenth of the time of a distance map over all voxels.
+    """
+    distances = np.zeros(np.count_nonzero(surface))
+    apart = np.argwhere(surface & ~other) * spacing_mm
+    if len(apart):
+        tree = KDTree(np.argwhere(other) * spacing_mm, balanced_tree=False, compact_nodes=False)
+        distances[: len(apart)] = tree.query(apart)[0]
+    return distances
+
+
+def _joined(box: tuple[slice, ...], other: tuple[slice, ...]) -> tuple[slice, ...]:
+    return tuple(slice(min(a.start, b.start), max(a.stop, b.stop)) for a, b in zip(box, other, strict=True))

@@ -1,0 +1,93 @@
+#!/usr/bin/env python3
+"""How long things take: seconds of CPU and of the clock.
+
+    python scripts/benchmark.py evaluator
+
+evaluator: one case of 256 x 256 x 128 voxels with MR, mask and label maps, a phantom resampled; each metric, each step
+on the way, and the whole command.
+"""
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+import nibabel as nib
+import numpy as np
+from scipy.ndimage import gaussian_filter, zoom
+
+from cyclegan_gc import metrics
+from cyclegan_gc.cli import main as command
+from cyclegan_gc.consistency import mr_gradient_correlation
+from cyclegan_gc.data.body import ct_body_mask
+from cyclegan_gc.data.phantom import make_subject
+from cyclegan_gc.evaluate.agreement import count_agreement
+from cyclegan_gc.evaluate.loading import Case, load_case
+from cyclegan_gc.evaluate.matching import CaseFiles
+from cyclegan_gc.evaluate.panels import case_panel
+
+SHAPE = (256, 256, 128)
+Result = TypeVar("Result")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["evaluator"])
+    parser.parse_args()
+    print(f"{'':28s}{'CPU s':>8s}{'wall s':>8s}")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        files = write_case(folder)
+        case = timed("read and bring together", partial(load_case, files))
+        time_metrics(case)
+        words = ["--predicted", files.sct, "--reference", files.ct, "--mr", files.mr, "--mask", files.mask]
+        words += ["--labels", files.labels, "--predicted_labels", files.sct_labels, "--output", folder / "out"]
+        timed("cyclegan-gc evaluate", lambda: command([str(word) for word in ["evaluate", *words]]))
+
+
+def write_case(folder: Path) -> CaseFiles:
+    """A phantom head at about 0.9 mm; its synthetic CT is blurred and noisy, its label map moved by a voxel."""
+    subject = make_subject(3)
+    factors = [wanted / own for wanted, own in zip(SHAPE, subject.ct.shape, strict=True)]
+    affine = subject.affine @ np.diag([*(1 / factor for factor in factors), 1])
+    ct, mr = (np.asarray(zoom(image.astype(np.float32), factors, order=1)) for image in (subject.ct, subject.mr))
+    labels = np.asarray(zoom(subject.labels, factors, order=0))
+    noise = np.random.default_rng(0).normal(0, 20, SHAPE)
+    sct = gaussian_filter(ct, 1) + noise
+    arrays = {"sct": sct.astype(np.int16), "ct": ct.astype(np.int16), "mr": mr.astype(np.int16)}
+    arrays |= {"mask": (labels > 0).astype(np.uint8), "labels": labels, "sct_labels": np.roll(labels, 1, axis=0)}
+    for name, array in arrays.items():
+        nib.save(nib.Nifti1Image(np.asfortranarray(array), affine), folder / f"{name}.nii.gz")
+    return CaseFiles("case", **{name: folder / f"{name}.nii.gz" for name in arrays})
+
+
+def time_metrics(case: Case) -> None:
+    images = case.sct, case.ct, case.mask
+    assert case.mr is not None and case.labels is not None
+    for metric in (metrics.mae, metrics.me, metrics.error_sd, metrics.mae_by_tissue, metrics.psnr, metrics.bone_dice):
+        timed(metric.__name__, partial(metric, *images))
+    timed("ssim", partial(metrics.ssim, *images))
+    timed("ms_ssim", partial(metrics.ms_ssim, *images))
+    timed("bone_distances", partial(metrics.bone_distances, *images, case.spacing_mm))
+    timed("case_metrics, all of these", partial(metrics.case_metrics, *images, case.spacing_mm))
+    timed("body", partial(ct_body_mask, case.sct, case.spacing_mm))
+    timed("gc", partial(mr_gradient_correlation, case.sct, case.mr, case.mask, case.affine))
+    timed("labels", partial(metrics.label_overlaps, case.predicted_labels["sct"], case.labels, case.spacing_mm))
+    timed("agreement", partial(count_agreement, *images))
+    timed("picture", partial(case_panel, case.mr, *images, case.affine))
+
+
+def timed(name: str, function: Callable[[], Result]) -> Result:
+    """What the function returns; prints its seconds."""
+    cpu, wall = time.process_time(), time.perf_counter()
+    result = function()
+    cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
+    print(f"{name:28s}{cpu:8.2f}{wall:8.2f}", flush=True)
+    return result
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,50 @@
+import numpy as np
+import pytest
+from scipy import stats
+
+from cyclegan_gc.evaluate.statistics import compare, describe
+
+
+@pytest.fixture
+def pairs() -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(3)
+    values = rng.normal(60, 10, 17)
+    return values, values + rng.normal(4, 6, 17)
+
+
+def test_the_interval_is_students(pairs):
+    values, _ = pairs
+    found = describe(values)
+    expected = stats.t.interval(0.95, len(values) - 1, loc=values.mean(), scale=stats.sem(values))
+    assert (found["ci95_low"], found["ci95_high"]) == pytest.approx(expected)
+    assert (found["mean"], found["sd"], found["n"]) == pytest.approx((values.mean(), values.std(ddof=1), 17))
+
+
+def test_the_gain_is_positive_where_the_first_is_better_and_its_interval_is_that_of_the_paired_t_test(pairs):
+    values, others = pairs
+    found = compare(values, others, higher_is_better=False)
+    interval = stats.ttest_rel(others, values).confidence_interval(0.95)
+    assert (found["gain_ci95_low"], found["gain_ci95_high"]) == pytest.approx((interval.low, interval.high))
+    turned = compare(values, others, higher_is_better=True)
+    assert turned["gain"] == pytest.approx(-(found["gain"] or 0)) and found["better"] == (values < others).sum()
+
+
+def test_the_test_is_wilcoxons_and_the_effect_the_difference_of_rank_sums(pairs):
+    values, others = pairs
+    found = compare(values, others, higher_is_better=False)
+    gain = others - values
+    assert found["p"] == pytest.approx(stats.wilcoxon(others, values)[1])
+    ranks = [1 + sum(abs(other) < abs(one) for other in gain) for one in gain]
+    signed = sum(rank if one > 0 else -rank for rank, one in zip(ranks, gain, strict=True))
+    assert found["effect"] == pytest.approx(signed / sum(ranks))
+
+
+def test_two_equal_methods_differ_by_nothing_and_are_not_tested():
+    found = compare([1.0, 2.0], [1.0, 2.0], higher_is_better=True)
+    assert (found["gain"], found["better"], found["p"], found["effect"]) == (0, 0, None, None)
+
+
+def test_no_pair_and_one_pair_have_no_interval():
+    assert compare([], [], higher_is_better=True)["gain"] is None
+    one = compare([3.0], [1.0], higher_is_better=True)
+    assert (one["pairs"], one["gain"], one["gain_ci95_low"], one["p"]) == (1, 2, None, None)

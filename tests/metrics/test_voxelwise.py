@@ -1,0 +1,53 @@
+import math
+
+import numpy as np
+import pytest
+from skimage.metrics import peak_signal_noise_ratio
+
+from cyclegan_gc import metrics
+
+
+def test_an_added_offset_is_the_bias_and_the_error(case):
+    _, ct, mask = case
+    assert metrics.me(ct - 50, ct, mask) == pytest.approx(-50)
+    assert metrics.mae(ct - 50, ct, mask) == pytest.approx(50)
+
+
+def test_bias_and_spread_make_the_mean_square(case):
+    sct, ct, mask = case
+    square = np.square(sct[mask].astype(float) - ct[mask]).mean()
+    assert metrics.me(sct, ct, mask) ** 2 + metrics.error_sd(sct, ct, mask) ** 2 == pytest.approx(square)
+
+
+def test_stored_integers_do_not_overflow():
+    ct, sct = np.full((8, 8, 8), -30000, np.int16), np.full((8, 8, 8), 30000, np.int16)
+    assert metrics.mae(sct, ct, np.ones(ct.shape, bool)) == 60000
+
+
+def test_tissue_errors_average_to_the_whole(case):
+    sct, ct, mask = case
+    tissues = metrics.mae_by_tissue(sct, ct, mask)
+    inside = ct[mask]
+    counts = {"air": (inside < -250).sum(), "bone": (inside > 250).sum()}
+    counts["soft"] = inside.size - sum(counts.values())
+    total = sum((tissues[name] or 0) * count for name, count in counts.items())
+    assert total / inside.size == pytest.approx(metrics.mae(sct, ct, mask))
+
+
+def test_a_tissue_that_is_not_there_has_no_error():
+    ct = np.zeros((8, 8, 8))
+    assert metrics.mae_by_tissue(ct + 5, ct, np.ones(ct.shape, bool)) == {"air": None, "soft": 5, "bone": None}
+
+
+@pytest.mark.parametrize(("challenge", "highest"), [(2023, 3000), (2025, 3071)])
+def test_psnr_agrees_with_scikit_image_on_the_clipped_voxels(case, challenge, highest):
+    sct, ct, mask = case
+    clipped = (np.clip(i, -1024, highest)[mask].astype(float) for i in (ct, sct))
+    expected = peak_signal_noise_ratio(*clipped, data_range=highest + 1024)
+    assert metrics.psnr(sct, ct, mask, challenge) == pytest.approx(expected)
+
+
+def test_psnr_does_not_see_differences_beyond_the_range(case):
+    _, ct, mask = case
+    padded = np.where(ct > 2999, 30000, ct)
+    assert metrics.psnr(padded, ct, mask) == math.inf
