@@ -21,6 +21,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from studies import STUDIES, Run, planned, test_set
 
@@ -30,6 +31,8 @@ from cyclegan_gc.errors import UserError
 from cyclegan_gc.evaluate.ablation import FIGURES, Result
 from cyclegan_gc.evaluate.ablation_report import write_ablation
 from cyclegan_gc.evaluate.summary import METHOD_LABELS, SCT
+
+Item = TypeVar("Item")
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -133,7 +136,7 @@ def divided(shard: tuple[int, int], jobs: int) -> list[tuple[int, int]]:
     return [(part + parts * job, parts * jobs) for job in range(jobs)]
 
 
-def part_of(runs: list[Run], shard: tuple[int, int]) -> list[Run]:
+def part_of(runs: Sequence[Item], shard: tuple[int, int]) -> Sequence[Item]:
     return runs[shard[0] - 1 :: shard[1]]
 
 

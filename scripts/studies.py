@@ -107,38 +107,43 @@ def training_lists(options: argparse.Namespace, volumes: int, seed: int) -> tupl
 
 def planned(options: argparse.Namespace, test: TestSet) -> list[Run]:
     """Every run of the study, all arms of a seed and size before the next."""
-    runs = []
+    start = ["train", "--config", options.config, *options.train_flags]
+    base, runs = train_settings(start), []
+    arms = {arm: train_settings([*start, *flags]) for arm, flags in options.arms.items()}
     for volumes in options.volumes:
         for seed in options.seeds:
-            count, (mr, ct) = training_lists(options, volumes, seed)
-            where = ["--data.mr", mr, "--data.ct", ct, "--data.cache", str(options.output / "data" / "cache")]
-            words = ["train", "--config", options.config, *options.train_flags, *where, "--seed", str(seed)]
-            runs += [planned_run(options, test, arm, words, count, seed) for arm in options.arms]
+            count, lists = training_lists(options, volumes, seed)
+            where = ["--data.mr", lists[0], "--data.ct", lists[1], "--seed", str(seed)]
+            where += ["--data.cache", str(options.output / "data" / "cache")]
+            for arm, settings in arms.items():
+                changed = [f"{name}={value}" for name, value in settings.items() if value != base[name]]
+                # Named by what it changes, so that studies meet in the runs they share.
+                name = ",".join(changed) or "as_configured"
+                folder = options.output / "runs" / name / f"volumes_{count}" / f"seed_{seed}"
+                train = [*start, *options.arms[arm], *where, "--output", str(folder / "train"), "--resume", "auto"]
+                commands = [train, *judging(folder, test, str(settings["device"]))]
+                # Of the training its settings and not its words: another study may say the same in other words.
+                record = {"settings": settings, "trained_on": [Path(each).read_text() for each in lists]}
+                record |= {"subjects": test.subjects, "commands": told(commands[1:], options.output)}
+                runs.append(Run(arm, count, seed, folder, commands, json.loads(json.dumps(record))))
     return runs
 
 
-def planned_run(options: argparse.Namespace, test: TestSet, arm: str, words: list[str], volumes: int, seed: int) -> Run:
-    base, settings = (
-        flat(public_settings(settings_of([*words, *flags, "--output", "RUN"]))) for flags in ((), options.arms[arm])
-    )
-    changed = [f"{name}={value}" for name, value in settings.items() if value != base[name]]
-    # Named by what it changes, so that studies meet in the runs they share.
-    folder = options.output / "runs" / (",".join(changed) or "as_configured") / f"volumes_{volumes}" / f"seed_{seed}"
+def judging(folder: Path, test: TestSet, device: str) -> list[list[str]]:
+    """The commands after the training: the held-out subjects are converted, then held against the truth."""
     checkpoint, sct = str(folder / "train" / "last.pt"), folder / "sct"
     alone = f"{test.subjects[0]}_sct.nii.gz" if len(test.subjects) == 1 else ""
     judged = ["--predicted", str(sct / alone), "--reference", test.ct, "--mr", test.mr, "--checkpoint", checkpoint]
     masked = ["--mask", test.mask] if test.mask else []
-    device = ["--device", str(settings["device"])]
-    commands = [
-        [*words, *options.arms[arm], "--output", str(folder / "train"), "--resume", "auto"],
-        ["convert", test.mr, str(sct), "--checkpoint", checkpoint, "--preview", "false", *device],
+    return [
+        ["convert", test.mr, str(sct), "--checkpoint", checkpoint, "--preview", "false", "--device", device],
         ["evaluate", *judged, *masked, "--output", str(folder / "evaluation")],
     ]
-    # Of the training its settings and not its words: an arm of another study may say the same in other words.
-    trained_on = [Path(words[words.index(f"--data.{modality}") + 1]).read_text() for modality in ("mr", "ct")]
-    record = {"settings": settings, "trained_on": trained_on, "subjects": test.subjects}
-    record["commands"] = told(commands[1:], options.output)
-    return Run(arm, volumes, seed, folder, commands, json.loads(json.dumps(record)))
+
+
+def train_settings(words: list[str]) -> dict[str, Any]:
+    """What a training would be told by these words, wherever its volumes are, by dotted names."""
+    return flat(public_settings(settings_of([*words, "--data.mr", "MR", "--data.ct", "CT", "--output", "RUN"])))
 
 
 def flat(settings: dict[str, Any], above: str = "") -> dict[str, Any]:
