@@ -16,6 +16,7 @@ Exit code 0 all well, 2 usage, 3 some runs failed, 128 + n ended by signal n.
 import argparse
 import csv
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -23,7 +24,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from studies import STUDIES, Run, planned, test_set
+from studies import STUDIES, Run, TestSet, planned, test_set
 
 from cyclegan_gc.atomic import write_text
 from cyclegan_gc.cli import main as cyclegan_gc
@@ -39,11 +40,12 @@ def main(words: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if words is None else words)
     try:
         options = parse(words)
-        runs = planned(options, test_set(options))
+        test = test_set(options)
+        runs = planned(options, test)
         code = in_parallel(words, options) if options.jobs > 1 else carry_out(runs, options)
         # A part of a study that others are at work on has no table to tell.
-        if code < 128 and (options.shard == (1, 1) or all(run.finished for run in runs)):
-            tell(runs, options)
+        if code in (0, 3) and (options.shard == (1, 1) or all(run.finished for run in runs)):
+            tell(runs, options, test)
         return code
     except UserError as error:
         print(f"ablation: {error}", file=sys.stderr)
@@ -106,12 +108,12 @@ def carry_out(runs: list[Run], options: argparse.Namespace) -> int:
 
 def carry_out_one(run: Run, options: argparse.Namespace) -> int:
     run.folder.mkdir(parents=True, exist_ok=True)
-    write_text(run.folder / "command.txt", "".join(f"{line}\n" for line in run.told(options.output)))
     tracked = ["--wandb.mode", options.wandb_mode, "--wandb.group", options.study]
     for words in run.commands:
         code = cyclegan_gc([*words, *(tracked if words[0] == "train" else [])])
         if code:
             return code
+    write_text(run.folder / "command.txt", "".join(f"{line}\n" for line in run.told(options.output)))
     write_text(run.folder / "done.json", json.dumps(run.record, indent=2) + "\n")
     return 0
 
@@ -140,7 +142,7 @@ def part_of(runs: Sequence[Item], shard: tuple[int, int]) -> Sequence[Item]:
     return runs[shard[0] - 1 :: shard[1]]
 
 
-def tell(runs: list[Run], options: argparse.Namespace) -> None:
+def tell(runs: list[Run], options: argparse.Namespace, test: TestSet) -> None:
     """Tables and plot of the finished runs; the trivial baselines are those of the first arm's runs."""
     finished = [run for run in runs if run.finished]
     missing = [run for run in runs if not run.finished]
@@ -153,16 +155,11 @@ def tell(runs: list[Run], options: argparse.Namespace) -> None:
         print(f"no run of {options.study} is finished")
         return
     notes = [f"{len(missing)} of {len(runs)} runs are missing."] if missing else []
-    places = [
-        {
-            "arm": run.arm,
-            "volumes": run.volumes,
-            "seed": run.seed,
-            "folder": str(run.folder.relative_to(options.output)),
-        }
-        for run in finished
-    ]
-    write_ablation(folder, options.study, results, reference, notes=notes, facts={"runs": places})
+    facts = {
+        "runs": [run.place(options.output) for run in finished],
+        "test": {name: source and os.path.relpath(source, options.output) for name, source in test.sources.items()},
+    }
+    write_ablation(folder, options.study, results, reference, notes=notes, facts=facts)
     print((folder / "table.md").read_text(encoding="utf-8"))
     print(f"table: {folder / 'table.md'}")
 

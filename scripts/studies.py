@@ -50,6 +50,10 @@ class TestSet:
     mask: str | None
     subjects: list[str]
 
+    @property
+    def sources(self) -> dict[str, str | None]:
+        return {"mr": self.mr, "ct": self.ct, "mask": self.mask}
+
 
 @dataclass(frozen=True)
 class Run:
@@ -72,6 +76,11 @@ class Run:
     def told(self, output: Path) -> list[str]:
         """The commands as a shell takes them, with DIR for the folder of all."""
         return told(self.commands, output)
+
+    def place(self, output: Path) -> dict[str, Any]:
+        """What the run is and where it lies below the folder of all."""
+        named = {"arm": self.arm, "volumes": self.volumes, "seed": self.seed}
+        return {**named, "folder": str(self.folder.relative_to(output))}
 
 
 def test_set(options: argparse.Namespace) -> TestSet:

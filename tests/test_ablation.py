@@ -158,9 +158,11 @@ def test_a_runs_commands_are_told_without_the_folders_place(study):
     assert str(study) not in command.read_text()
 
 
-def test_other_settings_in_the_same_folder_are_refused_in_one_line(study, phantoms, capsys):
+def test_other_settings_in_the_same_folder_are_refused_in_one_line_and_change_nothing(study, phantoms, capsys):
+    before = {path: path.read_bytes() for path in study.rglob("*") if path.suffix in (".txt", ".json", ".csv", ".md")}
     assert ablation.main(own_words(study, phantoms, steps=20)) == 2
     assert "not the same run (steps: 4 in the checkpoint, 20 now" in capsys.readouterr().err.splitlines()[-1]
+    assert before == {path: path.read_bytes() for path in before}
 
 
 @pytest.mark.slow
