@@ -5,6 +5,7 @@ import functools
 import hashlib
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -116,6 +117,14 @@ def own_words(output: Path, phantoms: Path, *more: str, steps: int = 4) -> list[
     words = [*sources, "--test-mask", test / "labels", "--arms", "off", "absolute", "--steps", steps, *more]
     start = ["gradient", str(output), "--config", PRESETS[0], "--seeds", "0", "--wandb-mode", "disabled"]
     return [*start, *map(str, words), "--", *SMALL]
+
+
+def test_every_command_of_the_readme_is_accepted():
+    text = (ROOT / "README.md").read_text(encoding="utf-8").replace("\\\n", " ")
+    commands = [
+        line.split("scripts/ablation.py ")[1] for line in text.splitlines() if " python scripts/ablation.py" in line
+    ]
+    assert len({ablation.parse(shlex.split(command)).study for command in commands}) == 4
 
 
 @pytest.fixture(scope="module")
