@@ -54,6 +54,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _explain(error)
 
 
+def settings_of(arguments: Sequence[str]) -> Any:
+    """The settings that a command would get from these words, without running it.
+
+    Raises:
+        UserError: if the command line would be refused.
+    """
+    return _parse(_tidied(arguments))[1]
+
+
 def run_audit(config: AuditConfig) -> int:
     """Audit the volumes; what fails should not be trained on."""
     from cyclegan_gc.train.audit import audit, closing_line, text_table

@@ -1,0 +1,168 @@
+"""The studies of ablation.py: which arms there are, on which volumes, and the runs that follow from them."""
+
+import argparse
+import json
+import os
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cyclegan_gc.atomic import write_text
+from cyclegan_gc.cli import settings_of
+from cyclegan_gc.config import public_settings
+from cyclegan_gc.data.files import case_id, find_volumes
+from cyclegan_gc.data.phantom import write_phantoms
+
+Flags = tuple[str, ...]
+
+PLAIN: Flags = ("--loss.cycle=10", "--loss.identity=5", "--loss.gradient=0")
+"""CycleGAN after Zhu et al. 2017."""
+ORIGINAL: Flags = ("--network.stem=conv", "--network.reduction=4", "--network.upsampling=transpose")
+"""The generator of the same paper, of the configuration's width and depth."""
+RATES = ("1e-4", "2e-4", "4e-4", "8e-4")
+STUDIES: dict[str, dict[str, Flags]] = {
+    "gradient": {
+        "off": ("--loss.gradient=0",),
+        "absolute": ("--loss.gradient_mode=absolute",),
+        "signed": ("--loss.gradient_mode=signed",),
+    },
+    "weights": {weight: (f"--loss.gradient={weight}",) for weight in ("0", "0.03", "0.1", "0.3", "1", "3")},
+    "recipe": {"plain": PLAIN, "off": ("--loss.gradient=0",), "default": ()},
+    "network": {"plain, original network": PLAIN + ORIGINAL, "plain": PLAIN, "default": ()},
+    "learning_rate": {
+        f"{name} {rate}": (*flags, f"--optimizer.learning_rate={rate}")
+        for name, flags in (("plain", PLAIN), ("off", ("--loss.gradient=0",)), ("default", ()))
+        for rate in RATES
+    },
+}
+"""Study -> arm -> what it changes; the first arm is the one that the others are held against."""
+OWN = ("seed", "wandb")
+"""Settings that no arm changes."""
+
+
+@dataclass(frozen=True)
+class TestSet:
+    """Held-out pairs, the same for every run."""
+
+    mr: str
+    ct: str
+    mask: str | None
+    subjects: list[str]
+
+    @property
+    def sources(self) -> dict[str, str | None]:
+        return {"mr": self.mr, "ct": self.ct, "mask": self.mask}
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training with its conversion and evaluation."""
+
+    arm: str
+    volumes: int
+    seed: int
+    folder: Path
+    commands: list[list[str]]
+    """Words of ``cyclegan-gc``."""
+    record: dict[str, Any]
+    """All that its figures depend on; written beside them at the end."""
+
+    @property
+    def finished(self) -> bool:
+        known = self.folder / "done.json"
+        return known.exists() and json.loads(known.read_text()) == self.record
+
+    def told(self, output: Path) -> list[str]:
+        """The commands as a shell takes them, with DIR for the folder of all."""
+        return told(self.commands, output)
+
+    def place(self, output: Path) -> dict[str, Any]:
+        """What the run is and where it lies below the folder of all."""
+        named = {"arm": self.arm, "volumes": self.volumes, "seed": self.seed}
+        return {**named, "folder": str(self.folder.relative_to(output))}
+
+
+def test_set(options: argparse.Namespace) -> TestSet:
+    """Your own pairs, or phantoms that are made where they are missing."""
+    if options.mr:
+        subjects = [case_id(path) for path in find_volumes(options.test_mr)]
+        return TestSet(options.test_mr, options.test_ct, options.test_mask, subjects)
+    folder, count = options.output / "data" / f"test_seed_{options.test_seed}", options.test_subjects
+    truth = folder / "test"
+    if len(list((truth / "labels").glob("*.nii.gz"))) < count:
+        write_phantoms(folder, subjects=1, test_subjects=count, seed=options.test_seed)
+    subjects = [case_id(path) for path in find_volumes(truth / "mr")]
+    return TestSet(str(truth / "mr"), str(truth / "ct"), str(truth / "labels"), subjects)
+
+
+def training_lists(options: argparse.Namespace, volumes: int, seed: int) -> tuple[int, list[str]]:
+    """How many volumes, and text lists of the first so many MR and CT; 0 takes all."""
+    folder = options.output / "data" / ("own" if options.mr else f"seed_{seed}")
+    if not options.mr and len(list((folder / "ct").glob("*.nii.gz"))) < max(options.volumes):
+        write_phantoms(folder, subjects=max(options.volumes), test_subjects=0, seed=seed)
+    sources = (options.mr or folder / "mr", options.ct or folder / "ct")
+    found = [find_volumes(source) for source in sources]
+    most = max(map(len, found))
+    count = min(volumes or most, most)
+    lists = [folder / f"{modality}_{count}.txt" for modality in ("mr", "ct")]
+    for file, paths in zip(lists, found, strict=True):
+        folder.mkdir(parents=True, exist_ok=True)
+        text = "".join(f"{os.path.relpath(path.absolute(), folder)}\n" for path in paths[:count])
+        if not file.exists() or file.read_text() != text:
+            write_text(file, text)
+    return count, [str(file) for file in lists]
+
+
+def planned(options: argparse.Namespace, test: TestSet) -> list[Run]:
+    """Every run of the study, all arms of a seed and size before the next."""
+    start = ["train", "--config", options.config, *options.train_flags]
+    base, runs = train_settings(start), []
+    arms = {arm: train_settings([*start, *flags]) for arm, flags in options.arms.items()}
+    for volumes in options.volumes:
+        for seed in options.seeds:
+            count, lists = training_lists(options, volumes, seed)
+            where = ["--data.mr", lists[0], "--data.ct", lists[1], "--seed", str(seed)]
+            where += ["--data.cache", str(options.output / "data" / "cache")]
+            for arm, settings in arms.items():
+                changed = [f"{name}={value}" for name, value in settings.items() if value != base[name]]
+                # Named by what it changes, so that studies meet in the runs they share.
+                name = ",".join(changed) or "as_configured"
+                folder = options.output / "runs" / name / f"volumes_{count}" / f"seed_{seed}"
+                train = [*start, *options.arms[arm], *where, "--output", str(folder / "train"), "--resume", "auto"]
+                commands = [train, *judging(folder, test, str(settings["device"]))]
+                # Of the training its settings and not its words: another study may say the same in other words.
+                record = {"settings": settings, "trained_on": [Path(each).read_text() for each in lists]}
+                record |= {"subjects": test.subjects, "commands": told(commands[1:], options.output)}
+                runs.append(Run(arm, count, seed, folder, commands, json.loads(json.dumps(record))))
+    return runs
+
+
+def judging(folder: Path, test: TestSet, device: str) -> list[list[str]]:
+    """The commands after the training: the held-out subjects are converted, then held against the truth."""
+    checkpoint, sct = str(folder / "train" / "last.pt"), folder / "sct"
+    alone = f"{test.subjects[0]}_sct.nii.gz" if len(test.subjects) == 1 else ""
+    judged = ["--predicted", str(sct / alone), "--reference", test.ct, "--mr", test.mr, "--checkpoint", checkpoint]
+    masked = ["--mask", test.mask] if test.mask else []
+    return [
+        ["convert", test.mr, str(sct), "--checkpoint", checkpoint, "--preview", "false", "--device", device],
+        ["evaluate", *judged, *masked, "--output", str(folder / "evaluation")],
+    ]
+
+
+def train_settings(words: list[str]) -> dict[str, Any]:
+    """What a training would be told by these words, wherever its volumes are, by dotted names."""
+    return flat(public_settings(settings_of([*words, "--data.mr", "MR", "--data.ct", "CT", "--output", "RUN"])))
+
+
+def flat(settings: dict[str, Any], above: str = "") -> dict[str, Any]:
+    """Nested settings by dotted names, without those that no arm changes."""
+    found = {}
+    for name, value in settings.items():
+        if above or name not in OWN:
+            found |= flat(value, f"{above}{name}.") if isinstance(value, dict) else {f"{above}{name}": value}
+    return found
+
+
+def told(commands: list[list[str]], output: Path) -> list[str]:
+    return [f"cyclegan-gc {shlex.join(words)}".replace(str(output), "DIR") for words in commands]

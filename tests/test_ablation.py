@@ -1,0 +1,196 @@
+"""The ablation runner: its studies are what they say, and what it did once it does not do again."""
+
+import csv
+import functools
+import hashlib
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import ablation
+import pytest
+import studies
+
+ROOT = Path(__file__).parents[1]
+PRESETS = [str(ROOT / "configs" / name) for name in ("phantom.yaml", "head.yaml")]
+SMALL = [
+    "--network.width=4",
+    "--network.blocks=1",
+    "--network.discriminator_width=4",
+    "--network.discriminator_layers=1",
+    "--data.crop=[32, 24]",
+    "--preprocess.spacing_mm=6",
+    "--log_every=1",
+    "--save_every=5",
+    "--device=cpu",
+]
+
+
+def words_of(study: str, output: Path, *more: str, steps: int = 40) -> list[str]:
+    """A study of seconds on phantoms."""
+    little = ["--volumes", "2", "--seeds", "0", "--test-subjects", "2", "--wandb-mode", "disabled"]
+    return [study, str(output), "--config", PRESETS[0], *little, "--steps", str(steps), *more, "--", *SMALL]
+
+
+@pytest.fixture(scope="module")
+def output(tmp_path_factory) -> Path:
+    """A folder that the tests share, so that its phantoms are made once."""
+    return tmp_path_factory.mktemp("ablation")
+
+
+def planned(study: str, output: Path, *more: str) -> list[studies.Run]:
+    options = ablation.parse(words_of(study, output, *more))
+    return studies.planned(options, studies.test_set(options))
+
+
+@functools.cache
+def settings(preset: str, arm: studies.Flags) -> dict[str, object]:
+    return studies.train_settings(["train", "--config", preset, *arm])
+
+
+def changed(preset: str, arm: studies.Flags, other: studies.Flags) -> set[str]:
+    one, two = settings(preset, arm), settings(preset, other)
+    return {name for name in one if one[name] != two[name]}
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("study", studies.STUDIES)
+def test_every_arm_is_a_training_of_its_own(study, preset):
+    arms = [str(settings(preset, flags)) for flags in studies.STUDIES[study].values()]
+    assert len(arms) >= 3 and len(set(arms)) == len(arms)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_the_studies_isolate_what_they_are_named_after(preset):
+    gradient, weights = (studies.STUDIES[name].values() for name in ("gradient", "weights"))
+    assert all(changed(preset, flags, ()) <= {"loss.gradient", "loss.gradient_mode"} for flags in gradient)
+    assert all(changed(preset, flags, ()) <= {"loss.gradient"} for flags in weights)
+    recipe, network = (studies.STUDIES[name] for name in ("recipe", "network"))
+    loss = {"loss.cycle", "loss.identity", "loss.gradient"}
+    assert changed(preset, recipe["plain"], recipe["default"]) == loss
+    assert {name.split(".")[0] for name in changed(preset, *list(network.values())[:2])} == {"network"}
+
+
+def test_plain_cyclegan_is_that_of_its_paper():
+    plain = settings(PRESETS[0], studies.STUDIES["recipe"]["plain"])
+    assert (plain["loss.cycle"], plain["loss.identity"], plain["loss.gradient"]) == (10, 5, 0)
+
+
+def test_a_run_that_studies_share_has_one_folder(output):
+    folders = {study: {run.arm: run.folder for run in planned(study, output)} for study in studies.STUDIES}
+    assert folders["gradient"]["absolute"] == folders["recipe"]["default"] == folders["weights"]["0.3"]
+    assert folders["gradient"]["absolute"] == folders["learning_rate"]["default 4e-4"]
+    assert folders["gradient"]["off"] == folders["recipe"]["off"] == folders["weights"]["0"]
+    assert all(len(set(each.values())) == len(each) for each in folders.values())
+
+
+def test_smaller_sets_are_the_first_of_the_largest_and_nobody_is_tested_on_who_was_trained_on(output):
+    runs = planned("gradient", output, "--volumes", "1", "2", "--seeds", "0", "1", "--arms", "off")
+    few, many = ([set(run.record["trained_on"][0].split()) for run in runs if run.volumes == n] for n in (1, 2))
+    assert [len(each) for each in (*few, *many)] == [1, 1, 2, 2]
+    assert all(each < whole for each, whole in zip(few, many, strict=True))
+    hashes = {path: hashlib.sha256(path.read_bytes()).digest() for path in output.rglob("head_*.nii.gz")}
+    assert len(set(hashes.values())) == len(hashes) == 2 + 2 * (2 + 2) + 3 * 2
+
+
+@pytest.mark.parametrize("jobs", [1, 2, 5])
+def test_parts_hold_every_run_once(jobs):
+    parts = [part for shard in ((1, 2), (2, 2)) for part in ablation.divided(shard, jobs)]
+    assert sorted(run for part in parts for run in ablation.part_of(range(7), part)) == list(range(7))
+
+
+def test_an_arm_that_is_not_there_is_refused_by_name(capsys):
+    with pytest.raises(SystemExit):
+        ablation.parse(["gradient", "DIR", "--arms", "of"])
+    assert "gradient has no of; it has off, absolute, signed" in capsys.readouterr().err
+
+
+def own_words(output: Path, phantoms: Path, *more: str, steps: int = 4) -> list[str]:
+    """A study of two arms on volumes that are there already."""
+    test = phantoms / "test"
+    sources = ["--mr", phantoms / "mr", "--ct", phantoms / "ct", "--test-mr", test / "mr", "--test-ct", test / "ct"]
+    words = [*sources, "--test-mask", test / "labels", "--arms", "off", "absolute", "--steps", steps, *more]
+    start = ["gradient", str(output), "--config", PRESETS[0], "--seeds", "0", "--wandb-mode", "disabled"]
+    return [*start, *map(str, words), "--", *SMALL]
+
+
+def test_every_command_of_the_readme_is_accepted():
+    text = (ROOT / "README.md").read_text(encoding="utf-8").replace("\\\n", " ")
+    commands = [
+        line.split("scripts/ablation.py ")[1] for line in text.splitlines() if " python scripts/ablation.py" in line
+    ]
+    assert len({ablation.parse(shlex.split(command)).study for command in commands}) == 4
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory, phantoms) -> Path:
+    """A study that was carried out."""
+    output = tmp_path_factory.mktemp("study")
+    assert ablation.main(own_words(output, phantoms)) == 0
+    return output
+
+
+def written(output: Path) -> dict[Path, tuple[int, bytes]]:
+    """Every result by the time it was written."""
+    files = [path for name in ("last.pt", "metrics.jsonl", "cases.csv") for path in output.rglob(name)]
+    return {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in files}
+
+
+def test_a_second_start_does_nothing_again_and_tells_the_same(study, phantoms):
+    before, table = written(study), (study / "gradient" / "runs.csv").read_bytes()
+    assert len(before) == 6 and table.count(b"\n") == 1 + 2 + 2  # two arms and two baselines, one subject
+    assert ablation.main(own_words(study, phantoms)) == 0
+    assert written(study) == before and (study / "gradient" / "runs.csv").read_bytes() == table
+
+
+def test_every_row_is_that_of_the_runs_own_evaluation(study):
+    table = list(csv.DictReader((study / "gradient" / "runs.csv").read_text().splitlines()))
+    places = json.loads((study / "gradient" / "table.json").read_text())["runs"]
+    for place in places:
+        cases = csv.DictReader((study / place["folder"] / "evaluation" / "cases.csv").read_text().splitlines())
+        (case,) = [row for row in cases if row["method"] == "sct"]
+        (row,) = [row for row in table if row["arm"] == place["arm"]]
+        assert (row["subject"], row["mae"], row["bone_dice"]) == (case["case"], case["mae"], case["bone_dice"])
+    assert [place["arm"] for place in places] == ["off", "absolute"]
+
+
+def test_a_runs_commands_are_told_without_the_folders_place(study):
+    (command,) = [path for path in study.rglob("command.txt") if "loss.gradient" in str(path)]
+    train, convert, evaluate = command.read_text().splitlines()
+    assert "--loss.gradient=0 " in train and "--output DIR/runs/loss.gradient=0.0/volumes_2/seed_0/train" in train
+    assert convert.startswith("cyclegan-gc convert ") and evaluate.startswith("cyclegan-gc evaluate ")
+    assert str(study) not in command.read_text()
+
+
+def test_other_settings_in_the_same_folder_are_refused_in_one_line_and_change_nothing(study, phantoms, capsys):
+    before = {path: path.read_bytes() for path in study.rglob("*") if path.suffix in (".txt", ".json", ".csv", ".md")}
+    assert ablation.main(own_words(study, phantoms, steps=20)) == 2
+    assert "not the same run (steps: 4 in the checkpoint, 20 now" in capsys.readouterr().err.splitlines()[-1]
+    assert before == {path: path.read_bytes() for path in before}
+
+
+@pytest.mark.slow
+def test_a_study_that_was_stopped_goes_on_to_the_same_csv_and_tests_another_subject_without_training_again(tmp_path):
+    straight, stopped = tmp_path / "straight", tmp_path / "stopped"
+    assert ablation.main(words_of("gradient", straight)) == 0
+    command = [sys.executable, str(ROOT / "scripts" / "ablation.py"), *words_of("gradient", stopped)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+    while not list((stopped / "runs").rglob("last.pt")):
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait() == 143 and not list(stopped.rglob("done.json"))
+    assert ablation.main(words_of("gradient", stopped, "--jobs", "2")) == 0
+    for name in ("runs.csv", "table.md", "table.json", "plot.png"):
+        assert (stopped / "gradient" / name).read_bytes() == (straight / "gradient" / name).read_bytes()
+
+    trained = {path: path.stat().st_mtime_ns for path in stopped.rglob("last.pt")}
+    assert ablation.main(words_of("gradient", stopped, "--test-subjects", "3")) == 0
+    assert (stopped / "gradient" / "runs.csv").read_bytes().count(b"\n") == 1 + 5 * 3
+    assert trained == {path: path.stat().st_mtime_ns for path in stopped.rglob("last.pt")}

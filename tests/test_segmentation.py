@@ -1,0 +1,72 @@
+"""The segmentation experiment: its labels lie on its pictures, and its network learns to tell them apart."""
+
+import json
+
+import ablation
+import pytest
+import segmentation
+import torch
+
+from cyclegan_gc.data.files import find_volumes
+from cyclegan_gc.data.phantom import LABELS
+
+BONE = list(segmentation.GROUPS).index("bone") + 1
+
+
+@pytest.fixture(scope="module")
+def head(phantoms) -> segmentation.Labelled:
+    """A held-out phantom."""
+    (ct,), (labels,) = (find_volumes(phantoms / "test" / kind) for kind in ("ct", "labels"))
+    return segmentation.labelled(ct, labels)
+
+
+def test_every_tissue_but_the_air_around_belongs_to_one_group():
+    named = [tissue for tissues in segmentation.GROUPS.values() for tissue in tissues]
+    assert sorted([*named, "air"]) == sorted(LABELS)
+    assert [int(segmentation.group_of()[LABELS[name]]) for name in ("air", "fat", "white", "marrow", "cavity")] == [
+        0, 1, 2, 3, 4,
+    ]  # fmt: skip
+
+
+def test_labels_lie_on_the_slices_as_they_are_turned(head):
+    hu = (head.images + 1) / 2 * 2500 - 1000
+    assert hu.shape == head.groups.shape and hu.shape[1:] == (1, *segmentation.SIZE)
+    mean = [float(hu[head.groups == group].mean()) for group in range(5)]
+    assert mean[0] < -950 and -150 < mean[1] < 100 and -20 < mean[2] < 80 and mean[3] > 400 and mean[4] < -600
+    moved = hu.roll(3, dims=2)[head.groups == BONE].mean()
+    assert float(moved) < mean[3] - 200
+
+
+def test_a_short_training_tells_bone_from_the_rest(head):
+    torch.manual_seed(0)
+    network = segmentation.build()
+    segmentation.fit(network, [head], steps=60)
+    found = segmentation.segment(network.eval(), head.images)
+    overlap = segmentation.dice((found == BONE).numpy(), (head.groups == BONE).numpy())
+    assert overlap is not None and overlap > 0.6
+
+
+def test_a_study_that_is_not_there_and_one_without_labels_are_refused(tmp_path, capsys):
+    words = [str(tmp_path / "out"), "--ablation", str(tmp_path)]
+    assert segmentation.main(words) == 2
+    assert "run scripts/ablation.py gradient" in capsys.readouterr().err
+    (tmp_path / "gradient").mkdir()
+    (tmp_path / "gradient" / "table.json").write_text(json.dumps({"test": {"mask": None}}))
+    assert segmentation.main(words) == 2
+    assert "volumes of your own, whose labels are not known" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_study_is_segmented_beside_its_true_cts(tmp_path):
+    little = ["--volumes", "2", "--seeds", "0", "--test-subjects", "2", "--wandb-mode", "disabled", "--steps", "4"]
+    arms = ["--arms", "off", "absolute"]
+    assert ablation.main(["gradient", str(tmp_path / "study"), *little, *arms, "--", "--device=cpu"]) == 0
+    words = ["--ablation", str(tmp_path / "study"), "--steps", "120", "--subjects", "3"]
+    for output in ("one", "other"):
+        assert segmentation.main([str(tmp_path / output), *words]) == 0
+    assert segmentation.main([str(tmp_path / "one"), *words]) == 0  # with the network that was kept
+    one, other = ((tmp_path / name / "runs.csv").read_text() for name in ("one", "other"))
+    assert one == other and len(one.splitlines()) == 1 + 3 * 2
+    lines = json.loads((tmp_path / "one" / "table.json").read_text())["lines"]
+    bone = {line["arm"]: line["described"]["mean"] for line in lines if line["metric"] == "bone"}
+    assert bone["true CT"] > 0.7 and bone["true CT"] > max(bone["off"], bone["absolute"])
