@@ -44,11 +44,10 @@ def _by_pairs(run: Run) -> Validated:
     generator, known = run.state.averaged_networks()["mr_to_ct"], run.facts["fingerprint"]
     pairs, errors = translate_pairs(generator, run.judges, run.config, known)
     figures = mean_figures(errors)
+    figures["score"] = figures["mae_body_hu"]
     _check_finite(figures, run)
     shown = pairs_shown(pairs[:MOST_SHOWN], errors[:MOST_SHOWN], _names(run))
-    return _with_true(
-        run, Validated({f"validation/{n}": v for n, v in figures.items()}, figures["mae_body_hu"], {}, shown)
-    )
+    return _with_true(run, Validated({f"validation/{n}": v for n, v in figures.items()}, figures["score"], {}, shown))
 
 
 def _without_pairs(run: Run, fixed: FixedSlices) -> Validated:

@@ -1,0 +1,143 @@
+"""Registered pairs: which are taken, which are refused, and how they are prepared."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from cyclegan_gc.config import DataConfig, PreprocessConfig
+from cyclegan_gc.data.cache import SliceStack, cached_stacks
+from cyclegan_gc.data.pairs import check_alignment, check_pair, find_pairs, measure_pair, prepare_pair
+from cyclegan_gc.data.preprocess import prepare
+from cyclegan_gc.data.slices import PairedSlices, load_slice
+from cyclegan_gc.data.volumes import Volume, read_contrasts, read_volume
+from cyclegan_gc.errors import UserError, VolumeError
+
+SETTINGS = PreprocessConfig()
+CONFIG = DataConfig(pairs="", crop=(48, 40))
+
+
+@pytest.fixture(scope="module")
+def files(phantoms) -> tuple[Path, Path]:
+    [pair] = find_pairs(phantoms / "test", (), "--data.pairs")
+    return pair.mr[0], pair.ct
+
+
+@pytest.fixture(scope="module")
+def pair(files) -> Volume:
+    """MR with the CT as its last contrast."""
+    return read_contrasts(files)
+
+
+@pytest.fixture(scope="module")
+def stacks(files, tmp_path_factory) -> list[SliceStack]:
+    return cached_stacks(files, "pair", PreprocessConfig(spacing_mm=4.0), ("axial",), tmp_path_factory.mktemp("cache"))
+
+
+def displaced(pair: Volume, millimetres: float, axis: int) -> Volume:
+    voxels = round(millimetres / pair.spacing_mm[axis])
+    return replace(pair, further=(np.roll(pair.further[-1], voxels, axis),))
+
+
+def levels(pair: Volume) -> set[str]:
+    return {level for level, _, _ in check_alignment(measure_pair(pair))}
+
+
+def test_a_pair_in_place_is_accepted(pair):
+    facts = measure_pair(pair)
+    assert facts["outline_dice"] > 0.98 and facts["shift_mm"] == 0 and not levels(pair)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_a_pair_displaced_by_10_mm_fails_and_by_3_mm_is_warned_of(pair, axis):
+    assert "fail" in levels(displaced(pair, 10, axis))
+    assert levels(displaced(pair, 3, axis)) == {"warn"}
+
+
+def test_the_pair_of_a_real_head_is_in_place_and_displaced_by_10_mm_it_fails(real_data):
+    folder = real_data / "pairs" / "colin27_phantom"
+    mr, ct = (read_volume(folder / name) for name in ("mr_colin27_t1.nii.gz", "ct_synthetic_hu_DERIVED.nii.gz"))
+    pair = replace(mr, further=(ct.array,))
+    assert not levels(pair) and "fail" in levels(displaced(pair, 10, 1))
+
+
+def test_mr_and_ct_are_prepared_as_each_is_alone_but_inside_the_mrs_body(pair, files):
+    both = prepare_pair(pair, SETTINGS)
+    mr, ct = prepare(read_volume(files[0]), "mr", SETTINGS), prepare(read_volume(files[1]), "ct", SETTINGS)
+    assert torch.equal(both.mask, mr.mask) and torch.equal(both.image[:1].as_tensor(), mr.image.as_tensor())
+    shared, alone = both.mask & ct.mask, both.mask & ~ct.mask
+    assert torch.equal(both.image[1:][shared], ct.image[shared])
+    assert (both.image[1:][~both.mask] == -1).all() and float(alone.sum()) < 0.02 * float(both.mask.sum())
+
+
+def test_a_pair_whose_sides_are_swapped_is_named(pair):
+    swapped = replace(pair, array=pair.further[0], further=(pair.array,))
+    with pytest.raises(VolumeError, match="look like CT"):
+        check_pair(swapped)
+
+
+def test_a_sample_of_a_pair_shows_one_place_in_both_modalities(stacks):
+    """The CT slice is the MR slice's: with the same turn, scale and crop the body's edge and the bone lie alike."""
+    flat = replace(CONFIG, rotate_degrees=0, scale=0, flip=False)
+    slices, turned = (PairedSlices(stacks, each, 0, 64) for each in (flat, CONFIG))
+    first = turned[3]
+    assert first["mr"].shape == first["ct"].shape == (1, 48, 40)
+    for sample in (slices[5], turned[5]):
+        assert torch.equal(sample["mr_mask"], sample["ct_mask"])
+        for image in (sample["mr"], sample["ct"]):
+            assert image.min() >= -1 and image.max() <= 1 and (image[~sample["mr_mask"]] == -1).all()
+    # Of an image paired with itself every augmentation must give the same picture twice.
+    twin = PairedSlices([replace(stacks[0], path=doubled(stacks[0]))], CONFIG, 0, 64)
+    assert all(torch.equal(twin[n]["mr"], twin[n]["ct"]) for n in range(6))
+
+
+def doubled(stack: SliceStack) -> Path:
+    """The stack with its MR in place of its CT."""
+    raw = np.load(stack.path)
+    raw[:, 1] = raw[:, 0]
+    path = stack.path.with_name("twin.npy")
+    np.save(path, raw)
+    return path
+
+
+def test_a_sample_depends_on_the_seed_its_index_and_the_stream_alone(stacks):
+    one, other = (PairedSlices(stacks, CONFIG, 0, 64) for _ in range(2))
+    [other[n] for n in (9, 2)]
+    assert all(torch.equal(one[7][key], other[7][key]) for key in ("mr", "ct", "mr_mask"))
+    assert not torch.equal(one[7]["mr"], one[8]["mr"])
+    assert not torch.equal(one[7]["mr"], PairedSlices(stacks, CONFIG, 1, 64)[7]["mr"])
+    assert not torch.equal(one[7]["mr"], PairedSlices(stacks, CONFIG, 0, 64, stream=1)[7]["mr"])
+
+
+def test_neighbours_go_with_both_modalities(stacks):
+    deep = PairedSlices(stacks, replace(CONFIG, context_slices=1, rotate_degrees=0, scale=0, flip=False), 0, 8)
+    assert deep[0]["mr"].shape == deep[0]["ct"].shape == deep[0]["mr_mask"].shape == (3, 48, 40)
+    image, mask = load_slice(stacks[0], 10, 1)
+    assert image.shape[0] == 6 and mask.shape[0] == 3
+
+
+def linked(folder: Path, **sides: list[Path]) -> Path:
+    for side, paths in sides.items():
+        (folder / side).mkdir(parents=True)
+        for path in paths:
+            (folder / side / path.name).symlink_to(path)
+    return folder
+
+
+def test_a_name_without_its_other_side_and_another_grid_are_refused_in_one_line(files, phantoms, tmp_path):
+    mr, ct = files
+    other = sorted((phantoms / "ct").iterdir())[0]
+    cases = {
+        "no CT named": {"mr": [mr], "ct": [other]},
+        "no MR named": {"mr": [mr], "ct": [ct, other]},
+    }
+    for number, (message, sides) in enumerate(cases.items()):
+        with pytest.raises(UserError, match=rf"{message} .* beside it; --data.pairs needs mr/ and ct/ of equal names"):
+            find_pairs(linked(tmp_path / str(number), **sides), (), "--data.pairs")
+    folder = linked(tmp_path / "grid", mr=[mr], ct=[])
+    (folder / "ct" / mr.name).symlink_to(other)
+    with pytest.raises(UserError, match=rf"{re.escape(str(folder / 'ct' / mr.name))}: not on the grid of its MR"):
+        find_pairs(folder, (), "--data.pairs")
