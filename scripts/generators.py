@@ -89,7 +89,7 @@ def random_batch(size: int) -> Batch:
 
 def cost_of(state: TrainState, batch: Batch) -> Cost:
     """Count operations and parameters; the step that is counted is the first one, which reserves memory."""
-    generator = state.networks.mr_to_ct
+    generator = state.networks["mr_to_ct"]
     with FlopCounterMode(display=False) as forward, torch.no_grad():
         generator(batch.real_mr)
     with FlopCounterMode(display=False) as step:
