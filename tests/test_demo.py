@@ -36,7 +36,7 @@ def test_the_whole_road_ends_in_a_report_that_opens_alone(tmp_path, capsys):
     for result, true in zip(results, truth, strict=True):
         assert read_volume(result).array.shape == read_volume(true).array.shape
     page = (tmp_path / "report.html").read_text()
-    assert page.count("data:image/png;base64") == len(truth) and 'src="http' not in page
+    assert page.count("data:image/png;base64") == len(truth) + 2 and 'src="http' not in page
     assert set(evaluation(tmp_path)["mae"]) == {"sct", "constant", "histogram_match"}
 
 

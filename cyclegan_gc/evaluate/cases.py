@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
+from cyclegan_gc.data.preparation import one_torch_thread
 from cyclegan_gc.errors import UserError
 from cyclegan_gc.evaluate.agreement import Counts, count_agreement
 from cyclegan_gc.evaluate.baselines import HistogramModel, best_constant_hu, constant_ct, count_hu
@@ -94,7 +95,7 @@ def _second_look(
     rows, pictures = [], {}
     # Read again rather than kept: a hospital's hundred volumes do not fit into memory.
     for case_files in files:
-        with _named(case_files.id, failures), ThreadPoolExecutor(1) as beside:
+        with _named(case_files.id, failures), one_torch_thread(), ThreadPoolExecutor(1) as beside:
             case = load_case(replace(case_files, labels=None))
             if case.id in worst:
                 drawn = beside.submit(case_panel, case.mr, case.sct, case.ct, case.mask, case.affine, case.compared)

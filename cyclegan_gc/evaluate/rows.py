@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from cyclegan_gc.consistency import mr_gradient_correlation
 from cyclegan_gc.data.body import ct_body_mask
-from cyclegan_gc.data.preparation import usable_cpus
+from cyclegan_gc.data.preparation import one_torch_thread, usable_cpus
 from cyclegan_gc.evaluate.baselines import AIR_HU, HistogramModel, histogram_match
 from cyclegan_gc.evaluate.loading import Case
 from cyclegan_gc.evaluate.measures import SCT, Row
@@ -20,7 +20,7 @@ def measured_rows(case: Case, model: HistogramModel | None) -> list[Row]:
     """The rows that need no other case: of the synthetic CT, a compared one and, with a model, histogram matching."""
     measures: list[Callable[[Case, str, NDArray], Row]] = [basic_row, _label_columns, _outline_columns]
     judged = case.judged.items()
-    with ThreadPoolExecutor(usable_cpus()) as pool:
+    with one_torch_thread(), ThreadPoolExecutor(usable_cpus()) as pool:
         jobs = [pool.submit(measure, case, method, image) for measure in measures for method, image in judged]
         if case.mr is not None:
             jobs.append(pool.submit(_aim_columns, case, case.mr))

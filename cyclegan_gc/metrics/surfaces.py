@@ -25,15 +25,9 @@ def surface_distances(a: Mask, b: Mask, spacing_mm: Spacing) -> Overlap:
     nearest surface voxel of the other, between voxel centres, as in MONAI. ``hd95`` is the larger percentile of the two
     directions, ``assd`` the mean over all distances of both. Both are None when either mask is empty.
     """
-    if not (a.any() and b.any()):
-        return {"hd95": None, "assd": None}
     box = bounding_box(a | b)
-    surface_a, surface_b = (_surface(mask[box]) for mask in (a, b))
-    from_a, from_b = _nearest(surface_a, surface_b, spacing_mm), _nearest(surface_b, surface_a, spacing_mm)
-    return {
-        "hd95": float(max(np.percentile(from_a, 95), np.percentile(from_b, 95))),
-        "assd": float((from_a.sum() + from_b.sum()) / (from_a.size + from_b.size)),
-    }
+    surface_a, surface_b = (mask[box] & _boundary(mask[box]) for mask in (a, b))
+    return _between(surface_a, surface_b, spacing_mm)
 
 
 def bone(ct: NDArray, mask: Mask) -> Mask:
@@ -66,24 +60,38 @@ def label_overlaps(predicted: NDArray, truth: NDArray, spacing_mm: Spacing) -> d
     if predicted.shape != truth.shape:
         raise ValueError(f"label maps must have one shape, got {predicted.shape} and {truth.shape}")
     length = 1 + int(max(predicted.max(initial=0), truth.max(initial=0)))
+    boundary, true_boundary = _boundary(predicted), _boundary(truth)
     boxes = zip(*(find_objects(labels, length) for labels in (predicted, truth)), strict=True)
     found = {}
     for label, (box, true_box) in enumerate(boxes, start=1):
         if true_box is not None:
             box = true_box if box is None else _joined(box, true_box)
             a, b = predicted[box] == label, truth[box] == label
-            found[label] = {"dice": dice(a, b), "hd95": surface_distances(a, b, spacing_mm)["hd95"]}
+            distances = _between(a & boundary[box], b & true_boundary[box], spacing_mm)
+            found[label] = {"dice": dice(a, b), "hd95": distances["hd95"]}
     return found
 
 
-def _surface(mask: Mask) -> Mask:
-    inside = mask.copy()
-    for axis in range(mask.ndim):
-        along, kept = np.moveaxis(mask, axis, 0), np.moveaxis(inside, axis, 0)
-        kept[1:] &= along[:-1]
-        kept[:-1] &= along[1:]
-        kept[[0, -1]] = False
-    return mask & ~inside
+def _boundary(labels: NDArray) -> Mask:
+    """Voxels with a face neighbour of another value, and those at the border of the array."""
+    edge = np.zeros_like(labels, dtype=bool)
+    for axis in range(labels.ndim):
+        along, found = np.moveaxis(labels, axis, 0), np.moveaxis(edge, axis, 0)
+        differs = along[1:] != along[:-1]
+        found[1:] |= differs
+        found[:-1] |= differs
+        found[[0, -1]] = True
+    return edge
+
+
+def _between(surface: Mask, other: Mask, spacing_mm: Spacing) -> Overlap:
+    if not (surface.any() and other.any()):
+        return {"hd95": None, "assd": None}
+    there, back = _nearest(surface, other, spacing_mm), _nearest(other, surface, spacing_mm)
+    return {
+        "hd95": float(max(np.percentile(there, 95), np.percentile(back, 95))),
+        "assd": float((there.sum() + back.sum()) / (there.size + back.size)),
+    }
 
 
 def _nearest(surface: Mask, other: Mask, spacing_mm: Spacing) -> NDArray[np.float64]:
