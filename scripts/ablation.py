@@ -61,7 +61,7 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], help="of training and of its phantoms")
     parser.add_argument("--volumes", nargs="+", type=int, help="training volumes of each modality (2 8 20; own: all)")
     parser.add_argument("--steps", type=int, help="of each training, where not the configuration's")
-    parser.add_argument("--test-subjects", type=int, default=20, help="held-out phantoms")
+    parser.add_argument("--test-subjects", type=int, default=20, help="held-out phantoms, or more if made before")
     parser.add_argument("--test-seed", type=int, default=1000, help="other held-out phantoms, as for tuning")
     for name in ("mr", "ct", "test-mr", "test-ct"):
         parser.add_argument(f"--{name}", help="volumes of your own instead of phantoms: file, folder, glob or list")

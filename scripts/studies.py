@@ -117,25 +117,29 @@ def training_lists(options: argparse.Namespace, volumes: int, seed: int) -> tupl
 def planned(options: argparse.Namespace, test: TestSet) -> list[Run]:
     """Every run of the study, all arms of a seed and size before the next."""
     start = ["train", "--config", options.config, *options.train_flags]
-    base, runs = train_settings(start), []
+    base = train_settings(start)
     arms = {arm: train_settings([*start, *flags]) for arm, flags in options.arms.items()}
+    runs = {}
     for volumes in options.volumes:
         for seed in options.seeds:
             count, lists = training_lists(options, volumes, seed)
-            where = ["--data.mr", lists[0], "--data.ct", lists[1], "--seed", str(seed)]
-            where += ["--data.cache", str(options.output / "data" / "cache")]
             for arm, settings in arms.items():
-                changed = [f"{name}={value}" for name, value in settings.items() if value != base[name]]
-                # Named by what it changes, so that studies meet in the runs they share.
-                name = ",".join(changed) or "as_configured"
-                folder = options.output / "runs" / name / f"volumes_{count}" / f"seed_{seed}"
-                train = [*start, *options.arms[arm], *where, "--output", str(folder / "train"), "--resume", "auto"]
-                commands = [train, *judging(folder, test, str(settings["device"]))]
+                folder = options.output / "runs" / named(settings, base) / f"volumes_{count}" / f"seed_{seed}"
+                words = [*start, *options.arms[arm], "--data.mr", lists[0], "--data.ct", lists[1], "--seed", str(seed)]
+                words += ["--data.cache", str(options.output / "data" / "cache"), "--output", str(folder / "train")]
+                commands = [[*words, "--resume", "auto"], *judging(folder, test, str(settings["device"]))]
                 # Of the training its settings and not its words: another study may say the same in other words.
                 record = {"settings": settings, "trained_on": [Path(each).read_text() for each in lists]}
                 record |= {"subjects": test.subjects, "commands": told(commands[1:], options.output)}
-                runs.append(Run(arm, count, seed, folder, commands, json.loads(json.dumps(record))))
-    return runs
+                run = Run(arm, count, seed, folder, commands, json.loads(json.dumps(record)))
+                runs[arm, folder] = run  # once, where two sizes are more than there is
+    return list(runs.values())
+
+
+def named(settings: dict[str, Any], base: dict[str, Any]) -> str:
+    """A folder's name by what an arm changes, so that studies meet in the runs they share."""
+    changed = [f"{name}={value}" for name, value in settings.items() if value != base[name]]
+    return ",".join(changed) or "as_configured"
 
 
 def judging(folder: Path, test: TestSet, device: str) -> list[list[str]]:

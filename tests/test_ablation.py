@@ -174,6 +174,12 @@ def test_other_settings_in_the_same_folder_are_refused_in_one_line_and_change_no
     assert before == {path: path.read_bytes() for path in before}
 
 
+def test_more_volumes_than_there_are_is_one_run_with_all_of_them(study, phantoms):
+    options = ablation.parse(own_words(study, phantoms, "--volumes", "1", "5", "20"))
+    runs = studies.planned(options, studies.test_set(options))
+    assert [(run.arm, run.volumes) for run in runs] == [("off", 1), ("absolute", 1), ("off", 2), ("absolute", 2)]
+
+
 @pytest.mark.slow
 def test_a_study_that_was_stopped_goes_on_to_the_same_csv_and_tests_another_subject_without_training_again(tmp_path):
     straight, stopped = tmp_path / "straight", tmp_path / "stopped"
