@@ -117,7 +117,7 @@ class NetworkConfig:
     reduction: Literal[2, 4] = 4
     """How many times smaller the slices are in the blocks; 2 suits bone of one or two pixels (coarse slices)."""
     stem: Literal["conv", "unshuffle"] = "conv"
-    """First layers of a generator: 7x7 convolution, or each patch moved into channels (several times faster)."""
+    """First layers of a generator: 7x7 convolution, or each patch moved into channels (a tenth faster)."""
     upsampling: Literal["resize", "transpose"] = "resize"
     """Last layers: resize and convolve (no checkerboard), or the original's transposed convolution."""
     discriminator_width: PositiveInt = 64
