@@ -3,7 +3,7 @@
 import hashlib
 import math
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -46,27 +46,17 @@ def load_cases(config: TrainConfig) -> Cases:
             remain.
         VolumeError: if a volume cannot be used.
     """
-    pairs, alone = _find_pairs(config), config.objective == "paired"
-    sources = [f"{config.data.pairs}/{side}" if alone else str(own) for side, own in _unpaired(config).items()]
-    (mr, notes), (ct, _) = find_cases(sources[0], config.data.contrasts), find_cases(sources[1])
+    pairs, (mr_source, ct_source) = _find_pairs(config), _sources(config)
+    (mr, notes), (ct, _) = find_cases(mr_source, config.data.contrasts), find_cases(ct_source)
     shared = {path.resolve() for paths in mr.values() for path in paths} & {path.resolve() for path in ct}
     if shared:
         raise UserError(
             f"{min(shared)}: given as MR and as CT ({len(shared)} such files); "
             "point --data.mr and --data.ct to different folders"
         )
-    mr_subjects, ct_subjects = subjects_of(list(mr)), subjects_of(list(ct))
-    of_pairs = set() if alone else {subject_of(pair.name) for pair in pairs}
-    held_out = held_out_subjects(
-        set(mr_subjects.values()), set(ct_subjects.values()), config.data.validation_fraction, never=of_pairs
-    )
-    for name, subjects in (("pairs" if alone else "mr", mr_subjects), ("ct", ct_subjects)):
-        if not set(subjects.values()) - held_out:
-            raise UserError(
-                f"--data.{name}: no subject left to train on ({len(held_out)} held out for validation, told apart by "
-                "sub-XX, by folder or by file name); add subjects or set --data.validation_fraction 0"
-            )
-    held_out_cases = {case for case, subject in (mr_subjects | ct_subjects).items() if subject in held_out}
+    subjects = {"mr": subjects_of(list(mr)), "ct": subjects_of(list(ct))}
+    held_out = _hold_out(subjects, pairs, config)
+    held_out_cases = {case for each in subjects.values() for case, subject in each.items() if subject in held_out}
     parts, audited = _prepare({"mr": mr, "ct": ct}, held_out_cases, config)
     (train_mr, valid_mr), (train_ct, valid_ct) = parts["mr"], parts["ct"]
     findings = judge(audited, config.preprocess, config.data.slice_axes)
@@ -80,7 +70,7 @@ def load_cases(config: TrainConfig) -> Cases:
         tuple(sorted([*of_alignment, *findings], key=lambda finding: LEVELS.index(finding.level))),
         tuple(notes),
         tuple(stack for pair, planes in zip(pairs, stacks, strict=True) if pair not in aside for stack in planes),
-        tuple(aside or pairs) if alone else (),
+        tuple(aside or pairs) if config.objective == "paired" else (),
     )
 
 
@@ -159,8 +149,27 @@ def _prepare(
     return parts, audited
 
 
-def _unpaired(config: TrainConfig) -> dict[str, str | None]:
-    return {"mr": config.data.mr, "ct": config.data.ct}
+def _sources(config: TrainConfig) -> tuple[str, str]:
+    """Where the MR and the CT are; with objective paired those of the pairs."""
+    data = config.data
+    if config.objective == "paired":
+        return f"{data.pairs}/mr", f"{data.pairs}/ct"
+    return str(data.mr), str(data.ct)
+
+
+def _hold_out(subjects: Mapping[str, Mapping[Path, str]], pairs: Sequence[Pair], config: TrainConfig) -> set[str]:
+    """Subjects for validation; pairs beside unpaired volumes are all trained on, so none of theirs is among them."""
+    alone = config.objective == "paired"
+    mr, ct = (set(subjects[name].values()) for name in ("mr", "ct"))
+    never = set() if alone else {subject_of(pair.name) for pair in pairs}
+    held_out = held_out_subjects(mr, ct, config.data.validation_fraction, never=never)
+    for name, each in (("pairs" if alone else "mr", mr), ("ct", ct)):
+        if not each - held_out:
+            raise UserError(
+                f"--data.{name}: no subject left to train on ({len(held_out)} held out for validation, told apart by "
+                "sub-XX, by folder or by file name); add subjects or set --data.validation_fraction 0"
+            )
+    return held_out
 
 
 def _find_pairs(config: TrainConfig) -> list[Pair]:

@@ -11,6 +11,7 @@ from cyclegan_gc.config import TrainConfig
 from cyclegan_gc.device import choose_device, peak_bytes
 from cyclegan_gc.distributed import Ranks, joined, local_rank, reported
 from cyclegan_gc.errors import Interruption, TrainingStoppedError, UserError
+from cyclegan_gc.model.cyclegan import Batch
 from cyclegan_gc.train.batches import batches_from
 from cyclegan_gc.train.checkpoints import LAST, best_score_before, find_before, save
 from cyclegan_gc.train.memory import memory_line
@@ -96,18 +97,7 @@ def _follow(run: Run, validation: Callable[[Run], Validated], signals: Signals) 
         if config.patience and progress.stale >= config.patience:
             run.ranks.says(f"no better score in {progress.stale} validations: best.pt is the result")
             return 0
-        figures = train_step(
-            run.state,
-            batch,
-            config.loss,
-            pairs=pairs,
-            paired=config.paired,
-            parts=config.accumulate,
-            ranks=run.ranks,
-        )
-        progress.step += 1
-        blank = torch.stack([blank_share(each) for each in (batch, pairs) if each is not None]).mean()
-        run.meter.add(progress.step, {**figures, "blank_slices": blank})
+        _step(run, batch, pairs)
         signal_number = run.ranks.largest(signals.caught)
         last = progress.step == config.steps
         validating = last or progress.step % config.validate_every == 0
@@ -126,6 +116,17 @@ def _follow(run: Run, validation: Callable[[Run], Validated], signals: Signals) 
         if signal_number and progress.step < run.end:
             return signal_number
     return 0
+
+
+def _step(run: Run, batch: Batch | None, pairs: Batch | None) -> None:
+    """One step, its figures counted."""
+    config = run.config
+    figures = train_step(
+        run.state, batch, config.loss, pairs=pairs, paired=config.paired, parts=config.accumulate, ranks=run.ranks
+    )
+    run.progress.step += 1
+    blank = torch.stack([blank_share(each) for each in (batch, pairs) if each is not None]).mean()
+    run.meter.add(run.progress.step, {**figures, "blank_slices": blank})
 
 
 def _announce(run: Run) -> None:

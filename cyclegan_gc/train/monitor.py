@@ -111,7 +111,7 @@ def training_findings(figures: Mapping[str, float]) -> dict[str, str | None]:
     saturated = [
         f"the {name.upper()} discriminator tells every fake (loss {figures[f'discriminator_{name}']:.3f})"
         for name in ("ct", "mr")
-        if f"discriminator_{name}" in figures  # not with objective paired, where L1 leads the generator anyhow
+        if f"discriminator_{name}" in figures  # objective paired has none; there L1 leads the generator
         and figures[f"discriminator_{name}"] < PERFECT_DISCRIMINATOR
         and figures[f"adversarial_{name}"] > LOST_GENERATOR
     ]

@@ -67,7 +67,7 @@ def test_the_pair_of_a_real_head_is_in_place_and_displaced_by_10_mm_it_fails(rea
 def test_mr_and_ct_are_prepared_as_each_is_alone_but_inside_the_mrs_body(pair, files):
     both = prepare_pair(pair, SETTINGS)
     mr, ct = prepare(read_volume(files[0]), "mr", SETTINGS), prepare(read_volume(files[1]), "ct", SETTINGS)
-    assert torch.equal(both.mask, mr.mask) and torch.equal(both.image[:1].as_tensor(), mr.image.as_tensor())
+    assert torch.equal(both.mask, mr.mask) and torch.equal(both.image[:1], mr.image)
     shared, alone = both.mask & ct.mask, both.mask & ~ct.mask
     assert torch.equal(both.image[1:][shared], ct.image[shared])
     assert (both.image[1:][~both.mask] == -1).all() and float(alone.sum()) < 0.02 * float(both.mask.sum())
