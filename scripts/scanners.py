@@ -2,11 +2,12 @@
 """How far does a model fall on MRs of other scanners than its own, and what lessens the fall? On phantoms.
 
     python scripts/scanners.py OUTPUT
+    python scripts/scanners.py OUTPUT --checkpoint RUN/last.pt
 
 Trains the demo's recipe, shorter, on MRs of one scanner in several ways, converts the same held-out subjects as seen by
 every scanner, and prints each way's errors against the true CT, the fall from the scanner of training, and what the way
 gains over the plain one, with 95 % intervals over subjects (paired). One training seed: the intervals do not hold what
-another one would change. Stopped, it goes on where it was.
+another one would change. With a checkpoint that model is measured and none trained. Stopped, it goes on where it was.
 """
 
 import argparse
@@ -63,6 +64,7 @@ def main() -> int:
     parser.add_argument("output", type=Path, help="folder of phantoms, runs and results")
     parser.add_argument("--steps", type=int, default=800, help="of each training")
     parser.add_argument("--seed", type=int, default=0, help="other phantoms and other runs")
+    parser.add_argument("--checkpoint", type=Path, help="measure this model of phantom heads on spgr, train none")
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS), help="which trainings")
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -72,7 +74,10 @@ def main() -> int:
             write_phantoms(
                 folder, subjects=SUBJECTS, test_subjects=TEST_SUBJECTS, seed=200 + options.seed, scanner=scanner
             )
-    known = {name: figures_of(options.output, name, options.steps, options.seed) for name in options.ways}
+    if options.checkpoint:
+        known = {"given": measured(options.output, options.checkpoint, options.output / "given")}
+    else:
+        known = {name: figures_of(options.output, name, options.steps, options.seed) for name in options.ways}
     for metric in METRICS:
         print_metric(metric, known)
     print_verdicts(known)
@@ -85,8 +90,7 @@ def figures_of(output: Path, name: str, steps: int, seed: int) -> Figures:
     kept = run / "figures.json"
     if not kept.exists():
         checkpoint = train(config_of(output, run, WAYS[name], steps, seed))
-        figures = {scanner: measured(output / "phantoms" / scanner / "test", checkpoint) for scanner in SCANNERS}
-        kept.write_text(json.dumps(figures))
+        kept.write_text(json.dumps(measured(output, checkpoint, run / "sct")))
     return json.loads(kept.read_text())
 
 
@@ -107,8 +111,13 @@ def config_of(output: Path, run: Path, way: Way, steps: int, seed: int) -> Train
     )
 
 
-def measured(test: Path, checkpoint: Path) -> dict[str, list[float]]:
-    results = checkpoint.parent / "sct" / test.parent.name
+def measured(output: Path, checkpoint: Path, results: Path) -> Figures:
+    """Every held-out subject as seen by every scanner, converted and held against its true CT."""
+    folders = {scanner: output / "phantoms" / scanner / "test" for scanner in SCANNERS}
+    return {scanner: measured_there(folders[scanner], checkpoint, results / scanner) for scanner in SCANNERS}
+
+
+def measured_there(test: Path, checkpoint: Path, results: Path) -> dict[str, list[float]]:
     outcomes = convert(ConvertConfig(checkpoint, str(test / "mr"), results, preview=False, device="cpu"))
     values: dict[str, list] = {name: [] for name in (*METRICS, "verdict")}
     for outcome in outcomes:

@@ -119,6 +119,14 @@ def test_neighbours_go_with_both_modalities(stacks):
     assert image.shape[0] == 6 and mask.shape[0] == 3
 
 
+def test_several_contrasts_and_neighbours_keep_their_order(files, tmp_path):
+    """With one MR as both contrasts, the two of each slice are equal and the CT stands apart."""
+    [stack] = cached_stacks((files[0], *files), "pair", PreprocessConfig(spacing_mm=4.0), ("axial",), tmp_path)
+    sample = PairedSlices([stack], replace(CONFIG, context_slices=1, contrasts=("_a", "_b")), 0, 8)[2]
+    assert sample["mr"].shape == (6, 48, 40) and sample["ct"].shape == (3, 48, 40)
+    assert torch.equal(sample["mr"][0::2], sample["mr"][1::2]) and not torch.equal(sample["mr"][0::2], sample["ct"])
+
+
 def linked(folder: Path, **sides: list[Path]) -> Path:
     for side, paths in sides.items():
         (folder / side).mkdir(parents=True)
