@@ -47,7 +47,9 @@ def _checkpoint_lines(path: Path) -> list[str]:
     network, preprocess = config["network"], config["preprocess"]
     spacings = np.array([case["spacing_mm"] for case in known["mr"]])
     weights = config["paired"] if config["objective"] == "paired" else config["loss"]
-    terms = ("l1", "gradient") if config["objective"] == "paired" else ("cycle", "gradient", "identity")
+    terms = (
+        ("l1", "gradient") if config["objective"] == "paired" else ("cycle", "gradient", "identity", "depth_histogram")
+    )
     return [
         f"{path.name}: checkpoint at step {state['step']} of {config['steps']}, {config['objective']} objective",
         f"  slices: {', '.join(config['data']['slice_axes'])}, {' x '.join(map(str, config['data']['crop']))} pixels",

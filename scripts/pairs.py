@@ -66,7 +66,7 @@ def main() -> int:
     options = parser.parse_args()
     torch.set_num_threads(1)
     phantoms = options.output / "ph"
-    if not phantoms.exists():
+    if len(list((phantoms / "test" / "labels").glob("*.nii.gz"))) < TESTED + MOST_PAIRS:
         write_phantoms(phantoms, subjects=SUBJECTS, test_subjects=TESTED + MOST_PAIRS, seed=300 + options.seed)
     errors = {}
     for name in options.arms:

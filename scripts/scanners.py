@@ -88,8 +88,8 @@ def figures_of(output: Path, name: str, steps: int, seed: int) -> Figures:
     """Train one way, convert and measure every subject on every scanner; kept beside the run."""
     run = output / name.replace(" ", "_").replace(",", "")
     kept = run / "figures.json"
+    checkpoint = train(config_of(output, run, WAYS[name], steps, seed))  # refuses other steps or another seed
     if not kept.exists():
-        checkpoint = train(config_of(output, run, WAYS[name], steps, seed))
         kept.write_text(json.dumps(measured(output, checkpoint, run / "sct")))
     return json.loads(kept.read_text())
 

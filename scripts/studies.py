@@ -24,8 +24,6 @@ PLAIN: Flags = (
     "--data.match_position=false",
 )
 """CycleGAN after Zhu et al. 2017, inside the body mask as all arms."""
-HIASA: Flags = ("--loss.cycle=3", "--loss.gradient=0.3", "--loss.depth_histogram=0")
-"""The loss after Hiasa et al. 2018."""
 ORIGINAL: Flags = ("--network.stem=conv", "--network.reduction=4", "--network.upsampling=transpose")
 """The generator of the same paper, of the configuration's width and depth."""
 RATES = ("1e-4", "2e-4", "4e-4", "8e-4")
@@ -36,14 +34,9 @@ STUDIES: dict[str, dict[str, Flags]] = {
         "signed": ("--loss.gradient_mode=signed",),
     },
     "weights": {weight: (f"--loss.gradient={weight}",) for weight in ("0", "0.03", "0.1", "0.3", "1", "3")},
-    "recipe": {"plain": PLAIN, "after Hiasa et al.": HIASA, "default": ()},
-    "parts": {
-        "default": (),
-        "no depth histogram": ("--loss.depth_histogram=0",),
-        "no matched position": ("--data.match_position=false",),
-        "no gradient consistency": ("--loss.gradient=0",),
-        "cycle 3": ("--loss.cycle=3",),
-    },
+    "recipe": {"plain": PLAIN, "off": ("--loss.gradient=0",), "default": ()},
+    "depth_histogram": {weight: (f"--loss.depth_histogram={weight}",) for weight in ("0", "0.3", "1", "3")},
+    "cycle": {weight: (f"--loss.cycle={weight}",) for weight in ("3", "1", "10")},
     "network": {"plain, original network": PLAIN + ORIGINAL, "plain": PLAIN, "default": ()},
     "learning_rate": {
         f"{name} {rate}": (*flags, f"--optimizer.learning_rate={rate}")

@@ -126,7 +126,8 @@ class NetworkConfig:
     """Depth of the discriminators; 3 sees patches of 70x70 pixels."""
     dropout: ClosedUnitInterval = 0.0
     """Share of features that the generators' residual blocks drop at random while they train, the noise z of the paired
-    objective (pix2pix takes 0.5); validation and conversion drop none. 0 leaves z out."""
+    objective (pix2pix takes 0.5), in unpaired training too; validation and conversion drop none. 0 leaves z out. With
+    it, parts of a batch, several processes and a run resumed on a GPU draw other noise than one undisturbed process."""
 
     def __post_init__(self) -> None:
         if self.dropout == 1:
@@ -149,7 +150,7 @@ class LossConfig:
     """Weight of the L1 identity loss; 0 leaves it out."""
     depth_histogram: NonNegativeFloat = 0.0
     """Weight of the distance between how values are spread in translations and in real slices, at each depth below the
-    skin; wants ``data.match_position``, so that the two slices lie at one height. 0 leaves it out."""
+    skin; needs ``data.match_position``, so that the two slices lie at one height. 0 leaves it out."""
 
 
 @dataclass(frozen=True)
@@ -257,6 +258,8 @@ class TrainConfig:
                 f"optimizer.batch_size must be a multiple of accumulate={self.accumulate}, "
                 f"got {self.optimizer.batch_size}"
             )
+        if self.loss.depth_histogram and not self.data.match_position:
+            raise UserError("loss.depth_histogram needs data.match_position true: it compares slices of one height")
         if self.loss.identity and self.data.contrasts:
             raise UserError("loss.identity must be 0 with data.contrasts: one CT cannot stand for several contrasts")
         smallest = 3 * 2**self.network.discriminator_layers

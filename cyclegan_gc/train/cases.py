@@ -161,7 +161,7 @@ def _hold_out(subjects: Mapping[str, Mapping[Path, str]], pairs: Sequence[Pair],
     """Subjects for validation; pairs beside unpaired volumes are all trained on, so none of theirs is among them."""
     alone = config.objective == "paired"
     mr, ct = (set(subjects[name].values()) for name in ("mr", "ct"))
-    never = set() if alone else {subject_of(pair.name) for pair in pairs}
+    never = set() if alone else _subjects_among(pairs, subjects, config)
     held_out = held_out_subjects(mr, ct, config.data.validation_fraction, never=never)
     for name, each in (("pairs" if alone else "mr", mr), ("ct", ct)):
         if not each - held_out:
@@ -170,6 +170,15 @@ def _hold_out(subjects: Mapping[str, Mapping[Path, str]], pairs: Sequence[Pair],
                 "sub-XX, by folder or by file name); add subjects or set --data.validation_fraction 0"
             )
     return held_out
+
+
+def _subjects_among(pairs: Sequence[Pair], subjects: Mapping[str, Mapping[Path, str]], config: TrainConfig) -> set[str]:
+    """Unpaired subjects who are among the pairs too, by name or by a file's content."""
+    folder = config.data.cache or config.output / "cache"
+    contents = {content_hash(path, folder) for pair in pairs for path in pair.files}
+    files = [(path, subject) for each in subjects.values() for path, subject in each.items()] if pairs else []
+    copies = {subject for path, subject in files if path.is_file() and content_hash(path, folder) in contents}
+    return copies | {subject_of(pair.name) for pair in pairs}
 
 
 def _find_pairs(config: TrainConfig) -> list[Pair]:

@@ -31,7 +31,10 @@ def run_name(config: TrainConfig) -> str:
             f"paired-l1{own.l1:g}-gc{own.gradient:g}-{own.adversarial}-lr{optimizer.learning_rate:g}-seed{config.seed}"
         )
     gradient = f"gc{loss.gradient:g}{'-signed' if loss.gradient_mode == 'signed' else ''}"
-    return f"cycle{loss.cycle:g}-{gradient}-id{loss.identity:g}-lr{optimizer.learning_rate:g}-seed{config.seed}"
+    depth = f"-depth{loss.depth_histogram:g}" if loss.depth_histogram else ""
+    pairs = f"-pairs-l1{config.paired.l1:g}" if config.data.pairs is not None else ""
+    rest = f"lr{optimizer.learning_rate:g}-seed{config.seed}"
+    return f"cycle{loss.cycle:g}-{gradient}-id{loss.identity:g}{depth}{pairs}-{rest}"
 
 
 def run_settings(config: TrainConfig, facts: Mapping[str, Any], cases: Cases) -> dict[str, Any]:
@@ -62,7 +65,9 @@ def data_artifact(
         for modality, stacks in modalities.items():
             for stack in stacks:
                 facts_of_case = {"modality": modality, "sha256": contents_hash(stack.sources, cache), "parts": []}
-                entry = known.setdefault(pseudonyms.of(stack.name), {**facts_of_case, **stack.statistics["case"]})
+                # A pair bears the name of its MR, which may stand here alone as well.
+                name = f"{pseudonyms.of(stack.name)}{' with its CT' if modality == 'pair' else ''}"
+                entry = known.setdefault(name, {**facts_of_case, **stack.statistics["case"]})
                 entry["parts"] = list(dict.fromkeys([*entry["parts"], part]))
     sha256 = hash_of(facts["fingerprint"])
     manifest = {"fingerprint": facts["fingerprint"], "fingerprint_sha256": sha256, "cases": known}

@@ -144,7 +144,7 @@ def open_run(config: TrainConfig, device: torch.device, ranks: Ranks) -> Run:
     run = Run(config, device, ranks, cases, facts, state, progress, Meter(), Monitor(), None, pairs, judges)
     if saved is not None:
         run.restore(saved)
-        if len(saved["pools"]) != ranks.size:
+        if len(saved["pools"]) != ranks.size and state.pools:
             ranks.says(
                 f"warning: saved by {len(saved['pools'])} processes and resumed by {ranks.size}; "
                 "the image pools are dealt out anew, so the result is not the uninterrupted run's",

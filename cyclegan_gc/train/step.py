@@ -78,7 +78,7 @@ def train_step(
     weights: LossConfig,
     *,
     pairs: Batch | None = None,
-    paired: PairedConfig | None = None,
+    paired: PairedConfig = PairedConfig(),  # noqa: B008 it is frozen
     parts: int = 1,
     ranks: Ranks = ALONE,
 ) -> dict[str, Tensor]:
@@ -100,7 +100,7 @@ def train_step(
     objectives: list[StepLosses] = []
     if batch is not None:
         objectives.append(unpaired_losses(Networks.of(state.accelerated), state.pools, batch, weights, parts))
-    if pairs is not None and paired is not None:
+    if pairs is not None:
         generator, discriminator = state.accelerated["mr_to_ct"], state.accelerated["pair_discriminator"]
         objectives.append(paired_losses(generator, discriminator, pairs, paired, parts))
     losses = {
