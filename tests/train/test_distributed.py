@@ -172,6 +172,8 @@ def test_a_dead_or_sleeping_peer_ends_the_job_with_the_cause_last(how, within, t
     os.kill(process_of_rank(1, tmp_path), how)
     _, errors = process.communicate(timeout=within)
     assert process.returncode != 0 and time.monotonic() - started < within
-    assert "another process died or slept longer than --peer_timeout" in errors
     cause = errors[errors.rindex("Root Cause") :]
-    assert "Signal 9 (SIGKILL)" in cause or "another process died or slept" in cause
+    if how == signal.SIGKILL:  # torchrun may notice it and end the other one before that has a word in it
+        assert "Signal 9 (SIGKILL)" in cause or "another process died or slept" in cause
+    else:
+        assert "another process died or slept longer than --peer_timeout" in errors
