@@ -125,11 +125,12 @@ def in_parallel(words: list[str], options: argparse.Namespace) -> int:
     for part, parts in divided(options.shard, options.jobs):
         own = ["--jobs", "1", "--shard", f"{part}/{parts}"]
         command = [sys.executable, __file__, *words[:border], *own, *words[border:]]
-        processes.append(subprocess.Popen(command))
-    for number in (signal.SIGTERM, signal.SIGINT):
+        # Out of the terminal's reach, which would else send each of them a second Ctrl-C.
+        processes.append(subprocess.Popen(command, start_new_session=True))
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
         signal.signal(number, lambda number, frame: [process.send_signal(number) for process in processes])
     codes = [128 - code if code < 0 else code for code in [process.wait() for process in processes]]
-    return max(codes)
+    return max(codes, key=lambda code: (code >= 128, code in (1, 2), code))
 
 
 def divided(shard: tuple[int, int], jobs: int) -> list[tuple[int, int]]:

@@ -21,6 +21,8 @@ from cyclegan_gc.data.nifti import Header, geometry_header, read_header, read_ni
 from cyclegan_gc.errors import VolumeError
 
 MAX_VOXELS = 2**31
+MOST_ROUNDING = 0.1
+"""By which a scaled label may miss its whole number."""
 MAX_LABEL = 65535
 PLAUSIBLE_SPACING_MM = (0.05, 50.0)
 SAME_PLACE_MM = 0.01
@@ -126,7 +128,8 @@ def read_mask(path: Path) -> Volume:
     """
     with _named(path):
         stored = _read_stored(path)
-        return replace(stored, array=(stored.array != 0).astype(np.uint8))
+        values, rounding = _meant(stored)
+        return replace(stored, array=(~(np.abs(values) <= rounding)).astype(np.uint8))
 
 
 def read_labels(path: Path) -> Volume:
@@ -137,15 +140,22 @@ def read_labels(path: Path) -> Volume:
     """
     with _named(path):
         stored = _read_stored(path)
-        slope, intercept = _slope_and_intercept(stored.header)
-        values = stored.array if (slope, intercept) == (1, 0) else stored.array * slope + intercept
+        values, rounding = _meant(stored)
         # NaN is not at least 0 either.
-        if not (values.min() >= 0 and values.max() <= MAX_LABEL):
+        if not (values.min() >= -rounding and values.max() <= MAX_LABEL):
             raise VolumeError(f"labels run from {values.min():g} to {values.max():g}; give a map of 0 to {MAX_LABEL}")
-        labels = values.astype(np.uint8 if values.max() < 256 else np.uint16)
-        if not np.array_equal(labels, values):
+        labels = np.rint(values).astype(np.uint8 if values.max() < 255.5 else np.uint16)
+        if np.abs(labels - values).max() > min(rounding, MOST_ROUNDING):
             raise VolumeError("not a label map, it holds values between whole numbers; give the map itself")
         return replace(stored, array=labels)
+
+
+def _meant(stored: Volume) -> tuple[np.ndarray, float]:
+    """The numbers that a file's stored ones stand for, and how far rounding may have moved them (half a step)."""
+    slope, intercept = _slope_and_intercept(stored.header)
+    if (slope, intercept) == (1, 0):
+        return stored.array, 0.0
+    return stored.array * slope + intercept, abs(slope) / 2
 
 
 def _read_stored(path: Path) -> Volume:

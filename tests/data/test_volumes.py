@@ -413,6 +413,19 @@ def test_large_labels_and_scaled_ones_are_kept(tmp_path):
     np.testing.assert_array_equal(read_labels(doubled).array, labels * 2)
 
 
+@pytest.mark.parametrize("stored", [np.uint8, np.int16])
+@pytest.mark.parametrize("values", [(0, 1), (0, 1, 2, 5), (0, 7, 50)])
+def test_masks_and_labels_that_another_program_scaled_to_store_them_are_what_they_were(tmp_path, values, stored):
+    """nibabel scales floats to the whole range of an integer type, and 0 then is seldom stored as 0."""
+    labels = np.resize(np.array(values), (16, 17, 2))
+    image = nib.Nifti1Image(labels.astype(np.float64), np.eye(4))
+    image.set_data_dtype(stored)
+    image.to_filename(tmp_path / "labels.nii.gz")
+    assert nib.Nifti1Image.from_filename(tmp_path / "labels.nii.gz").dataobj.slope != 1  # pyright: ignore
+    np.testing.assert_array_equal(read_mask(tmp_path / "labels.nii.gz").array, labels > 0)
+    np.testing.assert_array_equal(read_labels(tmp_path / "labels.nii.gz").array, labels)
+
+
 @pytest.mark.parametrize(
     ("value", "cause"), [(0.5, "between whole numbers"), (-1, "from -1"), (70000, "to 70000"), (np.nan, "nan")]
 )
