@@ -1,20 +1,11 @@
 """The command line: words in, exit code out. Heavy imports wait until a command runs."""
 
-import difflib
-import itertools
-import re
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import fields, is_dataclass, replace
-from pathlib import Path
-from typing import Any, NamedTuple, get_args
+from typing import Any
 
-from jsonargparse import ArgumentError, ArgumentParser, set_parsing_settings
-
-from cyclegan_gc import __version__
 from cyclegan_gc.config import (
-    DISCLAIMER,
     AuditConfig,
     ConvertConfig,
     DemoConfig,
@@ -22,11 +13,11 @@ from cyclegan_gc.config import (
     InfoConfig,
     ManifestConfig,
     PhantomConfig,
-    SliceAxis,
     SyncConfig,
     TrainConfig,
 )
 from cyclegan_gc.errors import Interruption, TrainingStoppedError, UserError
+from cyclegan_gc.parsing import parse
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -39,8 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
     try:
-        command, config = _parse(_tidied([word for word in words if word != "--debug"]))
-        return command.run(config)
+        command, config = parse([word for word in words if word != "--debug"])
+        return RUN[command](config)
     except SystemExit as leaving:
         return int(leaving.code or 0)
     except Interruption as stop:
@@ -52,15 +43,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if debug:
             traceback.print_exc()
         return _explain(error)
-
-
-def settings_of(arguments: Sequence[str]) -> Any:
-    """The settings that a command would get from these words, without running it.
-
-    Raises:
-        UserError: if the command line would be refused.
-    """
-    return _parse(_tidied(arguments))[1]
 
 
 def run_audit(config: AuditConfig) -> int:
@@ -184,113 +166,17 @@ def run_demo(config: DemoConfig) -> int:
     return 3 if failures else 0
 
 
-class Command(NamedTuple):
-    """One word of the command line."""
-
-    config: type
-    positional: tuple[str, ...]
-    run: Callable[[Any], int]
-
-
-COMMANDS = {
-    "audit": Command(AuditConfig, (), run_audit),
-    "train": Command(TrainConfig, (), run_train),
-    "convert": Command(ConvertConfig, ("input", "output"), run_convert),
-    "info": Command(InfoConfig, ("file",), run_info),
-    "manifest": Command(ManifestConfig, ("action", "output"), run_manifest),
-    "evaluate": Command(EvaluateConfig, (), run_evaluate),
-    "sync": Command(SyncConfig, ("run",), run_sync),
-    "phantom": Command(PhantomConfig, ("output",), run_phantom),
-    "demo": Command(DemoConfig, (), run_demo),
+RUN: dict[str, Callable[[Any], int]] = {
+    "audit": run_audit,
+    "train": run_train,
+    "convert": run_convert,
+    "info": run_info,
+    "manifest": run_manifest,
+    "evaluate": run_evaluate,
+    "sync": run_sync,
+    "phantom": run_phantom,
+    "demo": run_demo,
 }
-
-
-LISTS: dict[str, Callable[[str], bool]] = {
-    "--planes": lambda word: word in get_args(SliceAxis),
-    "--data.slice_axes": lambda word: word in get_args(SliceAxis),
-    "--data.contrasts": lambda word: not word.startswith(("-", "[")),
-}
-"""Settings of several words, and which words that follow belong to them."""
-
-
-def _tidied(words: Sequence[str]) -> list[str]:
-    """``--max-voxels`` as ``--max_voxels``, and ``--planes axial coronal`` as the one list that the parser wants."""
-    tidied, position = [], 0
-    while position < len(words):
-        word = words[position]
-        position += 1
-        if word.startswith("--"):
-            name, equals, value = word.partition("=")
-            word = "--" + name[2:].replace("-", "_") + equals + value
-        tidied.append(word)
-        if belongs := LISTS.get(word):
-            chosen = list(itertools.takewhile(belongs, words[position:]))
-            position += len(chosen)
-            tidied += [f"[{', '.join(chosen)}]"] if chosen else []
-    return tidied
-
-
-def _parse(words: Sequence[str]) -> tuple[Command, Any]:
-    set_parsing_settings(docstring_parse_attribute_docstrings=True)
-    parser = ArgumentParser(
-        prog="cyclegan-gc",
-        description=f"Synthetic CT from MR without paired data. {DISCLAIMER}",
-        epilog="With --debug an internal error shows its traceback.",
-        version=__version__,
-        exit_on_error=False,
-    )
-    commands = parser.add_subcommands(dest="command", required=True, title="commands")
-    parsers = {name: _command_parser(command) for name, command in COMMANDS.items()}
-    for name, each in parsers.items():
-        commands.add_subcommand(name, each, help=_summary(COMMANDS[name].config))
-    try:
-        parsed = parser.parse_args(list(words))
-    except UnicodeDecodeError as error:
-        raise UserError("--config: not a UTF-8 text file; give a YAML file") from error
-    except ArgumentError as error:
-        chosen = parsers.get(words[0]) if words else None
-        raise UserError(_usage_message(error, chosen)) from error
-    command = COMMANDS[parsed.command]
-    values = parser.instantiate(parsed)[parsed.command]
-    return command, _plain(command.config(**{name: values[name] for name in command.config.__dataclass_fields__}))
-
-
-def _plain(value: Any) -> Any:
-    """Settings without the parser's own number types, which no checkpoint could be loaded with; ``~`` is expanded."""
-    if is_dataclass(value) and not isinstance(value, type):
-        return replace(value, **{each.name: _plain(getattr(value, each.name)) for each in fields(value)})
-    if isinstance(value, tuple):
-        return tuple(_plain(item) for item in value)
-    if isinstance(value, Path):
-        return value.expanduser()
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return value
-    return int(value) if isinstance(value, int) else float(value)
-
-
-def _command_parser(command: Command) -> ArgumentParser:
-    parser = ArgumentParser(description=f"{_summary(command.config)} {DISCLAIMER}", exit_on_error=False)
-    parser.add_argument("--config", action="config", help="YAML file of settings; flags after it override it.")
-    documented = command.config.__dataclass_fields__
-    for name in command.positional:
-        parser.add_argument(name, type=documented[name].type)
-    parser.add_class_arguments(command.config, skip=set(command.positional))
-    return parser
-
-
-def _summary(config: type) -> str:
-    return (config.__doc__ or "").splitlines()[0]
-
-
-def _usage_message(error: Exception, parser: ArgumentParser | None) -> str:
-    """One line with the key, the cause and, where one is close, the key that was meant."""
-    text = " ".join(str(error).split())
-    unknown = re.search(r"(?:does not accept option '|unrecognized arguments: --)([\w.]+)", text)
-    if unknown and parser:
-        known = [action.dest for action in parser._actions]
-        close = difflib.get_close_matches(unknown[1], known, n=1)
-        text = f"unknown setting {unknown[1]}" + (f"; did you mean {close[0]}?" if close else "; see --help")
-    return text
 
 
 def _explain(error: Exception) -> int:

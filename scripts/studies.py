@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from cyclegan_gc.atomic import write_text
-from cyclegan_gc.cli import settings_of
 from cyclegan_gc.config import public_settings
 from cyclegan_gc.data.files import case_id, find_volumes
 from cyclegan_gc.data.phantom import write_phantoms
+from cyclegan_gc.parsing import parse
 
 Flags = tuple[str, ...]
 
@@ -164,7 +164,7 @@ def judging(folder: Path, test: TestSet, device: str) -> list[list[str]]:
 
 def train_settings(words: list[str]) -> dict[str, Any]:
     """What a training would be told by these words, wherever its volumes are, by dotted names."""
-    return flat(public_settings(settings_of([*words, "--data.mr", "MR", "--data.ct", "CT", "--output", "RUN"])))
+    return flat(public_settings(parse([*words, "--data.mr", "MR", "--data.ct", "CT", "--output", "RUN"])[1]))
 
 
 def flat(settings: dict[str, Any], above: str = "") -> dict[str, Any]:

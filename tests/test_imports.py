@@ -12,7 +12,7 @@ FLOORS = {
     **dict.fromkeys(("data", "checkpoint", "metrics", "tracking", "inference", "consistency", "pictures", "pages"), 2),
     **dict.fromkeys(("train", "convert", "evaluate", "info"), 3),
     # The package's front door offers names from below on first use; it stands on top, so no module goes through it.
-    **{"demo": 4, "cli": 5, "__init__": 6},
+    **{"demo": 4, "parsing": 4, "cli": 5, "__init__": 6},
 }
 ROOMS_OPEN_WITHIN = ("config", "data", "metrics", "tracking", "train", "convert", "evaluate")
 SIDEWAYS = {
@@ -23,10 +23,10 @@ INSIDE_MODEL = ("model", "model.cyclegan", "model.paired", "model.strips", "mode
 ONLY_IN = {
     "wandb": ("tracking",),
     "SimpleITK": ("data.itk_images", "data.bias_field"),
-    "nibabel": ("data.nifti", "data.volumes", "data.phantom"),
+    "nibabel": ("data.nifti", "data.nifti_affine", "data.phantom"),
     "pydicom": ("data.dicom",),
     "highdicom": ("data.dicom",),
-    "jsonargparse": ("cli",),
+    "jsonargparse": ("parsing",),
     "PIL": ("pictures",),
 }
 

@@ -14,18 +14,16 @@ from cyclegan_gc.config.commands import (
     PhantomConfig,
     SyncConfig,
 )
+from cyclegan_gc.config.data import DataConfig, PreprocessConfig, slab_channels
 from cyclegan_gc.config.paired import PairedConfig
 from cyclegan_gc.config.training import (
-    DataConfig,
     LossConfig,
     MonitorConfig,
     NetworkConfig,
     OptimizerConfig,
-    PreprocessConfig,
     TrainConfig,
     WandbConfig,
     public_settings,
-    slab_channels,
 )
 from cyclegan_gc.config.values import Direction, Fusion, Scanner, SliceAxis
 

@@ -4,7 +4,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from cyclegan_gc.config.training import PreprocessConfig, WandbConfig
+from cyclegan_gc.config.data import PreprocessConfig
+from cyclegan_gc.config.training import WandbConfig
 from cyclegan_gc.config.values import (
     ClosedUnitInterval,
     Direction,

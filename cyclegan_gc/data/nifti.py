@@ -220,3 +220,16 @@ def write_nifti(stream: Stream, array: np.ndarray, source: Header) -> None:
     stream.write(header.binaryblock + bytes(4))
     for z in range(array.shape[2]):
         stream.write(array[..., z].astype(array.dtype.newbyteorder("<")).tobytes(order="F"))
+
+
+def slope_and_intercept(header: Header) -> tuple[float, float]:
+    """By which the stored numbers become values; 1 and 0 where the header has none.
+
+    Raises:
+        VolumeError: if they are no numbers (without a name; the caller knows it).
+    """
+    try:
+        slope, intercept = header.get_slope_inter()
+    except HeaderDataError:
+        raise VolumeError("slope or intercept is not a number; export the file again") from None
+    return slope or 1.0, intercept or 0.0

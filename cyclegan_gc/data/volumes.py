@@ -9,24 +9,21 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 from isal import igzip
-from nibabel.spatialimages import HeaderDataError
 
 from cyclegan_gc.atomic import atomic_write
 from cyclegan_gc.data.files import WRITABLE
 from cyclegan_gc.data.itk_images import is_itk, itk_grid, read_itk
-from cyclegan_gc.data.nifti import Header, geometry_header, read_header, read_nifti, write_nifti
+from cyclegan_gc.data.nifti import Header, geometry_header, read_header, read_nifti, slope_and_intercept, write_nifti
+from cyclegan_gc.data.nifti_affine import affine_mm
 from cyclegan_gc.errors import VolumeError
 
 MAX_VOXELS = 2**31
 MOST_ROUNDING = 0.1
 """By which a scaled label may miss its whole number."""
 MAX_LABEL = 65535
-PLAUSIBLE_SPACING_MM = (0.05, 50.0)
 SAME_PLACE_MM = 0.01
-UNIT_IN_MM = {1: ("metres", 1000.0), 3: ("micrometres", 0.001)}
 
 
 @dataclass(frozen=True)
@@ -72,7 +69,7 @@ def read_volume(path: Path, *, max_voxels: int = MAX_VOXELS) -> Volume:
         if is_itk(path):
             return volume_on_grid(*read_itk(path, max_voxels))
         header, shape, voxels, notes = read_nifti(path, max_voxels)
-        affine, geometry_notes = _affine_mm(header, shape)
+        affine, geometry_notes = affine_mm(header, shape)
         array, value_notes = _scaled_values(header, voxels)
     return Volume(array, affine, header, (*notes, *geometry_notes, *value_notes))
 
@@ -102,7 +99,7 @@ def volume_grid(path: Path, *, max_voxels: int = MAX_VOXELS) -> tuple[tuple[int,
         if is_itk(path):
             return itk_grid(path, max_voxels)
         header, shape = read_header(path, max_voxels)
-        return shape, _affine_mm(header, shape)[0]
+        return shape, affine_mm(header, shape)[0]
 
 
 def volume_on_grid(values: np.ndarray, affine: np.ndarray, notes: Sequence[str] = ()) -> Volume:
@@ -152,7 +149,7 @@ def read_labels(path: Path) -> Volume:
 
 def _meant(stored: Volume) -> tuple[np.ndarray, float]:
     """The numbers that a file's stored ones stand for, and how far rounding may have moved them (half a step)."""
-    slope, intercept = _slope_and_intercept(stored.header)
+    slope, intercept = slope_and_intercept(stored.header)
     if (slope, intercept) == (1, 0):
         return stored.array, 0.0
     return stored.array * slope + intercept, abs(slope) / 2
@@ -164,7 +161,7 @@ def _read_stored(path: Path) -> Volume:
         voxels, affine, notes = read_itk(path, MAX_VOXELS)
         return Volume(voxels, affine, geometry_header(affine), tuple(notes))
     header, shape, voxels, notes = read_nifti(path, MAX_VOXELS)
-    affine, geometry_notes = _affine_mm(header, shape)
+    affine, geometry_notes = affine_mm(header, shape)
     return Volume(voxels, affine, header, (*notes, *geometry_notes))
 
 
@@ -217,8 +214,8 @@ def write_volume(path: Path, array: np.ndarray, like: Volume) -> None:
 def _verify(written: Path, array: np.ndarray, like: Volume) -> None:
     """Read a file again, its checksum included, and hold it against what it should be."""
     header, shape, voxels, _ = read_nifti(written, array.size)
-    affine, _ = _affine_mm(header, shape)
-    expected, _ = _affine_mm(like.header, array.shape)
+    affine, _ = affine_mm(header, shape)
+    expected, _ = affine_mm(like.header, array.shape)
     if shape != array.shape or not np.array_equal(voxels, array):
         raise VolumeError("what was written is not what is read back; check the disk")
     if not np.array_equal(affine, expected):
@@ -227,7 +224,7 @@ def _verify(written: Path, array: np.ndarray, like: Volume) -> None:
 
 def _scaled_values(header: Header, voxels: np.ndarray) -> tuple[np.ndarray, list[str]]:
     """Finite float32 values with slope and intercept applied."""
-    slope, intercept = _slope_and_intercept(header)
+    slope, intercept = slope_and_intercept(header)
     with np.errstate(over="ignore", invalid="ignore"):
         if (slope, intercept) == (1.0, 0.0):
             return _checked_values(voxels.astype(np.float32, order="F"))
@@ -235,14 +232,6 @@ def _scaled_values(header: Header, voxels: np.ndarray) -> tuple[np.ndarray, list
         for z in range(voxels.shape[2]):
             array[..., z] = voxels[..., z].astype(np.float64) * slope + intercept
     return _checked_values(array)
-
-
-def _slope_and_intercept(header: Header) -> tuple[float, float]:
-    try:
-        slope, intercept = header.get_slope_inter()
-    except HeaderDataError:
-        raise VolumeError("slope or intercept is not a number; export the file again") from None
-    return slope or 1.0, intercept or 0.0
 
 
 def _checked_values(array: np.ndarray) -> tuple[np.ndarray, list[str]]:
@@ -262,49 +251,3 @@ def _checked_values(array: np.ndarray) -> tuple[np.ndarray, list[str]]:
     if not any(np.any((plane != low) & (plane != high)) for plane in np.moveaxis(array, 2, 0)):
         raise VolumeError(f"binary: only the values {low:g} and {high:g}, a mask; give the picture itself")
     return array, notes
-
-
-def _affine_mm(header: Header, shape: tuple[int, ...]) -> tuple[np.ndarray, list[str]]:
-    """Affine to RAS in mm, with a sentence for everything that had to be assumed."""
-    pixdim = np.abs(np.asarray(header["pixdim"][1:4], np.float64))
-    if not np.all(np.isfinite(pixdim) & (pixdim > 0)):
-        raise VolumeError(f"voxel size in the header is {pixdim.tolist()}; set the true one")
-    notes = []
-    sform = np.asarray(header.get_sform()) if int(header["sform_code"]) > 0 else None
-    qform = _qform(header)
-    affine = np.asarray(next((m for m in (sform, qform) if m is not None), header.get_base_affine()), np.float64)
-    if not np.isfinite(affine).all() or np.linalg.cond(affine[:3, :3]) > 1e6:
-        raise VolumeError("the affine is singular or not a number; export the file again with its orientation")
-    if sform is None and qform is None:
-        axes = "".join(map(str, nib.aff2axcodes(affine)))
-        notes.append(f"No orientation in the header (no form codes); axes assumed to run to {axes}.")
-    spacing = np.linalg.norm(affine[:3, :3], axis=0)
-    other = qform if sform is not None else None
-    far = np.array([[0, 0, 0, 1], [*(n - 1 for n in shape), 1]], np.float64).T
-    if other is not None and not np.abs((other - affine) @ far).max() < 0.1 * spacing.min():
-        notes.append("sform and qform disagree; the sform was used.")
-    elif not np.allclose(spacing, pixdim, rtol=0.01):
-        notes.append(
-            f"Voxel sizes of sform {spacing.round(4)} and header {pixdim.round(4)} disagree; the sform was used."
-        )
-    cosines = np.abs((affine[:3, :3] / spacing).T @ (affine[:3, :3] / spacing) - np.eye(3)).max()
-    if cosines > 1e-3:
-        notes.append("The affine is sheared (axes not at right angles); slices were taken as they are stored.")
-    name, factor = UNIT_IN_MM.get(int(header["xyzt_units"]) & 7, ("mm", 1.0))
-    if factor != 1.0:
-        notes.append(f"Lengths are in {name}; they were scaled by {factor:g} to mm.")
-        affine = np.diag([factor, factor, factor, 1.0]) @ affine
-    spacing = spacing * factor
-    if spacing.min() < PLAUSIBLE_SPACING_MM[0] or spacing.max() > PLAUSIBLE_SPACING_MM[1]:
-        notes.append(f"Implausible voxel size {' x '.join(f'{s:g}' for s in spacing)} mm was taken as true.")
-    return affine, notes
-
-
-def _qform(header: Header) -> np.ndarray | None:
-    """The qform where one is coded and is a rotation; a broken one matters only where no sform stands before it."""
-    try:
-        return np.asarray(header.get_qform()) if int(header["qform_code"]) > 0 else None
-    except (ValueError, HeaderDataError):
-        if int(header["sform_code"]) > 0:
-            return None
-        raise VolumeError("the orientation (qform) is not a rotation; export the file again") from None
