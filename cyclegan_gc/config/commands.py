@@ -144,13 +144,19 @@ class EvaluateConfig:
     labels: str | None = None
     """Label maps of the true CT (0 is background): adds Dice and HD95 of each label."""
     predicted_labels: str | None = None
-    """Label maps of the synthetic CT, made by anything."""
+    """Label maps of the synthetic CT, made by anything, with the numbers of ``labels``."""
+    compared_labels: str | None = None
+    """The same of the CT to compare with."""
     segment: Literal["totalsegmentator"] | None = None
-    """totalsegmentator makes the label maps that are not given, where that program is installed."""
+    """totalsegmentator makes all label maps instead, where that program is installed."""
     wandb: WandbConfig = field(default_factory=_no_wandb)
     """--wandb.mode auto, online or offline tracks the evaluation too."""
 
     def __post_init__(self) -> None:
+        if self.segment and (self.labels or self.predicted_labels or self.compared_labels):
+            raise UserError("--segment makes all label maps, with numbers of its own; leave it or the given ones out")
+        if self.compared_labels and not (self.compare and self.labels):
+            raise UserError("--compared_labels needs --compare and --labels; give them or leave it out")
         if self.segment is None and (self.labels is None) != (self.predicted_labels is None):
             missing = "--labels" if self.labels is None else "--predicted_labels"
             raise UserError(f"{missing} is missing: Dice needs both label maps; give it or --segment totalsegmentator")

@@ -36,6 +36,7 @@ def evaluate(
     compare: str | None = None,
     labels: str | None = None,
     predicted_labels: str | None = None,
+    compared_labels: str | None = None,
     segment: Literal["totalsegmentator"] | None = None,
 ) -> Evaluation:
     """Measure synthetic CTs and trivial baselines on the same voxels; write the results into a folder.
@@ -54,13 +55,14 @@ def evaluate(
         compare: another method's synthetic CTs of the same cases.
         labels: label maps of the true CTs, adds Dice and HD95 of every label that they hold.
         predicted_labels: label maps of the synthetic CTs.
-        segment: makes the label maps that are not given, of every CT.
+        compared_labels: label maps of the other method's.
+        segment: makes all label maps, in place of given ones.
 
     Raises:
         UserError: if a source holds nothing, nothing matches, the folder cannot be written or ``segment`` is not
             installed.
     """
-    sources = Sources(predicted, reference, mr, mask, compare, labels, predicted_labels)
+    sources = Sources(predicted, reference, mr, mask, compare, labels, predicted_labels, compared_labels)
     files, failures, unmatched = match_cases(sources)
     segmenter = find_segmenter() if segment else None
     _make_folder(output)
@@ -126,7 +128,7 @@ def _notes(
     else:
         notes.append("Histogram matching was left out: it needs a checkpoint and the MRs.")
     if segment:
-        notes.append("Label maps that were not given were made by TotalSegmentator (--fast) and are kept in labels/.")
+        notes.append("Label maps were made by TotalSegmentator (--fast) and are kept in labels/.")
     resampled = sorted(
         f"{row['case']} ({row['resampled']})" for row in rows if row["method"] == SCT and row["resampled"]
     )

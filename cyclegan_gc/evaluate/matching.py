@@ -28,6 +28,20 @@ class Sources:
     """Label maps of the true CTs."""
     predicted_labels: str | None = None
     """Label maps of the synthetic CTs."""
+    compared_labels: str | None = None
+    """Label maps of the other method's."""
+
+
+KINDS = {
+    "reference": ("ct", "true CT"),
+    "mr": ("mr", "MR"),
+    "mask": ("mask", "mask"),
+    "compare": ("compared", "compared CT"),
+    "labels": ("labels", "true label map"),
+    "predicted_labels": ("sct_labels", "predicted label map"),
+    "compared_labels": ("compared_labels", "compared label map"),
+}
+"""Source beside the predictions -> its field of `CaseFiles` and its name for people."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +77,7 @@ def match_cases(sources: Sources) -> tuple[list[CaseFiles], list[str], list[str]
     for case, paths in scts.items():
         try:
             sct = _only(case, paths, "prediction")
-            others = {_FIELDS[name]: _partner(case, name, known, given[name], single) for name, known in found.items()}
+            others = {KINDS[name][0]: _partner(case, name, known, given[name], single) for name, known in found.items()}
             cases.append(CaseFiles(case, sct, **others))
         except VolumeError as error:
             failures.append(f"{case}: {error}")
@@ -73,24 +87,6 @@ def match_cases(sources: Sources) -> tuple[list[CaseFiles], list[str], list[str]
             f"({_some(cts)}); names must agree but for _sct"
         )
     return cases, failures, [] if single else sorted(cts.keys() - scts.keys())
-
-
-_FIELDS = {
-    "reference": "ct",
-    "mr": "mr",
-    "mask": "mask",
-    "compare": "compared",
-    "labels": "labels",
-    "predicted_labels": "sct_labels",
-}
-_WORDS = {
-    "reference": "true CT",
-    "mr": "MR",
-    "mask": "mask",
-    "compare": "compared CT",
-    "labels": "true label map",
-    "predicted_labels": "predicted label map",
-}
 
 
 def _by_case(source: str) -> dict[str, list[Path]]:
@@ -103,7 +99,7 @@ def _by_case(source: str) -> dict[str, list[Path]]:
 def _partner(case: str, name: str, found: dict[str, list[Path]], source: str, single: bool) -> Path:
     """The case's own file of a source."""
     alone = single and len(found) == 1 and Path(source).is_file()
-    return _only(case, next(iter(found.values())) if alone else found.get(case, []), f"{_WORDS[name]} in {source}")
+    return _only(case, next(iter(found.values())) if alone else found.get(case, []), f"{KINDS[name][1]} in {source}")
 
 
 def _only(case: str, paths: Sequence[Path], what: str) -> Path:

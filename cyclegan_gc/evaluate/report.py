@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cyclegan_gc.atomic import write_text
 from cyclegan_gc.config import DISCLAIMER
-from cyclegan_gc.evaluate.measures import LABEL_METRICS, METHOD_LABELS, METRICS, SCT, format_value, label_of
+from cyclegan_gc.evaluate.measures import COMPARED, LABEL_METRICS, METHOD_LABELS, METRICS, SCT, format_value, label_of
 from cyclegan_gc.evaluate.plots import plots_of
 from cyclegan_gc.evaluate.summary import (
     Evaluation,
@@ -79,7 +79,8 @@ def _case_table(evaluation: Evaluation) -> str:
             row = by_case[case, method]
             values = [format_value(METRICS[name], row.get(name)) for name in shown]
             label = [case if method == SCT else "", METHOD_LABELS[method]]
-            rows.append(("" if method == SCT else "baseline", [*label, *values, str(row["resampled"] or "")]))
+            css = "" if method in (SCT, COMPARED) else "baseline"
+            rows.append((css, [*label, *values, str(row["resampled"] or "")]))
     return table(header, rows) if rows else ""
 
 

@@ -60,14 +60,17 @@ def _outline_columns(case: Case, method: str, image_hu: NDArray) -> Row:
 
 
 def _label_columns(case: Case, method: str, image_hu: NDArray) -> Row:
-    """Every label's overlap, and the means over the labels that have one; nothing without label maps."""
+    """Every label's overlap where all images have voxels, and the means over the labels; nothing without label maps.
+
+    A distance to a label that was not found is none, and neither is a mean over it: missing an organ is no gain.
+    """
     columns: Row = {"method": method}
     if case.labels is None or method not in case.predicted_labels:
         return columns
-    overlaps = label_overlaps(case.predicted_labels[method], case.labels, case.spacing_mm)
+    predicted, truth = (labels * case.covered for labels in (case.predicted_labels[method], case.labels))
+    overlaps = label_overlaps(predicted, truth, case.spacing_mm)
     for name in ("dice", "hd95"):
-        known = [overlap[name] for overlap in overlaps.values()]
-        values = [value for value in known if value is not None]
-        columns[f"labels_{name}"] = fmean(values) if values else None
+        values = [value for overlap in overlaps.values() if (value := overlap[name]) is not None]
+        columns[f"labels_{name}"] = fmean(values) if values and len(values) == len(overlaps) else None
         columns |= {f"{name}_label_{label}": overlap[name] for label, overlap in overlaps.items()}
     return columns

@@ -28,30 +28,29 @@ def find_segmenter() -> Path:
     if program is None:
         raise UserError(
             f"--segment totalsegmentator: {PROGRAM} is not installed; pip install TotalSegmentator, "
-            "or give --labels and --predicted_labels"
+            "or give --labels and --predicted_labels instead"
         )
     return Path(program)
 
 
 def with_label_maps(files: CaseFiles, program: Path, folder: Path) -> CaseFiles:
-    """The case with a label map of every CT that has none; what ``folder`` holds of the same content is not made again.
+    """The case with a label map of every CT; what ``folder`` holds of the same content is not made again.
 
     Raises:
         VolumeError: if the program fails on a volume.
     """
-    compared_labels = _label_map(files.compared, program, folder) if files.compared else None
     return replace(
         files,
-        labels=files.labels or _label_map(files.ct, program, folder),
-        sct_labels=files.sct_labels or _label_map(files.sct, program, folder),
-        compared_labels=compared_labels,
+        labels=_label_map(files.ct, program, folder),
+        sct_labels=_label_map(files.sct, program, folder),
+        compared_labels=_label_map(files.compared, program, folder) if files.compared else None,
     )
 
 
 def _label_map(volume: Path, program: Path, folder: Path) -> Path:
+    made = folder / f"{case_id(volume)}_{file_sha256([volume])[:HASH_LETTERS]}.nii.gz"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        made = folder / f"{case_id(volume)}_{file_sha256([volume])[:HASH_LETTERS]}.nii.gz"
         if not made.exists():
             with tempfile.TemporaryDirectory(prefix=".", dir=folder) as name:
                 _segment(volume, program, Path(name)).replace(made)
@@ -69,7 +68,10 @@ def _segment(volume: Path, program: Path, folder: Path) -> Path:
         source, read = folder / "volume.nii.gz", read_volume(volume)
         write_volume(source, read.array, read)
     call = [str(program), "-i", str(source), "-o", str(result), *OPTIONS]
-    ended = subprocess.run(call, capture_output=True, text=True, errors="replace", check=False)
+    try:
+        ended = subprocess.run(call, capture_output=True, text=True, errors="replace", check=False)
+    except OSError as error:
+        raise VolumeError(f"{program}: cannot be run ({error.strerror}); install {PROGRAM} anew") from error
     if ended.returncode or not result.is_file():
         said = (ended.stderr or ended.stdout).strip().splitlines()
         cause = said[-1] if said else f"exit code {ended.returncode}"

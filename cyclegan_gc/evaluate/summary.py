@@ -108,7 +108,7 @@ def comparison_cells(evaluation: Evaluation) -> list[list[str]]:
         statistics = by_method.get(COMPARED)
         if SCT not in by_method or statistics is None or not statistics.get("pairs"):
             continue
-        means = [f"{by_method[method]['mean']:.{metric.decimals}f}" for method in (SCT, COMPARED)]
+        means = [_mean(metric, by_method[method], statistics["pairs"]) for method in (SCT, COMPARED)]
         p, effect = statistics["p"], statistics["effect"]
         tested = ["–", "–"] if p is None else [f"{p:.{P_DIGITS}g}", f"{effect:+.2f}"]
         count = f"{statistics['better']} of {statistics['pairs']}"
@@ -155,6 +155,12 @@ def interval(metric: Metric, statistics: Statistics, value: str, bounds: str) ->
     low, high = statistics[f"{bounds}low"], statistics[f"{bounds}high"]
     number = f"{statistics[value]:.{metric.decimals}f}"
     return number if low is None else f"{number} ({low:.{metric.decimals}f} to {high:.{metric.decimals}f})"
+
+
+def _mean(metric: Metric, statistics: Statistics, pairs: float | None) -> str:
+    """With the number of cases where it is not that of the pairs."""
+    mean = f"{statistics['mean']:.{metric.decimals}f}"
+    return mean if statistics["n"] == pairs else f"{mean} (n {statistics['n']})"
 
 
 def _cell(metric: Metric, statistics: Statistics | None, cases: int, intervals: bool) -> str:

@@ -47,6 +47,7 @@ def evaluate_tracked(config: EvaluateConfig) -> Evaluation:
             compare=config.compare,
             labels=config.labels,
             predicted_labels=config.predicted_labels,
+            compared_labels=config.compared_labels,
             segment=config.segment,
         )
         run.checked(lambda: _log(run, evaluation, Pseudonyms(config.output)), None)

@@ -248,6 +248,30 @@ def test_label_maps_on_another_grid_are_compared_where_the_true_one_reaches(fold
     assert "Labels, lowest Dice first" in (folder / "out/report.html").read_text(encoding="utf-8")
 
 
+def test_labels_of_two_methods_are_compared_where_both_have_voxels(folder):
+    for seed in range(3):
+        ct, _ = head(seed)
+        labels = np.digitize(ct, [-500, 300]).astype(np.uint8)
+        save(folder / f"labels/head{seed}.nii.gz", labels)
+        save(folder / f"short/head{seed}.nii.gz", ct[:, :, :9])
+        save(folder / f"short_labels/head{seed}.nii.gz", labels[:, :, :9])
+    sources = {name: str(folder / "labels") for name in ("labels", "predicted_labels")}
+    short = {"compare": str(folder / "short"), "compared_labels": str(folder / "short_labels")}
+    evaluation = run(folder, **sources, **short)
+    for method in ("sct", "compared"):
+        assert {row["labels_dice"] for row in rows_of(evaluation, method).values()} == {1}
+
+
+def test_a_label_that_was_missed_leaves_no_mean_distance_to_the_others(folder):
+    for seed in range(3):
+        labels = np.digitize(head(seed)[0], [-500, 300]).astype(np.uint8)
+        save(folder / f"labels/head{seed}.nii.gz", labels)
+        save(folder / f"predicted/head{seed}.nii.gz", np.where(labels == 2, 0, labels))
+    rows = rows_of(run(folder, labels=str(folder / "labels"), predicted_labels=str(folder / "predicted")), "sct")
+    for row in rows.values():
+        assert (row["dice_label_2"], row["labels_hd95"]) == (0, None) and row["hd95_label_1"] is not None
+
+
 def test_the_body_outline_is_found_in_both_cts_alike(folder):
     ct, _ = head(0)
     save(folder / "sct/head0_sct.nii.gz", np.roll(ct, 3, axis=0))

@@ -94,11 +94,11 @@ def test_a_ct_is_segmented_once_and_again_only_if_it_changed(folder, calls):
     assert len(calls.read_text().splitlines()) == 3
 
 
-def test_given_label_maps_are_left_alone(folder, calls):
-    given = folder / "mine.nii.gz"
-    files = CaseFiles("head0", folder / "sct" / "head0.nii.gz", folder / "ct" / "head0.nii.gz", labels=given)
-    assert with_label_maps(files, find_segmenter(), folder / "labels").labels == given
-    assert len(calls.read_text().splitlines()) == 1
+@pytest.mark.parametrize("given", ["labels", "predicted_labels", "compared_labels"])
+def test_label_maps_with_other_numbers_are_not_mixed_with_its_own(folder, calls, given, capsys):
+    words = ["--compare", str(folder / "other"), f"--{given}", str(folder / "ct")]
+    assert run(folder, *words, "--segment", "totalsegmentator") == 2
+    assert "--segment makes all label maps" in capsys.readouterr().err and not calls.exists()
 
 
 def test_a_volume_that_cannot_be_segmented_is_named_with_what_was_said(folder, calls, capsys):

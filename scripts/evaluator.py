@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""How long things take: seconds of CPU and of the clock.
+"""How long an evaluation takes, in seconds of CPU and of the clock.
 
-    python scripts/benchmark.py evaluator
+    python scripts/evaluator.py
 
-evaluator: one case of 256 x 256 x 128 voxels with MR, mask and label maps, a phantom resampled; each metric, each step
-on the way, and the whole command.
+One case of 256 x 256 x 128 voxels with MR, mask and label maps, a phantom resampled; each metric, each step on the way,
+and the whole command.
 """
 
 import argparse
@@ -34,9 +34,7 @@ Result = TypeVar("Result")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["evaluator"])
-    parser.parse_args()
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     print(f"{'':28s}{'CPU s':>8s}{'wall s':>8s}")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
