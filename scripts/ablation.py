@@ -44,7 +44,8 @@ def main(words: Sequence[str] | None = None) -> int:
         runs = planned(options, test)
         code = in_parallel(words, options) if options.jobs > 1 else carry_out(runs, options)
         # A part of a study that others are at work on has no table to tell.
-        if code in (0, 3) and (options.shard == (1, 1) or all(run.finished for run in runs)):
+        whole = options.shard == (1, 1) or all(run.finished for run in runs)
+        if code in (0, 3) and whole and not options.no_table:
             tell(runs, options, test)
         return code
     except UserError as error:
@@ -59,7 +60,7 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--config", default="configs/phantom.yaml", help="settings that the arms change")
     parser.add_argument("--arms", nargs="+", help="some of the study's arms, the one to compare with first")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], help="of training and of its phantoms")
-    parser.add_argument("--volumes", nargs="+", type=int, help="training volumes of each modality (2 8 20; own: all)")
+    parser.add_argument("--volumes", nargs="+", type=count, help="training volumes of each modality (2 8 20; own: all)")
     parser.add_argument("--steps", type=int, help="of each training, where not the configuration's")
     parser.add_argument("--test-subjects", type=int, default=20, help="held-out phantoms, or more if made before")
     parser.add_argument("--test-seed", type=int, default=1000, help="other held-out phantoms, as for tuning")
@@ -68,6 +69,7 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--test-mask", help="body masks of the held-out pairs")
     parser.add_argument("--jobs", type=int, default=1, help="runs at once, each in a process of its own")
     parser.add_argument("--shard", type=shard, default=(1, 1), metavar="i/n", help="the i-th of n parts of the runs")
+    parser.add_argument("--no-table", action="store_true", help="leave the tables to another call")
     parser.add_argument("--wandb-mode", default="offline", help="the group is the study that trains a run first")
     border = words.index("--") if "--" in words else len(words)
     options = parser.parse_args(words[:border])
@@ -76,12 +78,20 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     own = [options.mr, options.ct, options.test_mr, options.test_ct]
     if any(own) and not all(own):
         parser.error("--mr, --ct, --test-mr and --test-ct go together")
+    if options.test_mask and not options.mr:
+        parser.error("--test-mask is for volumes of your own; phantoms have their labels")
     known = STUDIES[options.study]
     if unknown := set(options.arms or ()) - known.keys():
         parser.error(f"--arms: {options.study} has no {', '.join(sorted(unknown))}; it has {', '.join(known)}")
     options.arms = {arm: known[arm] for arm in options.arms or known}
     options.volumes = options.volumes or ([0] if options.mr else [2, 8, 20])
     return options
+
+
+def count(word: str) -> int:
+    if int(word) < 1:
+        raise argparse.ArgumentTypeError(f"must be 1 or more, got {word}")
+    return int(word)
 
 
 def shard(word: str) -> tuple[int, int]:
@@ -123,7 +133,7 @@ def in_parallel(words: list[str], options: argparse.Namespace) -> int:
     border = words.index("--") if "--" in words else len(words)
     processes = []
     for part, parts in divided(options.shard, options.jobs):
-        own = ["--jobs", "1", "--shard", f"{part}/{parts}"]
+        own = ["--jobs", "1", "--shard", f"{part}/{parts}", "--no-table"]
         command = [sys.executable, __file__, *words[:border], *own, *words[border:]]
         # Out of the terminal's reach, which would else send each of them a second Ctrl-C.
         processes.append(subprocess.Popen(command, start_new_session=True))

@@ -23,6 +23,7 @@ from monai.networks.nets.unet import UNet
 from torch import Tensor, nn
 from torch.nn import functional
 
+from cyclegan_gc.atomic import atomic_write
 from cyclegan_gc.checkpoint import State
 from cyclegan_gc.config import PreprocessConfig
 from cyclegan_gc.data.files import case_id, find_volumes
@@ -69,6 +70,8 @@ def main(words: Sequence[str] | None = None) -> int:
     options = parser.parse_args(words)
     try:
         study = read_study(options.ablation, options.study)
+        if study["test"]["mask"].startswith(f"data/test_seed_{options.seed}/"):
+            raise UserError(f"--seed {options.seed}: of the heads that are tested; give another")
         network = trained(options)
         results = [result for run in study["runs"] for result in results_of(run, network, study, options.ablation)]
         results += upper_bound(network, study, options.ablation)
@@ -99,13 +102,15 @@ def trained(options: argparse.Namespace) -> nn.Module:
     if known.get("made_by") == made_by:
         network.load_state_dict(known["network"])
         return network.eval()
-    phantoms = options.output / "phantoms"
+    phantoms = options.output / "phantoms" / f"seed_{options.seed}"
     write_phantoms(phantoms, subjects=1, test_subjects=options.subjects, seed=options.seed)
     folders = phantoms / "test" / "ct", phantoms / "test" / "labels"
-    volumes = [labelled(*paths) for paths in zip(*(find_volumes(folder) for folder in folders), strict=True)]
+    files = (find_volumes(folder)[: options.subjects] for folder in folders)
+    volumes = [labelled(*paths) for paths in zip(*files, strict=True)]
     torch.manual_seed(options.seed)
     fit(network := build(), volumes, options.steps)
-    torch.save({"made_by": made_by, "network": network.state_dict()}, file)
+    with atomic_write(file) as opened:
+        torch.save({"made_by": made_by, "network": network.state_dict()}, opened)
     return network.eval()
 
 

@@ -12,6 +12,8 @@ from cyclegan_gc.atomic import write_text
 from cyclegan_gc.config import public_settings
 from cyclegan_gc.data.files import case_id, find_volumes
 from cyclegan_gc.data.phantom import write_phantoms
+from cyclegan_gc.errors import UserError
+from cyclegan_gc.evaluate.matching import Sources, match_cases
 from cyclegan_gc.parsing import parse
 
 Flags = tuple[str, ...]
@@ -74,7 +76,7 @@ class Run:
     commands: list[list[str]]
     """Words of ``cyclegan-gc``."""
     record: dict[str, Any]
-    """All that its figures depend on; written beside them at the end."""
+    """What its figures depend on beside the code and the contents of the volumes; written beside them at the end."""
 
     @property
     def finished(self) -> bool:
@@ -94,7 +96,10 @@ class Run:
 def test_set(options: argparse.Namespace) -> TestSet:
     """Your own pairs, or phantoms that are made where they are missing."""
     if options.mr:
-        subjects = [case_id(path) for path in find_volumes(options.test_mr)]
+        files, failures, _ = match_cases(Sources(options.test_mr, options.test_ct, mask=options.test_mask))
+        if failures:  # told now and not after the first training
+            raise UserError(f"{options.test_mr}: {failures[0]}")
+        subjects = [case.id for case in files]
         return TestSet(options.test_mr, options.test_ct, options.test_mask, subjects)
     folder, count = options.output / "data" / f"test_seed_{options.test_seed}", options.test_subjects
     truth = folder / "test"
@@ -111,8 +116,7 @@ def training_lists(options: argparse.Namespace, volumes: int, seed: int) -> tupl
         write_phantoms(folder, subjects=max(options.volumes), test_subjects=0, seed=seed)
     sources = (options.mr or folder / "mr", options.ct or folder / "ct")
     found = [find_volumes(source) for source in sources]
-    most = max(map(len, found))
-    count = min(volumes or most, most)
+    count = min(volumes, *map(len, found)) if volumes else max(map(len, found))
     lists = [folder / f"{modality}_{count}.txt" for modality in ("mr", "ct")]
     for file, paths in zip(lists, found, strict=True):
         folder.mkdir(parents=True, exist_ok=True)
@@ -139,6 +143,7 @@ def planned(options: argparse.Namespace, test: TestSet) -> list[Run]:
                 # Of the training its settings and not its words: another study may say the same in other words.
                 record = {"settings": settings, "trained_on": [Path(each).read_text() for each in lists]}
                 record |= {"subjects": test.subjects, "commands": told(commands[1:], options.output)}
+                record["further"] = told([options.train_flags], options.output)
                 run = Run(arm, count, seed, folder, commands, json.loads(json.dumps(record)))
                 runs[arm, folder] = run  # once, where two sizes are more than there is
     return list(runs.values())
@@ -152,9 +157,11 @@ def named(settings: dict[str, Any], base: dict[str, Any]) -> str:
 
 def judging(folder: Path, test: TestSet, device: str) -> list[list[str]]:
     """The commands after the training: the held-out subjects are converted, then held against the truth."""
-    checkpoint, sct = str(folder / "train" / "last.pt"), folder / "sct"
-    alone = f"{test.subjects[0]}_sct.nii.gz" if len(test.subjects) == 1 else ""
-    judged = ["--predicted", str(sct / alone), "--reference", test.ct, "--mr", test.mr, "--checkpoint", checkpoint]
+    checkpoint, sct, predicted = str(folder / "train" / "last.pt"), folder / "sct", folder / "predicted.txt"
+    # A list, for the folder may still hold subjects of an earlier test set.
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(predicted, "".join(f"sct/{subject}_sct.nii.gz\n" for subject in test.subjects))
+    judged = ["--predicted", str(predicted), "--reference", test.ct, "--mr", test.mr, "--checkpoint", checkpoint]
     masked = ["--mask", test.mask] if test.mask else []
     return [
         ["convert", test.mr, str(sct), "--checkpoint", checkpoint, "--preview", "false", "--device", device],

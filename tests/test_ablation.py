@@ -16,6 +16,8 @@ import ablation
 import pytest
 import studies
 
+from cyclegan_gc.errors import UserError
+
 ROOT = Path(__file__).parents[1]
 PRESETS = [str(ROOT / "configs" / name) for name in ("phantom.yaml", "head.yaml")]
 SMALL = [
@@ -89,6 +91,28 @@ def test_a_run_that_studies_share_has_one_folder(output):
     assert folders["gradient"]["absolute"] == folders["learning_rate"]["default 4e-4"]
     assert folders["gradient"]["off"] == folders["recipe"]["off"] == folders["weights"]["0"]
     assert all(len(set(each.values())) == len(each) for each in folders.values())
+
+
+def test_further_flags_that_settings_do_not_hold_make_another_run(output):
+    one = planned("gradient", output, "--arms", "off")
+    other = ablation.parse([*words_of("gradient", output), "--init_from=A.pt"])
+    (again,) = [run for run in studies.planned(other, studies.test_set(other)) if run.arm == "off"]
+    assert again.folder == one[0].folder and again.record != one[0].record
+
+
+@pytest.mark.parametrize("words", [("--volumes", "-1"), ("--volumes", "0"), ("--test-mask", "M")])
+def test_what_cannot_be_meant_is_refused(output, words):
+    with pytest.raises(SystemExit):
+        ablation.parse(["gradient", str(output), *words])
+
+
+def test_test_pairs_that_do_not_match_are_told_before_anything_is_trained(output, tmp_path):
+    truth = Path(planned("gradient", output)[0].commands[1][1]).parent
+    (tmp_path / "ct").mkdir()
+    (tmp_path / "ct" / "somebody.nii.gz").write_bytes(next((truth / "ct").iterdir()).read_bytes())
+    own = ["--mr", str(truth / "mr"), "--ct", str(truth / "ct"), "--test-mr", str(truth / "mr")]
+    with pytest.raises(UserError, match="no synthetic CT"):
+        studies.test_set(ablation.parse(["gradient", str(output), *own, "--test-ct", str(tmp_path / "ct")]))
 
 
 def test_smaller_sets_are_the_first_of_the_largest_and_nobody_is_tested_on_who_was_trained_on(output):

@@ -143,16 +143,17 @@ def _compared(
 ) -> Comparison | None:
     seeds = [seed for seed in own if seed in others]
     mine, theirs = _subject_means(own, seeds), _subject_means(others, seeds)
-    pairs = np.array([(mine[subject], theirs[subject]) for subject in mine if subject in theirs]).reshape(-1, 2)
+    paired = [subject for subject in mine if subject in theirs]
+    pairs = np.array([(mine[subject], theirs[subject]) for subject in paired]).reshape(-1, 2)
     if metric.better not in ("lower", "higher") or not len(pairs):
         return None
     higher = metric.better == "higher"
     compared = compare(pairs[:, 0], pairs[:, 1], higher_is_better=higher)
     compared |= relative_gain(pairs[:, 0], pairs[:, 1], higher_is_better=higher)
-    gains = {seed: _mean_gain(own[seed], others[seed], higher) for seed in seeds}
+    gains = {seed: _mean_gain(own[seed], others[seed], paired, higher) for seed in seeds}
     return Comparison(compared, gains, describe(list(gains.values())))
 
 
-def _mean_gain(own: dict[str, float], others: dict[str, float], higher_is_better: bool) -> float:
-    gains = [own[subject] - others[subject] for subject in own if subject in others]
+def _mean_gain(own: dict[str, float], others: dict[str, float], subjects: list[str], higher_is_better: bool) -> float:
+    gains = [own[subject] - others[subject] for subject in subjects]
     return float(np.mean(gains)) * (1 if higher_is_better else -1)

@@ -52,6 +52,13 @@ def test_a_subject_counts_once_however_many_seeds_there_are():
     assert line_of(tabulate(once, "gc"), "gc").described == line_of(tabulate(thrice, "gc"), "gc").described
 
 
+def test_the_gains_of_the_seeds_are_over_the_subjects_of_the_gain_beside_them():
+    """A subject that lacks a value at one seed counts nowhere, so that the seeds' mean is the gain."""
+    results = results_of("off", {0: [100] * 3, 1: [100] * 3}) + results_of("gc", {0: [90, 90, 10], 1: [90, 90, None]})
+    against = line_of(tabulate(results, "off"), "gc").against
+    assert against is not None and against.over_subjects["gain"] == 10 and against.seeds == {0: 10, 1: 10}
+
+
 def test_an_arm_against_its_own_copy_gains_nothing():
     values = {0: [40.0, 50.0, 60.0], 1: [41.0, 49.0, 62.0]}
     line = line_of(tabulate(results_of("off", values) + results_of("copy", values), "off"), "copy")
