@@ -1,4 +1,4 @@
-"""Parts of voxel arrays: the box of a mask, the values inside it."""
+"""Parts of voxel arrays: the box of a mask, the values inside it, the overlap of two."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,12 @@ def bounding_box(mask: NDArray[np.bool_], margin: int = 0) -> tuple[slice, ...]:
         first, last = (int(used[0]), int(used[-1])) if used.size else (0, size - 1)
         sides.append(slice(max(0, first - margin), min(size, last + 1 + margin)))
     return tuple(sides)
+
+
+def dice(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float | None:
+    """Overlap ``2 |a & b| / (|a| + |b|)`` in [0, 1] (Dice 1945); None when both are empty."""
+    total = np.count_nonzero(a) + np.count_nonzero(b)
+    return float(2 * np.count_nonzero(a & b) / total) if total else None
 
 
 def values_inside(array: NDArray, mask: NDArray[np.bool_], at_most: int | None = None) -> NDArray:

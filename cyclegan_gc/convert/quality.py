@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cyclegan_gc.consistency import mr_gradient_correlation
-from cyclegan_gc.data.alignment import gathered, gathering, outline_dice, shift_mm
+from cyclegan_gc.data.alignment import gathered, gathering, shift_mm
 from cyclegan_gc.data.body import ct_body_mask
 from cyclegan_gc.data.frames import to_ras
-from cyclegan_gc.voxels import values_inside
+from cyclegan_gc.voxels import dice, values_inside
 
 Verdict = Literal["pass", "warn", "fail"]
 Grade = tuple[Literal["warn", "fail"], str]
@@ -87,7 +87,7 @@ def judge(
     small_mm = (float(spacing_mm[0] * factors[0]), float(spacing_mm[1] * factors[1]), float(spacing_mm[2] * factors[2]))
     counts = _histogram(values_inside(hu, mask, at_most=SAMPLE), fingerprint)
     figures = {
-        "outline_dice": outline_dice(ct_body_mask(small_hu, small_mm), body),
+        "outline_dice": dice(ct_body_mask(small_hu, small_mm), body) or 0.0,
         "gc": _gradient_correlation(small_hu, small_mr, body, small_affine),
         **({} if cycle_error is None else {"cycle_error": cycle_error}),
         "shift_mm": shift_mm(small_mr, small_hu, small_mm),

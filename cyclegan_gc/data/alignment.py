@@ -49,8 +49,3 @@ def _edges(image: NDArray) -> NDArray[np.float32]:
 def _agreement(a: NDArray, b: NDArray) -> float:
     a, b = a - a.mean(), b - b.mean()
     return float((a * b).sum() / max(float(np.sqrt((a * a).sum() * (b * b).sum())), 1e-12))
-
-
-def outline_dice(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
-    """Overlap of two bodies, 0 to 1; 0 where both are empty."""
-    return float(2 * (one & other).sum() / max(1, int(one.sum()) + int(other.sum())))

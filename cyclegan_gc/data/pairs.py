@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from cyclegan_gc.config import PreprocessConfig
-from cyclegan_gc.data.alignment import gathered, gathering, outline_dice, shift_mm
+from cyclegan_gc.data.alignment import gathered, gathering, shift_mm
 from cyclegan_gc.data.audit_checks import Remark
 from cyclegan_gc.data.body import ct_body_mask, mr_body_mask
 from cyclegan_gc.data.files import case_id, find_cases, find_volumes
@@ -16,6 +16,7 @@ from cyclegan_gc.data.frames import same_grid
 from cyclegan_gc.data.preprocess import Prepared, check_values, normalise_ct, prepare
 from cyclegan_gc.data.volumes import Volume, volume_grid
 from cyclegan_gc.errors import UserError, VolumeError
+from cyclegan_gc.voxels import dice
 
 OUTLINE_DICE = (0.965, 0.94)
 """Warn and fail below this overlap of the bodies of MR and CT. Phantoms in place have 0.990 to 0.996 and colin27 0.991,
@@ -104,17 +105,17 @@ def measure_pair(volume: Volume) -> dict[str, float]:
     factors = gathering(spacing_mm, mr.shape)
     small_mm = [mm * factor for mm, factor in zip(spacing_mm, factors, strict=True)]
     return {
-        "outline_dice": outline_dice(mr_body_mask(mr, spacing_mm), ct_body_mask(hu, spacing_mm)),
+        "outline_dice": dice(mr_body_mask(mr, spacing_mm), ct_body_mask(hu, spacing_mm)) or 0.0,
         "shift_mm": shift_mm(gathered(mr, factors), gathered(hu, factors), small_mm),
     }
 
 
 def check_alignment(facts: Mapping[str, float]) -> Iterator[Remark]:
     """What :func:`measure_pair` says of a pair."""
-    dice, shift = facts["outline_dice"], facts["shift_mm"]
-    if dice < OUTLINE_DICE[0]:
-        level = "fail" if dice < OUTLINE_DICE[1] else "warn"
-        yield level, "pair", f"the bodies of MR and CT overlap only by a Dice of {dice:.2f}; register them anew"
+    overlap, shift = facts["outline_dice"], facts["shift_mm"]
+    if overlap < OUTLINE_DICE[0]:
+        level = "fail" if overlap < OUTLINE_DICE[1] else "warn"
+        yield level, "pair", f"the bodies of MR and CT overlap only by a Dice of {overlap:.2f}; register them anew"
     if shift >= SHIFT_MM[0]:
         level = "fail" if shift >= SHIFT_MM[1] else "warn"
         yield level, "pair", f"the CT seems displaced by {shift:.0f} mm against its MR; register them anew"

@@ -6,16 +6,10 @@ from scipy.ndimage import find_objects
 from scipy.spatial import KDTree
 
 from cyclegan_gc.metrics.voxelwise import BONE_ABOVE_HU, Mask, check
-from cyclegan_gc.voxels import bounding_box
+from cyclegan_gc.voxels import bounding_box, dice
 
 Spacing = tuple[float, float, float]
 Overlap = dict[str, float | None]
-
-
-def dice(a: Mask, b: Mask) -> float | None:
-    """Overlap ``2 |a & b| / (|a| + |b|)`` in [0, 1] (Dice 1945); None when both are empty."""
-    total = np.count_nonzero(a) + np.count_nonzero(b)
-    return float(2 * np.count_nonzero(a & b) / total) if total else None
 
 
 def surface_distances(a: Mask, b: Mask, spacing_mm: Spacing) -> Overlap:

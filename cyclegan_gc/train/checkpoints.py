@@ -16,8 +16,9 @@ LAST, PREVIOUS, BEST = "last.pt", "previous.pt", "best.pt"
 DAMAGED = "damaged.pt"
 SAME_RUN = ("objective", "network", "preprocess", "data", "steps", "seed", "loss", "paired", "optimizer", "precision")
 
+WEIGHTLESS = {"dropout"}
 ALIKE = {"network": (), "data": ("context_slices", "contrasts"), "preprocess": ("ct_window_hu",)}
-"""What a relative's weights need to mean the same: all of a section, or these settings of it."""
+"""What a relative's weights need to mean the same: all of a section but what has no weights, or these settings."""
 
 
 def save(output: Path, state: State, *, best: bool, rotate: bool = True) -> None:
@@ -72,7 +73,8 @@ def load_relative(config: TrainConfig) -> State:
             "unpaired model"
         )
     for part, kinds in ALIKE.items():
-        theirs, ours = ({kind: each[part][kind] for kind in kinds or now[part]} for each in (saved["config"], now))
+        names = kinds or now[part].keys() - WEIGHTLESS
+        theirs, ours = ({name: each[part][name] for name in sorted(names)} for each in (saved["config"], now))
         if theirs != ours:
             raise UserError(
                 f"--init_from {config.init_from}: {part} {theirs} there and {ours} here; give the same settings"

@@ -51,3 +51,13 @@ def test_psnr_does_not_see_differences_beyond_the_range(case):
     _, ct, mask = case
     padded = np.where(ct > 2999, 30000, ct)
     assert metrics.psnr(padded, ct, mask) == math.inf
+
+
+def test_steps_from_slice_to_slice_stand_against_those_within_slices():
+    rows, _, slices = np.meshgrid(np.arange(12.0), np.arange(12.0), np.arange(10.0), indexing="ij")
+    inside = np.ones(rows.shape, bool)
+    # 3 a row and 0 a column are 1.5 within slices; 6 from slice to slice are four times that.
+    assert metrics.slice_discontinuity(3 * rows + 6 * slices, inside) == pytest.approx(4)
+    assert metrics.slice_discontinuity(3 * rows, inside) == 0
+    half = inside & (slices < 5)
+    assert metrics.slice_discontinuity(np.where(slices < 5, 3 * rows, 1000 * slices), half) == 0
