@@ -46,8 +46,8 @@ def augmentation(config: DataConfig, slice_axis: SliceAxis) -> Compose:
 def as_another_scanner(image: Tensor, contrasts: int, strength: float, random: np.random.Generator) -> Tensor:
     """The MR with other grey values: a random rising curve for each contrast, then a random bias field.
 
-    All slices of a slab share curves and field, and all contrasts the field. Air and black stay -1, and each contrast is
-    as bright at most as it was, as it would be by the normalisation of a scan.
+    All slices of a slab share curves and field, and all contrasts the field. Air and black stay -1, and each contrast
+    is as bright at most as it was, as it would be by the normalisation of a scan.
 
     Args:
         image: ``(S * contrasts, h, w)`` in [-1, 1], the contrasts of a slice side by side.
