@@ -56,7 +56,7 @@ def recipe(config: DemoConfig, phantoms: Path, run: Path) -> TrainConfig:
         validate_every=500,
         network=NetworkConfig(width=16, blocks=4, reduction=2, stem="unshuffle", discriminator_width=16),
         loss=LossConfig(cycle=3.0, gradient=0.3, gradient_operator="forward", depth_histogram=1.0),
-        optimizer=OptimizerConfig(batch_size=2, learning_rate=4e-4, ema_decay=0.995),
+        optimizer=OptimizerConfig(batch_size=2, learning_rate=8e-4, ema_decay=0.995),
     )
 
 

@@ -28,7 +28,7 @@ PLAIN: Flags = (
 """CycleGAN after Zhu et al. 2017, inside the body mask as all arms."""
 ORIGINAL: Flags = ("--network.stem=conv", "--network.reduction=4", "--network.upsampling=transpose")
 """The generator of the same paper, of the configuration's width and depth."""
-RATES = ("1e-4", "2e-4", "4e-4", "8e-4")
+RATES = ("2e-4", "4e-4", "8e-4")
 STUDIES: dict[str, dict[str, Flags]] = {
     "gradient": {
         "off": ("--loss.gradient=0",),

@@ -73,7 +73,7 @@ def test_the_studies_isolate_what_they_are_named_after(preset):
     assert all(changed(preset, flags, ()) <= {"loss.gradient", "loss.gradient_mode"} for flags in gradient)
     assert all(changed(preset, flags, ()) <= {"loss.gradient"} for flags in weights)
     recipe, network = (studies.STUDIES[name] for name in ("recipe", "network"))
-    loss = {"loss.cycle", "loss.identity", "loss.gradient"}
+    loss = {"loss.cycle", "loss.identity", "loss.gradient", "loss.depth_histogram"}
     assert changed(preset, recipe["plain"], recipe["default"]) == loss | {"data.match_position"}
     for name in ("depth_histogram", "cycle"):
         assert all(changed(preset, flags, ()) <= {f"loss.{name}"} for flags in studies.STUDIES[name].values())
@@ -88,7 +88,7 @@ def test_plain_cyclegan_is_that_of_its_paper():
 def test_a_run_that_studies_share_has_one_folder(output):
     folders = {study: {run.arm: run.folder for run in planned(study, output)} for study in studies.STUDIES}
     assert folders["gradient"]["absolute"] == folders["recipe"]["default"] == folders["weights"]["0.3"]
-    assert folders["gradient"]["absolute"] == folders["learning_rate"]["default 4e-4"]
+    assert folders["gradient"]["absolute"] == folders["learning_rate"]["default 8e-4"]
     assert folders["gradient"]["off"] == folders["recipe"]["off"] == folders["weights"]["0"]
     assert all(len(set(each.values())) == len(each) for each in folders.values())
 
