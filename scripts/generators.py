@@ -6,6 +6,7 @@
 Every network trains on the same random slices with one thread: its first step is not counted, then they take turns.
 Speeds are CPU time as a ratio to configs/hip.yaml (after Hiasa et al.: ResNet with 9 blocks, width 64), the median over
 the rounds with its range. GFLOP count a multiplication and its addition as two; the two generators of a run are alike.
+The steps are without the depth term.
 """
 
 import argparse

@@ -4,8 +4,8 @@
     python scripts/interrupt.py OUTPUT --sigterm 3 --sigkill 2 -- --config configs/head.yaml --data.mr DIR --data.ct DIR
 
 What stands behind ``--`` are options of ``cyclegan-gc train``. Both runs go side by side, into OUTPUT/undisturbed and
-OUTPUT/interrupted. Exit code 0 if the weights are equal bit for bit and no interruption lost more than the steps since
-the last checkpoint, else 1.
+OUTPUT/interrupted. Exit code 0 if the weights are equal bit for bit, else 1; the steps that
+each interruption cost are printed.
 """
 
 import argparse

@@ -85,7 +85,9 @@ def main() -> int:
 
 
 def config_of(output: Path, number: int, seed: int) -> TrainConfig:
-    """The demo's recipe, shorter, with what the variant changes; two subjects of each modality are held out."""
+    """As the demo but shorter, without the depth term that the score would be trained on, with what the variant
+    changes; two subjects of each modality are held out.
+    """
     chosen = {**PLAIN, **VARIANTS[number]}
     return TrainConfig(
         output=output / f"run{number}",
