@@ -34,6 +34,7 @@ from cyclegan_gc.evaluate.ablation_report import write_ablation
 from cyclegan_gc.evaluate.summary import METHOD_LABELS, SCT
 
 Item = TypeVar("Item")
+WHOLE = ["--shard", "1/1"]
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -118,9 +119,12 @@ def carry_out(runs: list[Run], options: argparse.Namespace) -> int:
 
 def carry_out_one(run: Run, options: argparse.Namespace) -> int:
     run.folder.mkdir(parents=True, exist_ok=True)
-    tracked = ["--wandb.mode", options.wandb_mode, "--wandb.group", options.study]
+    # An array of jobs divides the runs, not the subjects of each conversion.
+    further = {"train": ["--wandb.mode", options.wandb_mode, "--wandb.group", options.study], "convert": WHOLE}
     for words in run.commands:
-        code = cyclegan_gc([*words, *(tracked if words[0] == "train" else [])])
+        if words[0] == "convert":  # what comes now replaces the figures that it vouches for
+            (run.folder / "done.json").unlink(missing_ok=True)
+        code = cyclegan_gc([*words, *further.get(words[0], [])])
         if code:
             return code
     write_text(run.folder / "command.txt", "".join(f"{line}\n" for line in run.told(options.output)))

@@ -5,7 +5,8 @@
 
 Each arm trains the demo's recipe on 8 MR and 8 CT of different phantoms, with 0, 1, 3 or 10 pairs of yet other ones, or
 the paired objective on the 10 pairs alone, in several forms; all are converted for 8 phantoms that none has seen. Told
-are the mean over those and its 95 % interval (Student), and the gain over no pairs. Stopped, it goes on where it was.
+are the mean over those with its 95 % interval (Student), and by how much the MAE is below that without pairs, where it
+was trained before. Stopped, it goes on where it was.
 """
 
 import argparse
@@ -15,23 +16,21 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
-import numpy as np
 import torch
+from truth import HIGHER_IS_BETTER, errors_of
 
 from cyclegan_gc.checkpoint import load_model
 from cyclegan_gc.config import DemoConfig, PairedConfig, TrainConfig, WandbConfig
 from cyclegan_gc.data.phantom import write_phantoms
 from cyclegan_gc.data.volumes import read_volume
 from cyclegan_gc.demo import recipe
-from cyclegan_gc.evaluate.statistics import compare, describe
+from cyclegan_gc.evaluate.statistics import Statistics, compare, describe
 from cyclegan_gc.inference import members_of, translate_volume
-from cyclegan_gc.metrics import bone_dice, mae
 from cyclegan_gc.train.loop import train
 
 SUBJECTS, TESTED, MOST_PAIRS = 8, 8, 10
-BONE_HU = 250
-FIGURES = {"mae": "MAE [HU]", "mae_bone": "MAE bone [HU]", "dice_bone": "Dice bone"}
+Errors = list[dict[str, float]]
+"""Of each tested phantom."""
 
 
 @dataclass(frozen=True)
@@ -59,21 +58,22 @@ ARMS = {
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("output", type=Path, help="folder of phantoms, runs and pairs.json")
+    parser.add_argument("output", type=Path, help="folder of a folder a seed: phantoms, runs and pairs.json")
     parser.add_argument("--arms", nargs="*", choices=ARMS, default=list(ARMS), help="which of the trainings")
     parser.add_argument("--steps", type=int, default=800, help="of each training")
     parser.add_argument("--seed", type=int, default=0, help="other phantoms and other runs")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    phantoms = options.output / "ph"
+    output = options.output / f"seed_{options.seed}"
+    phantoms = output / "ph"
     if len(list((phantoms / "test" / "labels").glob("*.nii.gz"))) < TESTED + MOST_PAIRS:
         write_phantoms(phantoms, subjects=SUBJECTS, test_subjects=TESTED + MOST_PAIRS, seed=300 + options.seed)
     errors = {}
     for name in options.arms:
-        checkpoint = train(config_of(ARMS[name], name, options.output, options.steps, options.seed))
-        errors[name] = errors_of(checkpoint, phantoms / "test")
+        checkpoint = train(config_of(ARMS[name], name, output, options.steps, options.seed))
+        errors[name] = measured(checkpoint, phantoms / "test")
         print(row(name, errors[name], errors.get("no pairs")), flush=True)
-    (options.output / "pairs.json").write_text(json.dumps(errors, indent=1) + "\n")
+    (output / "pairs.json").write_text(json.dumps(errors, indent=1) + "\n")
     return 0
 
 
@@ -107,38 +107,31 @@ def linked(output: Path, count: int) -> Path:
     return folder
 
 
-def errors_of(checkpoint: Path, test: Path) -> list[dict[str, float]]:
-    """Of each tested phantom, in the true body; kept beside the checkpoint."""
+def measured(checkpoint: Path, test: Path) -> Errors:
+    """Errors of the tested phantoms; kept beside the checkpoint."""
     known = checkpoint.with_name("errors.json")
     if not known.exists():
-        members, errors = members_of([load_model(checkpoint)]), []
-        for path in sorted((test / "mr").iterdir())[:TESTED]:
-            sct = translate_volume(members, read_volume(path)).array
-            ct, labels = (np.asarray(nib.Nifti1Image.from_filename(test / kind / path.name).dataobj) for kind in KINDS)
-            body = labels > 0
-            own = mae(sct, ct, body), mae(sct, ct, body & (ct > BONE_HU)), bone_dice(sct, ct, body) or 0.0
-            errors.append(dict(zip(FIGURES, own, strict=True)))
+        members, paths = members_of([load_model(checkpoint)]), sorted((test / "mr").iterdir())[:TESTED]
+        scts = (translate_volume(members, read_volume(path)).array for path in paths)
+        errors = [errors_of(sct, test, path.name) for sct, path in zip(scts, paths, strict=True)]
         known.write_text(json.dumps(errors))
     return json.loads(known.read_text())
 
 
-KINDS = ("ct", "labels")
-
-
-def row(name: str, errors: list[dict[str, float]], without: list[dict[str, float]] | None) -> str:
+def row(name: str, errors: Errors, without: Errors | None) -> str:
     """A line of the table: each figure's mean and interval, and by how much the MAE is below that without pairs."""
     cells = []
-    for figure, title in FIGURES.items():
+    for figure in HIGHER_IS_BETTER:
         known = describe([each[figure] for each in errors])
-        digits = 3 if "Dice" in title else 0
-        numbers = (f"{known[key]:.{digits}f}" for key in ("mean", "ci95_low", "ci95_high"))
-        cells.append("{} ({} to {})".format(*numbers))
-    gain = compare(*([each["mae"] for each in arm] for arm in (errors, without or errors)), higher_is_better=False)
-    if without is not None and gain["gain_ci95_low"] is not None:
-        cells.append(
-            "{:.0f} ({:.0f} to {:.0f})".format(*(gain[f"gain{end}"] for end in ("", "_ci95_low", "_ci95_high")))
-        )
+        cells.append(told(known, ("mean", "ci95_low", "ci95_high"), 0 if figure.endswith("[HU]") else 3))
+    if without is not None and without is not errors:
+        gain = compare(*([each["MAE [HU]"] for each in arm] for arm in (errors, without)), higher_is_better=False)
+        cells.append(told(gain, ("gain", "gain_ci95_low", "gain_ci95_high"), 0))
     return f"| {name} | {' | '.join(cells)} |"
+
+
+def told(known: Statistics, names: tuple[str, str, str], digits: int) -> str:
+    return "{} ({} to {})".format(*(f"{known[name]:.{digits}f}" for name in names))
 
 
 if __name__ == "__main__":

@@ -21,20 +21,18 @@ from typing import get_args
 import nibabel as nib
 import numpy as np
 import torch
+from truth import HIGHER_IS_BETTER, errors_of
 
 from cyclegan_gc.config import ConvertConfig, DemoConfig, PreprocessConfig, Scanner, TrainConfig, WandbConfig
 from cyclegan_gc.convert.batch import convert
 from cyclegan_gc.data.phantom import write_phantoms
 from cyclegan_gc.demo import recipe
 from cyclegan_gc.evaluate.statistics import compare
-from cyclegan_gc.metrics import bone_dice, mae, mae_by_tissue
 from cyclegan_gc.train.loop import train
 
 SCANNERS: tuple[Scanner, ...] = get_args(Scanner)
 HOME = SCANNERS[0]
 SUBJECTS, TEST_SUBJECTS = 8, 8
-METRICS = {"MAE [HU]": False, "MAE bone [HU]": False, "Dice bone": True}
-"""Whether higher is better."""
 
 
 @dataclass(frozen=True)
@@ -61,24 +59,25 @@ Figures = dict[str, dict[str, list[float]]]
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("output", type=Path, help="folder of phantoms, runs and results")
+    parser.add_argument("output", type=Path, help="folder of a folder a seed: phantoms, runs and results")
     parser.add_argument("--steps", type=int, default=800, help="of each training")
     parser.add_argument("--seed", type=int, default=0, help="other phantoms and other runs")
     parser.add_argument("--checkpoint", type=Path, help="measure this model of phantom heads on spgr, train none")
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS), help="which trainings")
     options = parser.parse_args()
     torch.set_num_threads(1)
+    output = options.output / f"seed_{options.seed}"
     for scanner in SCANNERS:
-        folder = options.output / "phantoms" / scanner
+        folder = output / "phantoms" / scanner
         if not (folder / "test" / "labels" / f"head_{2000 + TEST_SUBJECTS - 1}.nii.gz").exists():
             write_phantoms(
                 folder, subjects=SUBJECTS, test_subjects=TEST_SUBJECTS, seed=200 + options.seed, scanner=scanner
             )
     if options.checkpoint:
-        known = {"given": measured(options.output, options.checkpoint, options.output / "given")}
+        known = {"given": measured(output, options.checkpoint, output / "given")}
     else:
-        known = {name: figures_of(options.output, name, options.steps, options.seed) for name in options.ways}
-    for metric in METRICS:
+        known = {name: figures_of(output, name, options.steps, options.seed) for name in options.ways}
+    for metric in HIGHER_IS_BETTER:
         print_metric(metric, known)
     print_verdicts(known)
     return 0
@@ -118,15 +117,13 @@ def measured(output: Path, checkpoint: Path, results: Path) -> Figures:
 
 
 def measured_there(test: Path, checkpoint: Path, results: Path) -> dict[str, list[float]]:
-    outcomes = convert(ConvertConfig(checkpoint, str(test / "mr"), results, preview=False, device="cpu"))
-    values: dict[str, list] = {name: [] for name in (*METRICS, "verdict")}
-    for outcome in outcomes:
-        paths = outcome.result, *(test / kind / outcome.source.name for kind in ("ct", "labels"))
-        sct, ct, labels = (np.asarray(nib.Nifti1Image.from_filename(path).dataobj) for path in paths)
-        body = labels > 0
-        row = (mae(sct, ct, body), mae_by_tissue(sct, ct, body)["bone"], bone_dice(sct, ct, body))
-        for name, value in zip(values, (*row, outcome.quality.verdict if outcome.quality else None), strict=True):
+    config = ConvertConfig(checkpoint, str(test / "mr"), results, preview=False, device="cpu", shard="1/1")
+    values: dict[str, list] = {name: [] for name in (*HIGHER_IS_BETTER, "verdict")}
+    for outcome in convert(config):
+        sct = nib.Nifti1Image.from_filename(outcome.result).dataobj
+        for name, value in errors_of(sct, test, outcome.source.name).items():
             values[name].append(value)
+        values["verdict"].append(outcome.quality.verdict if outcome.quality else None)
     return values
 
 
@@ -154,7 +151,7 @@ def print_metric(metric: str, known: dict[str, Figures]) -> None:
 
 def better_by(metric: str, values: dict[str, list], others: dict[str, list]) -> str:
     """By how much the first are better, with its 95 % interval over subjects."""
-    found = compare(values[metric], others[metric], higher_is_better=METRICS[metric])
+    found = compare(values[metric], others[metric], higher_is_better=HIGHER_IS_BETTER[metric])
     gain, low, high = (f"{found[name]:+.{digits_of(metric)}f}" for name in ("gain", "gain_ci95_low", "gain_ci95_high"))
     return f"{gain} ({low} to {high})"
 

@@ -30,7 +30,7 @@ from cyclegan_gc.data.files import case_id, find_volumes
 from cyclegan_gc.data.phantom import LABELS, write_phantoms
 from cyclegan_gc.data.preprocess import AIR, in_canonical_frame, prepare
 from cyclegan_gc.data.volumes import read_volume
-from cyclegan_gc.errors import UserError
+from cyclegan_gc.errors import UserError, VolumeError
 from cyclegan_gc.evaluate.ablation import Result
 from cyclegan_gc.evaluate.ablation_report import write_ablation
 from cyclegan_gc.evaluate.summary import Metric
@@ -176,11 +176,18 @@ def overlaps(network: nn.Module, ct: Path, labels: Path) -> dict[str, float | No
 def results_of(run: dict[str, Any], network: nn.Module, study: dict[str, Any], ablation: Path) -> list[Result]:
     """Every subject of one run of the ablation."""
     print(f"{run['arm']}, {run['volumes']} volumes, seed {run['seed']}", flush=True)
+    folder, test = ablation / run["folder"], study["test"]
+    done = json.loads((folder / "done.json").read_text())
+    if f"convert DIR/{test['mr']} " not in done["commands"][0]:
+        raise UserError(f"{folder}: other heads were converted since; run scripts/ablation.py {study['study']} again")
     results = []
-    for labels in find_volumes(ablation / study["test"]["mask"]):
-        sct = ablation / run["folder"] / "sct" / labels.name.replace(".nii", "_sct.nii")
-        values = overlaps(network, sct, labels)
-        results.append(Result(run["arm"], run["volumes"], run["seed"], case_id(labels), values))
+    for subject in done["subjects"]:
+        sct, labels = folder / "sct" / f"{subject}_sct.nii.gz", ablation / test["mask"] / f"{subject}.nii.gz"
+        try:
+            values = overlaps(network, sct, labels)
+        except VolumeError:  # shows no body, so that nothing in it is right
+            values = dict.fromkeys(GROUPS, 0.0)
+        results.append(Result(run["arm"], run["volumes"], run["seed"], subject, values))
     return results
 
 

@@ -16,10 +16,10 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 import torch
 from scipy.stats import rankdata
+from truth import errors_of
 
 from cyclegan_gc.checkpoint import load_model
 from cyclegan_gc.config import (
@@ -33,7 +33,6 @@ from cyclegan_gc.config import (
 from cyclegan_gc.data.phantom import write_phantoms
 from cyclegan_gc.data.volumes import read_volume
 from cyclegan_gc.inference import members_of, translate_volume
-from cyclegan_gc.metrics import bone_dice, mae
 from cyclegan_gc.model.cyclegan import Networks
 from cyclegan_gc.train.cases import load_cases
 from cyclegan_gc.train.loop import train
@@ -58,17 +57,18 @@ CPU = torch.device("cpu")
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("output", type=Path, help="folder of phantoms, runs and selection.csv")
+    parser.add_argument("output", type=Path, help="folder of a folder a seed: phantoms, runs and selection.csv")
     parser.add_argument("--runs", type=int, default=len(VARIANTS), help="how many of the runs")
     parser.add_argument("--seed", type=int, default=0, help="other phantoms and other runs")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    phantoms = options.output / "ph"
+    output = options.output / f"seed_{options.seed}"
+    phantoms = output / "ph"
     if not phantoms.exists():
         write_phantoms(phantoms, subjects=10, test_subjects=6, seed=100 + options.seed)
     rows = []
     for number in range(options.runs):
-        config = config_of(options.output, number, options.seed + number)
+        config = config_of(output, number, options.seed + number)
         for step in KEPT:
             checkpoint = config.output / f"step_{step:05d}.pt"
             if not checkpoint.exists():
@@ -76,7 +76,7 @@ def main() -> int:
                 shutil.copy(config.output / "last.pt", checkpoint)
             rows.append({"run": number, "step": step, **figures_of(checkpoint, config, phantoms / "test")})
             print(" ".join(f"{name}={value:.4g}" for name, value in rows[-1].items()), flush=True)
-    with (options.output / "selection.csv").open("w", newline="") as file:
+    with (output / "selection.csv").open("w", newline="") as file:
         table = csv.DictWriter(file, rows[0].keys())
         table.writeheader()
         table.writerows(rows)
@@ -136,16 +136,11 @@ def figures_of(checkpoint: Path, config: TrainConfig, test: Path) -> dict[str, f
 
 
 def truth_of(model, test: Path) -> dict[str, float]:
-    errors, overlaps = [], []
-    for path in sorted((test / "mr").iterdir()):
-        sct = translate_volume(members_of([model]), read_volume(path)).array
-        ct, labels = (np.asarray(nib.Nifti1Image.from_filename(test / kind / path.name).dataobj) for kind in KINDS)
-        errors.append(mae(sct, ct, labels > 0))
-        overlaps.append(bone_dice(sct, ct, labels > 0) or 0.0)
-    return {"true_mae": float(np.mean(errors)), "true_bone_dice": float(np.mean(overlaps))}
-
-
-KINDS = ("ct", "labels")
+    paths = sorted((test / "mr").iterdir())
+    scts = (translate_volume(members_of([model]), read_volume(path)).array for path in paths)
+    errors = [errors_of(sct, test, path.name) for sct, path in zip(scts, paths, strict=True)]
+    means = {name: float(np.mean([each[name] for each in errors])) for name in errors[0]}
+    return {"true_mae": means["MAE [HU]"], "true_bone_dice": means["Dice bone"]}
 
 
 def losses_of(run: Path, step: int) -> dict[str, float]:

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from cyclegan_gc.atomic import write_text
-from cyclegan_gc.config import public_settings
+from cyclegan_gc.config import ConvertConfig, public_settings
+from cyclegan_gc.convert.plan import plan
+from cyclegan_gc.data.content import content_hash
 from cyclegan_gc.data.files import case_id, find_volumes
 from cyclegan_gc.data.phantom import write_phantoms
 from cyclegan_gc.errors import UserError
@@ -36,7 +38,7 @@ STUDIES: dict[str, dict[str, Flags]] = {
         "signed": ("--loss.gradient_mode=signed",),
     },
     "weights": {weight: (f"--loss.gradient={weight}",) for weight in ("0", "0.03", "0.1", "0.3", "1", "3")},
-    "recipe": {"plain": PLAIN, "off": ("--loss.gradient=0",), "default": ()},
+    "recipe": {"plain": PLAIN, "no gradient": ("--loss.gradient=0",), "default": ()},
     "depth_histogram": {weight: (f"--loss.depth_histogram={weight}",) for weight in ("0", "0.3", "1", "3")},
     "cycle": {weight: (f"--loss.cycle={weight}",) for weight in ("3", "1", "10")},
     "network": {"plain, original network": PLAIN + ORIGINAL, "plain": PLAIN, "default": ()},
@@ -49,6 +51,8 @@ STUDIES: dict[str, dict[str, Flags]] = {
 """Study -> arm -> what it changes; the first arm is the one that the others are held against."""
 OWN = ("seed", "wandb")
 """Settings that no arm changes."""
+SCT = Path("sct")
+"""Of the converted subjects, below a run's folder."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,8 @@ class TestSet:
     mr: str
     ct: str
     mask: str | None
-    subjects: list[str]
+    subjects: dict[str, str]
+    """Name -> where a run's conversion puts the synthetic CT, below the run's folder."""
 
     @property
     def sources(self) -> dict[str, str | None]:
@@ -99,14 +104,28 @@ def test_set(options: argparse.Namespace) -> TestSet:
         files, failures, _ = match_cases(Sources(options.test_mr, options.test_ct, mask=options.test_mask))
         if failures:  # told now and not after the first training
             raise UserError(f"{options.test_mr}: {failures[0]}")
-        subjects = [case.id for case in files]
+        _check_held_out([path for case in files for path in (case.sct, case.ct)], options)
+        jobs, _ = plan(ConvertConfig(Path("last.pt"), options.test_mr, SCT))
+        of_mr = {job.source.path: str(job.result) for job in jobs}
+        subjects = {case.id: of_mr[case.sct] for case in files}
         return TestSet(options.test_mr, options.test_ct, options.test_mask, subjects)
     folder, count = options.output / "data" / f"test_seed_{options.test_seed}", options.test_subjects
     truth = folder / "test"
     if len(list((truth / "labels").glob("*.nii.gz"))) < count:
         write_phantoms(folder, subjects=1, test_subjects=count, seed=options.test_seed)
-    subjects = [case_id(path) for path in find_volumes(truth / "mr")]
+    names = [case_id(path) for path in find_volumes(truth / "labels")]  # of a phantom the last to be written
+    subjects = {name: str(SCT / f"{name}_sct.nii.gz") for name in names}
     return TestSet(str(truth / "mr"), str(truth / "ct"), str(truth / "labels"), subjects)
+
+
+def _check_held_out(tested: list[Path], options: argparse.Namespace) -> None:
+    """No file of the test pairs is trained on, nor a copy of one."""
+    training = [path for source in (options.mr, options.ct) for path in find_volumes(source)]
+    notes = options.output / "data" / "cache"  # where training looks for them too
+    known = {content_hash(path, notes) for path in training}
+    for path in tested:
+        if content_hash(path, notes) in known:
+            raise UserError(f"{path}: is trained on too; take it out of --mr and --ct")
 
 
 def training_lists(options: argparse.Namespace, volumes: int, seed: int) -> tuple[int, list[str]]:
@@ -142,7 +161,7 @@ def planned(options: argparse.Namespace, test: TestSet) -> list[Run]:
                 commands = [[*words, "--resume", "auto"], *judging(folder, test, str(settings["device"]))]
                 # Of the training its settings and not its words: another study may say the same in other words.
                 record = {"settings": settings, "trained_on": [Path(each).read_text() for each in lists]}
-                record |= {"subjects": test.subjects, "commands": told(commands[1:], options.output)}
+                record |= {"subjects": list(test.subjects), "commands": told(commands[1:], options.output)}
                 record["further"] = told([options.train_flags], options.output)
                 run = Run(arm, count, seed, folder, commands, json.loads(json.dumps(record)))
                 runs[arm, folder] = run  # once, where two sizes are more than there is
@@ -157,10 +176,10 @@ def named(settings: dict[str, Any], base: dict[str, Any]) -> str:
 
 def judging(folder: Path, test: TestSet, device: str) -> list[list[str]]:
     """The commands after the training: the held-out subjects are converted, then held against the truth."""
-    checkpoint, sct, predicted = str(folder / "train" / "last.pt"), folder / "sct", folder / "predicted.txt"
+    checkpoint, sct, predicted = str(folder / "train" / "last.pt"), folder / SCT, folder / "predicted.txt"
     # A list, for the folder may still hold subjects of an earlier test set.
     folder.mkdir(parents=True, exist_ok=True)
-    write_text(predicted, "".join(f"sct/{subject}_sct.nii.gz\n" for subject in test.subjects))
+    write_text(predicted, "".join(f"{result}\n" for result in test.subjects.values()))
     judged = ["--predicted", str(predicted), "--reference", test.ct, "--mr", test.mr, "--checkpoint", checkpoint]
     masked = ["--mask", test.mask] if test.mask else []
     return [

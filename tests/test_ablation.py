@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import ablation
@@ -82,14 +83,15 @@ def test_the_studies_isolate_what_they_are_named_after(preset):
 
 def test_plain_cyclegan_is_that_of_its_paper():
     plain = settings(PRESETS[0], studies.STUDIES["recipe"]["plain"])
-    assert (plain["loss.cycle"], plain["loss.identity"], plain["loss.gradient"]) == (10, 5, 0)
+    assert (plain["loss.cycle"], plain["loss.identity"]) == (10, 5)
+    assert not any(plain[name] for name in ("loss.gradient", "loss.depth_histogram", "data.match_position"))
 
 
 def test_a_run_that_studies_share_has_one_folder(output):
     folders = {study: {run.arm: run.folder for run in planned(study, output)} for study in studies.STUDIES}
     assert folders["gradient"]["absolute"] == folders["recipe"]["default"] == folders["weights"]["0.3"]
     assert folders["gradient"]["absolute"] == folders["learning_rate"]["default 8e-4"]
-    assert folders["gradient"]["off"] == folders["recipe"]["off"] == folders["weights"]["0"]
+    assert folders["gradient"]["off"] == folders["recipe"]["no gradient"] == folders["weights"]["0"]
     assert all(len(set(each.values())) == len(each) for each in folders.values())
 
 
@@ -113,6 +115,15 @@ def test_test_pairs_that_do_not_match_are_told_before_anything_is_trained(output
     own = ["--mr", str(truth / "mr"), "--ct", str(truth / "ct"), "--test-mr", str(truth / "mr")]
     with pytest.raises(UserError, match="no synthetic CT"):
         studies.test_set(ablation.parse(["gradient", str(output), *own, "--test-ct", str(tmp_path / "ct")]))
+
+
+def test_who_is_tested_may_not_be_trained_on_under_any_name(output, phantoms, tmp_path):
+    truth = phantoms / "test"
+    (tmp_path / "mr").mkdir()
+    (tmp_path / "mr" / "other_name.nii.gz").write_bytes(next((truth / "mr").iterdir()).read_bytes())
+    own = ["--mr", tmp_path / "mr", "--ct", phantoms / "ct", "--test-mr", truth / "mr", "--test-ct", truth / "ct"]
+    with pytest.raises(UserError, match="is trained on too; take it out"):
+        studies.test_set(ablation.parse(["gradient", str(output), *map(str, own)]))
 
 
 def test_smaller_sets_are_the_first_of_the_largest_and_nobody_is_tested_on_who_was_trained_on(output):
@@ -191,6 +202,34 @@ def test_a_runs_commands_are_told_without_the_folders_place(study):
     assert "--loss.gradient=0 " in train and "--output DIR/runs/loss.gradient=0.0/volumes_2/seed_0/train" in train
     assert convert.startswith("cyclegan-gc convert ") and evaluate.startswith("cyclegan-gc evaluate ")
     assert str(study) not in command.read_text()
+
+
+def test_subjects_in_folders_of_their_own_and_jobs_of_an_array_are_all_evaluated(tmp_path, phantoms, monkeypatch):
+    """As in BIDS; the array's jobs divide the runs and not the subjects."""
+    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "1")
+    monkeypatch.setenv("SLURM_ARRAY_TASK_MIN", "0")
+    monkeypatch.setenv("SLURM_ARRAY_TASK_COUNT", "2")
+    own = own_words(tmp_path / "study", phantoms)
+    for kind in ("mr", "ct"):
+        (tmp_path / kind / "sub-01").mkdir(parents=True)
+        (path,) = (phantoms / "test" / kind).iterdir()
+        (tmp_path / kind / "sub-01" / path.name).symlink_to(path)
+        own[own.index(f"--test-{kind}") + 1] = str(tmp_path / kind)
+    assert ablation.main(own) == 0
+    rows = (tmp_path / "study" / "gradient" / "runs.csv").read_text().splitlines()
+    assert len(rows) == 1 + 2 + 2  # two arms and two baselines, one subject
+
+
+def test_figures_of_another_test_set_never_pass_for_those_of_the_first(study, phantoms, tmp_path):
+    options = ablation.parse(own_words(study, phantoms))
+    run = studies.planned(options, studies.test_set(options))[0]
+    assert run.finished
+    (run.folder / "train" / "last.pt").rename(tmp_path / "last.pt")
+    (run.folder / "train" / "last.pt").write_bytes(b"none")
+    later = replace(run, commands=run.commands[1:])
+    assert ablation.carry_out_one(later, options) != 0 and not run.finished
+    (tmp_path / "last.pt").replace(run.folder / "train" / "last.pt")
+    assert ablation.main(own_words(study, phantoms)) == 0 and run.finished
 
 
 def test_other_settings_in_the_same_folder_are_refused_in_one_line_and_change_nothing(study, phantoms, capsys):

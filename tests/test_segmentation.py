@@ -3,12 +3,15 @@
 import json
 
 import ablation
+import nibabel as nib
+import numpy as np
 import pytest
 import segmentation
 import torch
 
-from cyclegan_gc.data.files import find_volumes
+from cyclegan_gc.data.files import case_id, find_volumes
 from cyclegan_gc.data.phantom import LABELS
+from cyclegan_gc.errors import UserError
 
 BONE = list(segmentation.GROUPS).index("bone") + 1
 
@@ -51,9 +54,32 @@ def test_a_study_that_is_not_there_and_one_without_labels_are_refused(tmp_path, 
     assert segmentation.main(words) == 2
     assert "run scripts/ablation.py gradient" in capsys.readouterr().err
     (tmp_path / "gradient").mkdir()
-    (tmp_path / "gradient" / "table.json").write_text(json.dumps({"test": {"mask": None}}))
+    file = tmp_path / "gradient" / "table.json"
+    file.write_text(json.dumps({"test": {"mask": None}}))
     assert segmentation.main(words) == 2
     assert "volumes of your own, whose labels are not known" in capsys.readouterr().err
+    file.write_text(json.dumps({"test": {"mask": "data/test_seed_2000/test/labels"}}))
+    assert segmentation.main(words) == 2
+    assert "--seed 2000: of the heads that are tested; give another" in capsys.readouterr().err
+
+
+def test_a_synthetic_ct_without_a_body_overlaps_with_nothing_and_other_heads_are_refused(phantoms, tmp_path):
+    truth = phantoms / "test"
+    (labels,) = find_volumes(truth / "labels")
+    (tmp_path / "run" / "sct").mkdir(parents=True)
+    air = nib.Nifti1Image.from_filename(labels)
+    air = nib.Nifti1Image(np.full(air.shape, -1000, np.int16), air.affine)
+    nib.save(air, tmp_path / "run" / "sct" / f"{case_id(labels)}_sct.nii.gz")
+    run = {"arm": "off", "volumes": 2, "seed": 0, "folder": "run"}
+    study = {"study": "gradient", "test": {"mr": "data/test/mr", "mask": str(truth / "labels")}}
+    done = {"subjects": [case_id(labels)], "commands": ["cyclegan-gc convert DIR/data/test/mr DIR/run/sct"]}
+    (tmp_path / "run" / "done.json").write_text(json.dumps(done))
+    (result,) = segmentation.results_of(run, segmentation.build(), study, tmp_path)
+    assert set(result.values.values()) == {0.0}
+    done["commands"] = ["cyclegan-gc convert DIR/data/other/mr DIR/run/sct"]
+    (tmp_path / "run" / "done.json").write_text(json.dumps(done))
+    with pytest.raises(UserError, match="other heads were converted since"):
+        segmentation.results_of(run, segmentation.build(), study, tmp_path)
 
 
 @pytest.mark.slow

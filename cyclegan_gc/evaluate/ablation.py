@@ -25,7 +25,7 @@ class Result:
 
     arm: str
     volumes: int
-    """Training volumes of each modality."""
+    """Training volumes of the modality that has more; of both, where they are equal."""
     seed: int
     subject: str
     values: Mapping[str, float | None]
@@ -54,7 +54,7 @@ class Line:
     described: Statistics
     """:func:`describe` over the subjects' means of the seeds."""
     seeds: dict[int, float]
-    """Seed -> mean over the subjects."""
+    """Seed -> mean over the subjects, of the seeds that have a value."""
     against: Comparison | None
     """None for the reference itself, for a metric that has no better side and where the reference is not there."""
 
@@ -115,12 +115,14 @@ def _fieller(a: np.ndarray, b: np.ndarray) -> tuple[float, float] | None:
 
 
 def _by_seed(results: Iterable[Result], arm: str, volumes: int, metric: str) -> dict[int, dict[str, float]]:
-    """Seed -> subject -> finite value."""
+    """Seed -> subject -> finite value; a seed without any stays, for to lack a value is no gain."""
     found: dict[int, dict[str, float]] = {}
     for result in results:
-        value = result.values.get(metric)
-        if (result.arm, result.volumes) == (arm, volumes) and value is not None and math.isfinite(value):
-            found.setdefault(result.seed, {})[result.subject] = value
+        if (result.arm, result.volumes) == (arm, volumes):
+            of_seed = found.setdefault(result.seed, {})
+            value = result.values.get(metric)
+            if value is not None and math.isfinite(value):
+                of_seed[result.subject] = value
     return found
 
 
@@ -128,7 +130,7 @@ def _alone(own: dict[int, dict[str, float]]) -> tuple[Statistics, dict[int, floa
     means = _subject_means(own, own)
     nothing: Statistics = {"mean": None, "sd": None, "n": 0, "ci95_low": None, "ci95_high": None}
     described = describe(list(means.values())) if means else nothing
-    return described, {seed: float(np.mean(list(values.values()))) for seed, values in own.items()}
+    return described, {seed: float(np.mean(list(values.values()))) for seed, values in own.items() if values}
 
 
 def _subject_means(by_seed: Mapping[int, Mapping[str, float]], seeds: Iterable[int]) -> dict[str, float]:

@@ -86,8 +86,9 @@ def markdown(
     for volumes, arm in dict.fromkeys((line.volumes, line.arm) for line in lines):
         own = {line.metric: line for line in lines if (line.volumes, line.arm) == (volumes, arm)}
         first = next(iter(own.values()))
-        cells = [_mean_sd(own[name].described, metric) if name in own else "–" for name, metric in metrics.items()]
-        rows.append([str(volumes), arm, str(len(first.seeds)), str(first.described["n"]), *cells])
+        subjects = first.described["n"]
+        cells = [_mean_sd(own[name], metric, subjects) if name in own else "–" for name, metric in metrics.items()]
+        rows.append([str(volumes), arm, str(len(first.seeds)), str(subjects), *cells])
     compared = [_comparison(line, line.against, metrics[line.metric]) for line in lines if line.against]
     parts = [f"# {study}", _table(header, rows)]
     if compared:
@@ -124,9 +125,11 @@ def _interval(statistics: Statistics, name: str, decimals: int) -> str:
     return "" if low is None or high is None else f" [{low:+.{decimals}f}, {high:+.{decimals}f}]"
 
 
-def _mean_sd(statistics: Statistics, metric: Metric) -> str:
-    values = (statistics[name] for name in ("mean", "sd"))
-    return " ± ".join(f"{value:.{metric.decimals}f}" for value in values if value is not None) or "–"
+def _mean_sd(line: Line, metric: Metric, subjects: float | None) -> str:
+    """With the number of subjects where it is not that of the row."""
+    values, count = (line.described[name] for name in ("mean", "sd")), line.described["n"]
+    text = " ± ".join(f"{value:.{metric.decimals}f}" for value in values if value is not None)
+    return f"{text or '–'}{'' if count == subjects else f' (n {count})'}"
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -144,7 +147,7 @@ def plot(lines: Sequence[Line], metrics: Mapping[str, Metric]) -> bytes:
     sizes = sorted({line.volumes for line in lines})
     for axes, (name, metric) in zip(panels, metrics.items(), strict=False):
         own = [line for line in lines if line.metric == name]
-        (_against_volumes if len(sizes) > 1 else _side_by_side)(axes, own, sizes)
+        _against_volumes(axes, own, sizes) if len(sizes) > 1 else _side_by_side(axes, own)
         axes.set_title(f"{metric.label}{f', {metric.better} is better' if metric.better else ''}", fontsize=9)
     for axes in panels[len(metrics) :]:
         axes.set_axis_off()
@@ -158,7 +161,7 @@ def _against_volumes(axes: Axes, lines: Sequence[Line], sizes: Sequence[int]) ->
         own, colour = [line for line in lines if line.arm == arm], f"C{number % 10}"
         # Side by side by a little, so that the seeds of two arms do not hide one another.
         places = [line.volumes * 1.02**number for line in own]
-        axes.plot(places, [np.mean(list(line.seeds.values())) for line in own], color=colour, label=arm)
+        axes.plot(places, [_mean_of_seeds(line) for line in own], color=colour, label=arm)
         for place, line in zip(places, own, strict=True):
             axes.plot([place] * len(line.seeds), list(line.seeds.values()), ".", color=colour)
     axes.set_xscale("log", base=2)
@@ -167,10 +170,14 @@ def _against_volumes(axes: Axes, lines: Sequence[Line], sizes: Sequence[int]) ->
     axes.set_xlabel("training volumes of each modality", fontsize=8)
 
 
-def _side_by_side(axes: Axes, lines: Sequence[Line], sizes: Sequence[int]) -> None:
+def _side_by_side(axes: Axes, lines: Sequence[Line]) -> None:
     for place, line in enumerate(lines):
         values = list(line.seeds.values())
         axes.plot([place] * len(values), values, ".", color=f"C{place % 10}")
-        axes.plot(place, np.mean(values), "_", color=f"C{place % 10}", markersize=22)
+        axes.plot(place, _mean_of_seeds(line), "_", color=f"C{place % 10}", markersize=22)
     axes.set_xlim(-0.6, len(lines) - 0.4)
     axes.set_xticks(range(len(lines)), [line.arm for line in lines], rotation=30, ha="right", fontsize=7)
+
+
+def _mean_of_seeds(line: Line) -> float:
+    return float(np.mean(list(line.seeds.values()))) if line.seeds else float("nan")

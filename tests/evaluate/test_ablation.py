@@ -5,6 +5,8 @@ import pytest
 from scipy import stats
 
 from cyclegan_gc.evaluate.ablation import Line, Result, relative_gain, tabulate
+from cyclegan_gc.evaluate.ablation_report import markdown
+from cyclegan_gc.evaluate.summary import METRICS
 
 
 def results_of(
@@ -103,6 +105,16 @@ def test_a_subject_without_a_value_at_one_seed_is_left_out_of_the_means():
     line = line_of(tabulate(results, "off"), "gc")
     assert line.against is not None
     assert (line.described["n"], line.described["mean"], line.against.over_subjects["pairs"]) == (1, 90, 1)
+
+
+def test_an_arm_without_a_value_at_a_whole_seed_gains_nothing_by_it():
+    """As the surface distance of bone where a run found no bone."""
+    results = results_of("off", {0: [5.0, 5.2], 1: [5.1, 5.3]}) + results_of("gc", {0: [4.9, 5.1], 1: [None, None]})
+    line = line_of(tabulate(results, "off"), "gc")
+    assert line.described["n"] == 0 and line.described["mean"] is None and line.against is None
+    assert line.seeds == {0: pytest.approx(5)}
+    table = markdown("study", [*tabulate(results, "off"), line], "off", {"mae": METRICS["mae"]}, [])
+    assert "| 8 | gc | 1 | 0 | – |" in table
 
 
 def test_sizes_of_the_training_set_are_never_mixed():
