@@ -30,6 +30,15 @@ PLAIN: Flags = (
 """CycleGAN after Zhu et al. 2017, inside the body mask as all arms."""
 ORIGINAL: Flags = ("--network.stem=conv", "--network.reduction=4", "--network.upsampling=transpose")
 """The generator of the same paper, of the configuration's width and depth."""
+LARGE: Flags = (
+    "--network.stem=conv",
+    "--network.reduction=4",
+    "--network.width=64",
+    "--network.blocks=9",
+    "--network.discriminator_width=64",
+    "--optimizer.learning_rate=2e-4",
+)
+"""The networks of configs/hip.yaml, about 18 times slower."""
 RATES = ("2e-4", "4e-4", "8e-4")
 STUDIES: dict[str, dict[str, Flags]] = {
     "gradient": {
@@ -41,7 +50,7 @@ STUDIES: dict[str, dict[str, Flags]] = {
     "recipe": {"plain": PLAIN, "no gradient": ("--loss.gradient=0",), "default": ()},
     "depth_histogram": {weight: (f"--loss.depth_histogram={weight}",) for weight in ("0", "0.3", "1", "3")},
     "cycle": {weight: (f"--loss.cycle={weight}",) for weight in ("3", "1", "10")},
-    "network": {"plain, original network": PLAIN + ORIGINAL, "plain": PLAIN, "default": ()},
+    "network": {"plain, original network": PLAIN + ORIGINAL, "plain": PLAIN, "default": (), "default, ResNet-9": LARGE},
     "learning_rate": {
         f"{name} {rate}": (*flags, f"--optimizer.learning_rate={rate}")
         for name, flags in (("plain", PLAIN), ("default", ()))

@@ -79,7 +79,7 @@ def slice_discontinuity(volume: NDArray, mask: Mask) -> float:
     compared between pictures on one grid. 0 where there are no neighbours, or no jumps within slices.
 
     Args:
-        volume: ``(H, W, D)``, slices along the last axis; every other row and column is looked at.
+        volume: ``(H, W, D)``, slices along the last axis; of jumps along an axis every other line is looked at.
         mask: same shape.
     """
     jumps = [_mean_jump(volume, mask, axis) for axis in range(3)]
