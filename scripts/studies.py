@@ -28,6 +28,15 @@ PLAIN: Flags = (
     "--data.match_position=false",
 )
 """CycleGAN after Zhu et al. 2017, inside the body mask as all arms."""
+HIASA: Flags = (
+    "--loss.cycle=3",
+    "--loss.gradient=0.3",
+    "--loss.gradient_mode=absolute",
+    "--loss.identity=0",
+    "--loss.depth_histogram=0",
+    "--data.match_position=false",
+)
+"""The loss after Hiasa et al. 2018, inside the body mask as all arms."""
 ORIGINAL: Flags = ("--network.stem=conv", "--network.reduction=4", "--network.upsampling=transpose")
 """The generator of the same paper, of the configuration's width and depth."""
 LARGE: Flags = (
@@ -47,7 +56,7 @@ STUDIES: dict[str, dict[str, Flags]] = {
         "signed": ("--loss.gradient_mode=signed",),
     },
     "weights": {weight: (f"--loss.gradient={weight}",) for weight in ("0", "0.03", "0.1", "0.3", "1", "3")},
-    "recipe": {"plain": PLAIN, "no gradient": ("--loss.gradient=0",), "default": ()},
+    "recipe": {"plain": PLAIN, "after Hiasa": HIASA, "default": ()},
     "depth_histogram": {weight: (f"--loss.depth_histogram={weight}",) for weight in ("0", "0.3", "1", "3")},
     "cycle": {weight: (f"--loss.cycle={weight}",) for weight in ("3", "1", "10")},
     "network": {"plain, original network": PLAIN + ORIGINAL, "plain": PLAIN, "default": (), "default, ResNet-9": LARGE},

@@ -91,7 +91,7 @@ def test_a_run_that_studies_share_has_one_folder(output):
     folders = {study: {run.arm: run.folder for run in planned(study, output)} for study in studies.STUDIES}
     assert folders["gradient"]["absolute"] == folders["recipe"]["default"] == folders["weights"]["0.3"]
     assert folders["gradient"]["absolute"] == folders["learning_rate"]["default 8e-4"]
-    assert folders["gradient"]["off"] == folders["recipe"]["no gradient"] == folders["weights"]["0"]
+    assert folders["gradient"]["off"] == folders["weights"]["0"]
     assert all(len(set(each.values())) == len(each) for each in folders.values())
 
 
