@@ -14,6 +14,7 @@ from cyclegan_gc.convert.plan import Job
 from cyclegan_gc.convert.preview import preview_png
 from cyclegan_gc.convert.quality import Quality, judge
 from cyclegan_gc.data.cache import case_statistics
+from cyclegan_gc.data.content import companions
 from cyclegan_gc.data.dicom_write import SeriesLabel, write_ct_series
 from cyclegan_gc.data.preprocess import Prepared, check_volume
 from cyclegan_gc.data.sources import find_sources, read_source
@@ -46,7 +47,7 @@ def read_case(job: Job, batch: Batch) -> Loaded | Converted:
     """Read and prepare a case, unless it is finished and intact already."""
     since = time.perf_counter()
     try:
-        sha256 = file_sha256(job.source.files)
+        sha256 = file_sha256(file for path in job.source.files for file in (path, *companions(path)))
         if not batch.config.overwrite and (known := finished(job, sha256, batch.settings)):
             return known
         volume = read_source(job.source, batch.config.max_voxels)

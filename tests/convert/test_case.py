@@ -11,6 +11,7 @@ import nibabel as nib
 import numpy as np
 import pydicom
 import pytest
+import SimpleITK
 
 from cyclegan_gc.cli import main
 from cyclegan_gc.config import ConvertConfig
@@ -57,6 +58,13 @@ def test_a_second_run_does_only_what_is_not_finished_and_intact(checkpoint, fold
     image = nib.Nifti1Image.from_filename(folder / "a.nii.gz")
     nib.Nifti1Image(np.asarray(image.dataobj) + np.int16(1), image.affine).to_filename(folder / "a.nii.gz")
     assert run(checkpoint, folder, out, mirror=True) == ["converted", "skipped"]
+
+
+def test_an_mr_whose_voxels_lie_apart_from_its_header_is_converted_again_if_they_changed(checkpoint, source, tmp_path):
+    voxels = read_volume(source).array.T
+    for changed, outcome in ((0, "converted"), (1, "converted"), (1, "skipped")):
+        SimpleITK.WriteImage(SimpleITK.GetImageFromArray(voxels + np.float32(changed)), str(tmp_path / "a.mhd"))
+        assert run(checkpoint, tmp_path / "a.mhd", tmp_path / "out") == [outcome]
 
 
 def test_the_sidecar_tells_how_the_result_came_to_be_and_no_path(checkpoint, folder, tmp_path):
