@@ -64,9 +64,10 @@ def translate_case(loaded: Loaded | Converted, batch: Batch) -> Translated | Con
         return loaded
     try:
         config = batch.config
-        return Translated(
-            loaded, translate_cases(loaded.cases, batch.members, batch_size=config.batch_size, fusion=config.fusion)
-        )
+        with _named(loaded.job):
+            return Translated(
+                loaded, translate_cases(loaded.cases, batch.members, batch_size=config.batch_size, fusion=config.fusion)
+            )
     except Exception as error:
         return _failed(loaded.job, error)
 

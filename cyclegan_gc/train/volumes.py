@@ -79,6 +79,9 @@ def translate_pairs(
 
     Returns:
         The pairs, and for each ``mae_body_hu`` and ``bone_dice`` (above 250 HU; None where there is no bone).
+
+    Raises:
+        VolumeError: if a value of a synthetic CT is not finite.
     """
     member, seen, figures = _member(generator, config, fingerprint), [], []
     for pair in pairs:
