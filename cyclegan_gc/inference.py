@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from cyclegan_gc.checkpoint import TrainedModel
 from cyclegan_gc.config import Fusion, SliceAxis
 from cyclegan_gc.data.grid import NetworkGrid, mask_to_network, network_grid, pixel_mm, to_network, to_plane, to_source
-from cyclegan_gc.data.preprocess import Prepared, prepare, to_hu, turn_back
+from cyclegan_gc.data.preprocess import AIR_HU, Prepared, prepare, to_hu, turn_back
 from cyclegan_gc.data.slices import around
 from cyclegan_gc.data.volumes import Volume
 from cyclegan_gc.errors import VolumeError
@@ -20,8 +20,6 @@ from cyclegan_gc.metrics import slice_discontinuity
 from cyclegan_gc.model.cyclegan import air_outside
 from cyclegan_gc.model.passes import Passes
 
-OUTSIDE_HU = -1000
-"""Value of synthetic CT outside the body."""
 SYNTHETIC_MR_SCALE = 1000
 """Synthetic MR has no unit; its [-1, 1] is written as 0 to this value."""
 CYCLE_SLICES = 12
@@ -116,7 +114,7 @@ def translate_cases(
     )
     fused, spread = fuse(single, others, fusion)
 
-    outside = OUTSIDE_HU if member.model.direction == "mr_to_ct" else 0
+    outside = AIR_HU if member.model.direction == "mr_to_ct" else 0
     values = torch.where(case.mask, fused.round(), outside)
     if not values.isfinite().all():
         raise VolumeError("the network gave values that are not finite; convert it with another checkpoint")
