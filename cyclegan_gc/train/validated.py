@@ -9,7 +9,7 @@ from cyclegan_gc.errors import TrainingStoppedError, VolumeError
 from cyclegan_gc.model.cyclegan import Networks
 from cyclegan_gc.train.meter import CURE
 from cyclegan_gc.train.monitor import validation_findings
-from cyclegan_gc.train.panels import Pair
+from cyclegan_gc.train.panels import TranslatedPair
 from cyclegan_gc.train.run import Run
 from cyclegan_gc.train.shown import Named, Shown, histogram_shown, pairs_shown, slices_shown, together
 from cyclegan_gc.train.validation import FixedSlices, fixed_slices, validate
@@ -75,7 +75,7 @@ def _with_true(run: Run, seen: Validated) -> Validated:
     return Validated({**seen.figures, **figures}, seen.score, seen.findings, shown)
 
 
-def _translated(run: Run, pairs: Sequence[TruePair]) -> tuple[list[Pair], list[dict[str, float | None]]]:
+def _translated(run: Run, pairs: Sequence[TruePair]) -> tuple[list[TranslatedPair], list[dict[str, float | None]]]:
     """:func:`translate_pairs` by the moving average."""
     generator, known = run.state.averaged_networks()["mr_to_ct"], run.facts["fingerprint"]
     try:
