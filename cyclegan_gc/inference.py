@@ -12,15 +12,14 @@ from torch import Tensor, nn
 from cyclegan_gc.checkpoint import TrainedModel
 from cyclegan_gc.config import Fusion, SliceAxis
 from cyclegan_gc.data.grid import NetworkGrid, mask_to_network, network_grid, pixel_mm, to_network, to_plane, to_source
-from cyclegan_gc.data.preprocess import Prepared, prepare, to_hu, turn_back
+from cyclegan_gc.data.preprocess import AIR_HU, Prepared, prepare, to_hu, turn_back
 from cyclegan_gc.data.slices import around
 from cyclegan_gc.data.volumes import Volume
+from cyclegan_gc.errors import VolumeError
 from cyclegan_gc.metrics import slice_discontinuity
 from cyclegan_gc.model.cyclegan import air_outside
 from cyclegan_gc.model.passes import Passes
 
-OUTSIDE_HU = -1000
-"""Value of synthetic CT outside the body."""
 SYNTHETIC_MR_SCALE = 1000
 """Synthetic MR has no unit; its [-1, 1] is written as 0 to this value."""
 CYCLE_SLICES = 12
@@ -83,7 +82,7 @@ def translate_volume(
         fusion: of several members; the median holds all of them in memory.
 
     Raises:
-        VolumeError: if no body is found (without a name; the caller knows it).
+        VolumeError: if no body is found or a value is not finite (without a name; the caller knows it).
     """
     return translate_cases(prepare_for(members, volume), members, batch_size=batch_size, fusion=fusion)
 
@@ -98,7 +97,11 @@ def prepare_for(members: Sequence[Member], volume: Volume) -> list[Prepared]:
 def translate_cases(
     cases: Sequence[Prepared], members: Sequence[Member], *, batch_size: int = 8, fusion: Fusion = "mean"
 ) -> Translation:
-    """:func:`translate_volume` of what :func:`prepare_for` made."""
+    """:func:`translate_volume` of what :func:`prepare_for` made.
+
+    Raises:
+        VolumeError: if a value in the body is not finite (without a name; the caller knows it).
+    """
     passes = Passes(batch_size)
     case, member = cases[0], members[0]
     grids = [_grid(case, member) for case, member in zip(cases, members, strict=True)]
@@ -111,10 +114,13 @@ def translate_cases(
     )
     fused, spread = fuse(single, others, fusion)
 
-    outside = OUTSIDE_HU if member.model.direction == "mr_to_ct" else 0
+    outside = AIR_HU if member.model.direction == "mr_to_ct" else 0
+    values = torch.where(case.mask, fused.round(), outside)
+    if not values.isfinite().all():
+        raise VolumeError("the network gave values that are not finite; convert it with another checkpoint")
     stages = {"source": case.image.as_tensor()[:1], "single": single} | ({} if spread is None else {"fused": fused})
     return Translation(
-        array=_on_source(torch.where(case.mask, fused.round(), outside), case),
+        array=_on_source(values, case),
         mask=np.asfortranarray(turn_back(case.mask, case)),
         uncertainty=None if spread is None else _on_source(torch.where(case.mask, spread.round(), 0), case),
         cycle_error=cycle_error,

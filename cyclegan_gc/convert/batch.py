@@ -12,7 +12,7 @@ from cyclegan_gc.config import ConvertConfig, Direction
 from cyclegan_gc.convert.case import read_case, translate_case, write_case
 from cyclegan_gc.convert.estimate import LONG, estimate
 from cyclegan_gc.convert.manifest import Manifest, manifest_of, write_manifest
-from cyclegan_gc.convert.outcome import Batch, Converted, as_row, settings_of
+from cyclegan_gc.convert.outcome import Conversion, Converted, as_row, settings_of
 from cyclegan_gc.convert.pipeline import overlapped
 from cyclegan_gc.convert.plan import Job, part_of, plan, shard_of
 from cyclegan_gc.convert.tracked import described, lineage, log_cases
@@ -104,28 +104,32 @@ def convert(
     jobs = part_of(jobs, shard)
     if config.naming == "bids":
         write_text(config.output / "dataset_description.json", BIDS_DESCRIPTION)
-    batch = Batch(config, members, settings_of(config, members))
+    conversion = Conversion(config, members, settings_of(config, members))
     if config.direction == "mr_to_ct" and members[0].model.back is None:
         notes = [*notes, "the model was trained on pairs alone and has no way back: no cycle error is judged"]
     if len(jobs) >= LONG:
         notes = [*notes, estimate(jobs, members)]
     started(jobs, notes)
     outcomes = []
-    steps = partial(read_case, batch=batch), partial(translate_case, batch=batch), partial(write_case, batch=batch)
-    with opened(config.output, config.wandb, described(batch), job_type="convert") as run:
-        for model in (each["artifact"] for each in lineage(batch) if each["artifact"]):
+    steps = (
+        partial(read_case, conversion=conversion),
+        partial(translate_case, conversion=conversion),
+        partial(write_case, conversion=conversion),
+    )
+    with opened(config.output, config.wandb, described(conversion), job_type="convert") as run:
+        for model in (each["artifact"] for each in lineage(conversion) if each["artifact"]):
             run.use(model)
         for outcome in overlapped(jobs, *steps):
             outcomes.append(outcome)
             done(outcome)
-        run.checked(lambda: log_cases(run, outcomes, batch), None)
-    write_manifest(config.output, manifest(outcomes, batch), shard)
+        run.checked(lambda: log_cases(run, outcomes, conversion), None)
+    write_manifest(config.output, manifest(outcomes, conversion), shard)
     return outcomes
 
 
-def manifest(outcomes: list[Converted], batch: Batch) -> Manifest:
+def manifest(outcomes: list[Converted], conversion: Conversion) -> Manifest:
     """The manifest of these outcomes."""
-    return manifest_of([as_row(case, batch.config.output) for case in outcomes], batch.settings)
+    return manifest_of([as_row(case, conversion.config.output) for case in outcomes], conversion.settings)
 
 
 def _members(config: ConvertConfig) -> list[Member]:

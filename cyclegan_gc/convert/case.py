@@ -9,11 +9,12 @@ from pathlib import Path
 
 from cyclegan_gc.atomic import atomic_write, file_sha256, remove_leftovers, write_text
 from cyclegan_gc.config import ConvertConfig
-from cyclegan_gc.convert.outcome import TOOL, Batch, Converted, finished, key_of, sidecar
+from cyclegan_gc.convert.outcome import TOOL, Conversion, Converted, finished, key_of, sidecar
 from cyclegan_gc.convert.plan import Job
 from cyclegan_gc.convert.preview import preview_png
 from cyclegan_gc.convert.quality import Quality, judge
 from cyclegan_gc.data.cache import case_statistics
+from cyclegan_gc.data.content import companions
 from cyclegan_gc.data.dicom_write import SeriesLabel, write_ct_series
 from cyclegan_gc.data.preprocess import Prepared, check_volume
 from cyclegan_gc.data.sources import find_sources, read_source
@@ -42,35 +43,35 @@ class Translated:
     translation: Translation
 
 
-def read_case(job: Job, batch: Batch) -> Loaded | Converted:
+def read_case(job: Job, conversion: Conversion) -> Loaded | Converted:
     """Read and prepare a case, unless it is finished and intact already."""
     since = time.perf_counter()
     try:
-        sha256 = file_sha256(job.source.files)
-        if not batch.config.overwrite and (known := finished(job, sha256, batch.settings)):
+        sha256 = file_sha256(file for path in job.source.files for file in (path, *companions(path)))
+        if not conversion.config.overwrite and (known := finished(job, sha256, conversion.settings)):
             return known
-        volume = read_source(job.source, batch.config.max_voxels)
+        volume = read_source(job.source, conversion.config.max_voxels)
         with _named(job):
-            warnings = volume.warnings + _other_modality(volume, batch.config)
-            return Loaded(job, volume, prepare_for(batch.members, volume), sha256, warnings, since)
+            warnings = volume.warnings + _other_modality(volume, conversion.config)
+            return Loaded(job, volume, prepare_for(conversion.members, volume), sha256, warnings, since)
     except Exception as error:
         return _failed(job, error)
 
 
-def translate_case(loaded: Loaded | Converted, batch: Batch) -> Translated | Converted:
+def translate_case(loaded: Loaded | Converted, conversion: Conversion) -> Translated | Converted:
     """Take a case through the network."""
     if isinstance(loaded, Converted):
         return loaded
     try:
-        config = batch.config
-        return Translated(
-            loaded, translate_cases(loaded.cases, batch.members, batch_size=config.batch_size, fusion=config.fusion)
-        )
+        config, members = conversion.config, conversion.members
+        with _named(loaded.job):
+            result = translate_cases(loaded.cases, members, batch_size=config.batch_size, fusion=config.fusion)
+        return Translated(loaded, result)
     except Exception as error:
         return _failed(loaded.job, error)
 
 
-def write_case(translated: Translated | Converted, batch: Batch) -> Converted:
+def write_case(translated: Translated | Converted, conversion: Conversion) -> Converted:
     """Write and judge a case; the sidecar comes last and vouches for the rest."""
     if isinstance(translated, Converted):
         return translated
@@ -81,12 +82,12 @@ def write_case(translated: Translated | Converted, batch: Batch) -> Converted:
         for path in (job.result, job.uncertainty, job.preview, job.sidecar):
             remove_leftovers(path)
         with _named(job):
-            _write_result(loaded, result, batch)
-            quality = _quality(loaded, result, batch)
-            if batch.config.preview and batch.config.direction == "mr_to_ct":
+            _write_result(loaded, result, conversion)
+            quality = _quality(loaded, result, conversion)
+            if conversion.config.preview and conversion.config.direction == "mr_to_ct":
                 _write_preview(loaded, result, job.preview)
             warnings = (*loaded.warnings, *result.notes)
-            facts = sidecar(job, loaded.volume, loaded.sha256, result, quality, warnings, batch)
+            facts = sidecar(job, loaded.volume, loaded.sha256, result, quality, warnings, conversion)
             write_text(job.sidecar, json.dumps(facts, indent=2) + "\n")
         preview = job.preview if job.preview.exists() else None
         seconds = time.perf_counter() - loaded.since
@@ -107,13 +108,13 @@ def _other_modality(volume: Volume, config: ConvertConfig) -> tuple[str, ...]:
     return ()
 
 
-def _write_result(loaded: Loaded, result: Translation, batch: Batch) -> None:
-    job, config = loaded.job, batch.config
+def _write_result(loaded: Loaded, result: Translation, conversion: Conversion) -> None:
+    job, config = loaded.job, conversion.config
     if config.format == "dicom":
         reference = job.source.files
         if job.source.series is None:
             reference = _reference_files(config.reference_dicom)
-        label = SeriesLabel(key_of(loaded.sha256, batch.settings), _derivation(batch), TOOL)
+        label = SeriesLabel(key_of(loaded.sha256, conversion.settings), _derivation(conversion), TOOL)
         write_ct_series(job.result, result.array, loaded.volume.affine, reference, label)
     else:
         write_volume(job.result, result.array, loaded.volume)
@@ -132,15 +133,15 @@ def _reference_files(folder: Path | None) -> tuple[Path, ...]:
     return series[0].files
 
 
-def _quality(loaded: Loaded, result: Translation, batch: Batch) -> Quality | None:
-    if batch.config.direction != "mr_to_ct":
+def _quality(loaded: Loaded, result: Translation, conversion: Conversion) -> Quality | None:
+    if conversion.config.direction != "mr_to_ct":
         return None
     return judge(
         loaded.volume.array,
         result.mask,
         result.array,
         loaded.volume.affine,
-        batch.members[0].model.fingerprint,
+        conversion.members[0].model.fingerprint,
         mr_facts=case_statistics(loaded.cases[0], loaded.volume.array),
         cycle_error=result.cycle_error,
     )
@@ -152,9 +153,9 @@ def _write_preview(loaded: Loaded, result: Translation, path: Path) -> None:
         file.write(preview_png(volume.array, result.array, result.mask, volume.affine, result.uncertainty))
 
 
-def _derivation(batch: Batch) -> str:
-    model = batch.members[0].model
-    return f"Model {model.sha256[:16]} at step {model.step}, planes {', '.join(batch.settings['planes'])}."
+def _derivation(conversion: Conversion) -> str:
+    model = conversion.members[0].model
+    return f"Model {model.sha256[:16]} at step {model.step}, planes {', '.join(conversion.settings['planes'])}."
 
 
 @contextmanager

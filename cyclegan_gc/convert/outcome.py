@@ -42,7 +42,7 @@ class Converted:
 
 
 @dataclass(frozen=True)
-class Batch:
+class Conversion:
     """What all cases of a conversion share."""
 
     config: ConvertConfig
@@ -72,14 +72,14 @@ def sidecar(
     result: Translation,
     quality: Quality | None,
     warnings: Sequence[str],
-    batch: Batch,
+    conversion: Conversion,
 ) -> dict[str, Any]:
     """What a result is and how it was made, in plain values and without any path."""
     inside = values_inside(result.array, result.mask)
     return {
         "tool": TOOL,
         "disclaimer": DISCLAIMER,
-        "key": key_of(source_sha256, batch.settings),
+        "key": key_of(source_sha256, conversion.settings),
         "source": {
             "name": job.source.path.name,
             "sha256": source_sha256,
@@ -87,8 +87,8 @@ def sidecar(
             "spacing_mm": [round(mm, 6) for mm in volume.spacing_mm],
         },
         "result": {"name": job.result.name, "sha256": _result_sha256(job.result)},
-        "settings": dict(batch.settings),
-        "artifacts": sorted({member.model.artifact or "" for member in batch.members} - {""}),
+        "settings": dict(conversion.settings),
+        "artifacts": sorted({member.model.artifact or "" for member in conversion.members} - {""}),
         "versions": {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__},
         "warnings": list(warnings),
         "values_in_body": {

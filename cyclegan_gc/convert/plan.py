@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cyclegan_gc.config import ConvertConfig, Direction
-from cyclegan_gc.data.files import WRITABLE
+from cyclegan_gc.data.files import BIDS_RESULT, WRITABLE, uncertainty_name
 from cyclegan_gc.data.sources import Source, find_sources
 from cyclegan_gc.errors import UserError
 
@@ -42,9 +42,7 @@ class Job:
     @property
     def uncertainty(self) -> Path:
         """Standard deviation over what was fused."""
-        if self.stem.endswith("_desc-synthetic_ct"):
-            return self.result.with_name(f"{self.stem.removesuffix('_desc-synthetic_ct')}_desc-uncertainty_ct{NIFTI}")
-        return self.result.with_name(f"{self.stem}_uncertainty{NIFTI}")
+        return self.result.with_name(f"{uncertainty_name(self.stem)}{NIFTI}")
 
 
 def plan(config: ConvertConfig, contrasts: Sequence[str] = ()) -> tuple[list[Job], list[str]]:
@@ -119,7 +117,7 @@ def _bids_name(name: str) -> Path:
     entities = [entity for entity in entities if not entity.startswith(("space-", "desc-"))]
     folders = [entity for entity in entities if entity.startswith(("sub-", "ses-"))]
     space = re.sub("[^0-9A-Za-z]", "", suffix)
-    return Path(*folders, "ct", "_".join([*entities, f"space-{space}", "desc-synthetic", "ct"]) + NIFTI)
+    return Path(*folders, "ct", "_".join([*entities, f"space-{space}"]) + BIDS_RESULT + NIFTI)
 
 
 def _check_collisions(jobs: Sequence[Job]) -> None:

@@ -7,13 +7,14 @@ from numpy.typing import NDArray
 
 from cyclegan_gc.consistency import gradient_correlation_map
 from cyclegan_gc.data.frames import to_ras
+from cyclegan_gc.metrics.voxelwise import BONE_ABOVE_HU
 from cyclegan_gc.pictures import png, upright
 from cyclegan_gc.voxels import values_inside
 
 DISPLAY_HU = (-300.0, 1500.0)
 SAMPLE = 300_000
 UNCERTAINTY_HU = (0.0, 300.0)
-EDGES_HU = {-400.0: "tab:cyan", 250.0: "tab:orange"}
+EDGES_HU = {-400.0: "tab:cyan", BONE_ABOVE_HU: "tab:orange"}
 """Skin and bone, rising."""
 PLANES = {"axial": (2, (0, 1)), "coronal": (1, (0, 2)), "sagittal": (0, (1, 2))}
 """Axis across each plane in a volume that runs to the right, front and top, and the axes of its columns and rows."""

@@ -14,6 +14,7 @@ from cyclegan_gc.consistency import mr_gradient_correlation
 from cyclegan_gc.data.alignment import gathered, gathering, shift_mm
 from cyclegan_gc.data.body import ct_body_mask
 from cyclegan_gc.data.frames import to_ras
+from cyclegan_gc.metrics.voxelwise import AIR_BELOW_HU, BONE_ABOVE_HU
 from cyclegan_gc.voxels import dice, values_inside
 
 Verdict = Literal["pass", "warn", "fail"]
@@ -38,7 +39,11 @@ SIZE_FACTOR = (1.4, 2.0)
 SPACING_FACTOR = 2.0
 QUANTILE_DISTANCE = (0.2, 0.35)
 """Warn and fail where the MR's grey values are spread so much otherwise than in every training MR."""
-TISSUES_HU = {"air": (-1100.0, -250.0), "soft": (-250.0, 250.0), "bone": (250.0, 4000.0)}
+TISSUES_HU = {
+    "air": (-1100.0, AIR_BELOW_HU),
+    "soft": (AIR_BELOW_HU, BONE_ABOVE_HU),
+    "bone": (BONE_ABOVE_HU, 4000.0),
+}
 GRADED = {
     "outline_dice": (OUTLINE_DICE, "outlines of MR and synthetic CT agree only by a Dice of {:.2f}"),
     "gc": (GC, "edges of MR and synthetic CT hardly agree (gradient correlation {:.2f})"),

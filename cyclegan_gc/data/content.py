@@ -39,7 +39,7 @@ def content_hash(path: Path, folder: Path) -> str:
     if known is not None:
         return known
     try:
-        stamp, content = _stamp(path), file_sha256([path, *_companions(path)])
+        stamp, content = _stamp(path), file_sha256([path, *companions(path)])
     except OSError as error:
         raise VolumeError(f"{path}: cannot be read ({error.strerror}); check its permissions") from error
     folder.mkdir(parents=True, exist_ok=True)
@@ -56,6 +56,15 @@ def known_hash(path: Path, folder: Path) -> str | None:
         return None
 
 
+def companions(path: Path) -> list[Path]:
+    """The other files of a volume whose voxels lie apart from its header; none of any other."""
+    suffix = next((each for each in HEADERS if path.name.lower().endswith(each)), None)
+    if suffix is None:
+        return []
+    stem = path.name[: -len(suffix)] + "."
+    return sorted(other for other in path.parent.glob(f"{glob.escape(stem)}*") if other != path and other.is_file())
+
+
 def _joined(contents: Sequence[str]) -> str:
     return contents[0] if len(contents) == 1 else _hash(" ".join(contents))
 
@@ -66,16 +75,8 @@ def _note(path: Path, folder: Path) -> Path:
 
 def _stamp(path: Path) -> str:
     """Changes with the size or the time of any of the volume's files."""
-    facts = [(file.stat().st_size, file.stat().st_mtime_ns) for file in (path, *_companions(path))]
+    facts = [(file.stat().st_size, file.stat().st_mtime_ns) for file in (path, *companions(path))]
     return _hash(json.dumps(facts))
-
-
-def _companions(path: Path) -> list[Path]:
-    suffix = next((each for each in HEADERS if path.name.lower().endswith(each)), None)
-    if suffix is None:
-        return []
-    stem = path.name[: -len(suffix)] + "."
-    return sorted(other for other in path.parent.glob(f"{glob.escape(stem)}*") if other != path)
 
 
 def _hash(words: str) -> str:

@@ -12,6 +12,8 @@ WRITABLE = (".nii", ".nii.gz")
 """Suffixes of volumes that are written."""
 READABLE = (*WRITABLE, ".hdr", ".hdr.gz", ".img", ".img.gz", ".mha", ".mhd", ".nrrd", ".nhdr")
 """Suffixes of volumes that are read; an .img is read by way of its .hdr."""
+BIDS_RESULT = "_desc-synthetic_ct"
+"""How the name of a synthetic CT ends in a folder after BIDS."""
 
 Accept = Callable[[Path], bool]
 
@@ -20,6 +22,13 @@ def case_id(path: Path) -> str:
     """File name without the suffix of a volume."""
     suffix = _suffix(path)
     return path.name[: -len(suffix)] if suffix else path.name
+
+
+def uncertainty_name(name: str) -> str:
+    """What the map of uncertainty beside a result of that name is called, both without a suffix."""
+    if name.endswith(BIDS_RESULT):
+        return f"{name.removesuffix(BIDS_RESULT)}_desc-uncertainty_ct"
+    return f"{name}_uncertainty"
 
 
 def is_volume(path: Path) -> bool:

@@ -37,6 +37,8 @@ AIR_BELOW = -200
 """A CT has air, of about -1000 HU; an MR has no such values, or few that a resampling left behind."""
 AIR = -1.0
 """Normalised value outside the body, in both modalities."""
+AIR_HU = -1000
+"""Of a CT outside the body."""
 
 
 class CheckedNiftiReader(ImageReader):

@@ -14,6 +14,7 @@ from isal import igzip
 
 from cyclegan_gc.atomic import atomic_write
 from cyclegan_gc.data.files import WRITABLE
+from cyclegan_gc.data.frames import same_grid
 from cyclegan_gc.data.itk_images import is_itk, itk_grid, read_itk
 from cyclegan_gc.data.nifti import Header, geometry_header, read_header, read_nifti, slope_and_intercept, write_nifti
 from cyclegan_gc.data.nifti_affine import affine_mm
@@ -23,7 +24,6 @@ MAX_VOXELS = 2**31
 MOST_ROUNDING = 0.1
 """By which a scaled label may miss its whole number."""
 MAX_LABEL = 65535
-SAME_PLACE_MM = 0.01
 
 
 @dataclass(frozen=True)
@@ -82,8 +82,7 @@ def read_contrasts(paths: Sequence[Path], *, max_voxels: int = MAX_VOXELS) -> Vo
     """
     first, *others = (read_volume(path, max_voxels=max_voxels) for path in paths)
     for path, other in zip(paths[1:], others, strict=True):
-        same_place = np.allclose(other.affine, first.affine, rtol=1e-4, atol=SAME_PLACE_MM)
-        if other.array.shape != first.array.shape or not same_place:
+        if not same_grid(other.array.shape, other.affine, first.array.shape, first.affine):
             raise VolumeError(f"{path}: not on the grid of {paths[0].name}; resample the contrasts to one grid")
     notes = [f"Contrast {number}: {note}" for number, other in enumerate(others, start=2) for note in other.warnings]
     return replace(first, further=tuple(other.array for other in others), warnings=(*first.warnings, *notes))

@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 
 from cyclegan_gc.checkpoint import load_checkpoint
 from cyclegan_gc.config import PreprocessConfig
-from cyclegan_gc.data.preprocess import normalise_mr
+from cyclegan_gc.data.preprocess import AIR_HU, normalise_mr
 
-AIR_HU = -1000.0
 COUNTED_HU = (-1024, 3071)
 
 

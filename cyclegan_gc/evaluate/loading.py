@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 from cyclegan_gc.data.body import ct_body_mask
 from cyclegan_gc.data.frames import same_grid
+from cyclegan_gc.data.preprocess import AIR_HU
 from cyclegan_gc.data.volumes import Volume, read_labels, read_mask, read_volume
 from cyclegan_gc.errors import VolumeError
-from cyclegan_gc.evaluate.baselines import AIR_HU
 from cyclegan_gc.evaluate.grids import resample
 from cyclegan_gc.evaluate.matching import CaseFiles
 from cyclegan_gc.evaluate.measures import COMPARED, SCT

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from cyclegan_gc.data.files import case_id, find_volumes
+from cyclegan_gc.data.files import case_id, find_volumes, uncertainty_name
 from cyclegan_gc.errors import UserError, VolumeError
 
 NAMES_SHOWN = 5
@@ -90,9 +90,13 @@ def match_cases(sources: Sources) -> tuple[list[CaseFiles], list[str], list[str]
 
 
 def _by_case(source: str) -> dict[str, list[Path]]:
+    """The volumes of each case, without the maps of uncertainty beside results."""
+    named = {path: path.with_name(case_id(path)) for path in find_volumes(source)}
+    uncertain = {name.with_name(uncertainty_name(name.name)) for name in named.values()}
     found: dict[str, list[Path]] = {}
-    for path in find_volumes(source):
-        found.setdefault(case_id(path).removesuffix("_sct"), []).append(path)
+    for path, name in named.items():
+        if name not in uncertain:
+            found.setdefault(name.name.removesuffix("_sct"), []).append(path)
     return found
 
 

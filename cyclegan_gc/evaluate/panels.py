@@ -17,7 +17,7 @@ def case_panel(
     mr: NDArray | None,
     sct: NDArray,
     ct: NDArray,
-    mask: NDArray[np.bool_] | None,
+    mask: NDArray[np.bool_],
     affine: NDArray,
     compared: NDArray | None = None,
 ) -> bytes:
@@ -30,11 +30,10 @@ def case_panel(
         mr: ``(X, Y, Z)`` in any unit, or None for a panel without it.
         sct: same shape, in HU.
         ct: same shape, in HU.
-        mask: same shape; the slices go through the middle of its extent, without it of the volume.
+        mask: same shape; the slices go through the middle of its extent.
         affine: ``(4, 4)`` voxel index to RAS mm; only its axes and spacing are used.
         compared: another method's synthetic CT, same shape, shown with its own error.
     """
-    mask = np.ones(sct.shape, dtype=bool) if mask is None else mask
     named = {"MR": mr, "synthetic CT": sct, "true CT": ct, f"{ERROR}: synthetic − true": _error(sct, ct, mask)}
     if compared is not None:
         named |= {"compared CT": compared, f"{ERROR}: compared − true": _error(compared, ct, mask)}

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from cyclegan_gc.atomic import file_sha256
+from cyclegan_gc.data.content import companions
 from cyclegan_gc.data.files import WRITABLE, case_id
 from cyclegan_gc.data.volumes import read_labels, read_volume, write_volume
 from cyclegan_gc.errors import UserError, VolumeError
@@ -48,7 +49,8 @@ def with_label_maps(files: CaseFiles, program: Path, folder: Path) -> CaseFiles:
 
 
 def _label_map(volume: Path, program: Path, folder: Path) -> Path:
-    made = folder / f"{case_id(volume)}_{file_sha256([volume])[:HASH_LETTERS]}.nii.gz"
+    content = file_sha256([volume, *companions(volume)])
+    made = folder / f"{case_id(volume)}_{content[:HASH_LETTERS]}.nii.gz"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if not made.exists():

@@ -5,7 +5,6 @@ skin they show the same tissues in about the same shares: scalp, skull, brain. A
 here it is said.
 """
 
-from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
@@ -18,9 +17,7 @@ LEAST_PIXELS = 30
 """A shell of fewer pixels in either image says nothing."""
 
 
-def depth_histogram_loss(
-    fake: Tensor, fake_depth: Tensor, real: Tensor, real_depth: Tensor, depths: Sequence[float] = DEPTHS
-) -> Tensor:
+def depth_histogram_loss(fake: Tensor, fake_depth: Tensor, real: Tensor, real_depth: Tensor) -> Tensor:
     """Distance (Wasserstein) of the values of two images within each shell of depth, mean over shells and samples.
 
     Distances are those between 33 quantiles from 2 to 98 %, so what fills less than 2 % of a shell is left to the other
@@ -33,7 +30,6 @@ def depth_histogram_loss(
             the body; C is a multiple of S, and the channels of a slice lie side by side.
         real: images of the modality that the translations are in, ``(N, C, H', W')``.
         real_depth: the same of them, ``(N, S, H', W')``.
-        depths: borders of the shells, rising from 0.
 
     Returns:
         A scalar in units of the images, with a gradient towards ``fake`` alone; 0 where no shell has pixels enough.
@@ -41,7 +37,7 @@ def depth_histogram_loss(
     kinds = fake.shape[1] // fake_depth.shape[1]
     of_samples = []
     for sample in range(len(fake)):
-        shells = _shells(fake_depth[sample], real_depth[sample], depths)
+        shells = _shells(fake_depth[sample], real_depth[sample])
         distances = [
             _distance(fake[sample, kind::kinds][fake_shell], real[sample, kind::kinds][real_shell])
             for kind in range(kinds)
@@ -51,9 +47,9 @@ def depth_histogram_loss(
     return torch.stack(of_samples).mean()
 
 
-def _shells(one: Tensor, other: Tensor, depths: Sequence[float]) -> list[tuple[Tensor, Tensor]]:
+def _shells(one: Tensor, other: Tensor) -> list[tuple[Tensor, Tensor]]:
     """Where each shell lies in both images, of those that have pixels enough."""
-    shells = [tuple((depth > lower) & (depth <= upper) for depth in (one, other)) for lower, upper in pairwise(depths)]
+    shells = [tuple((depth > lower) & (depth <= upper) for depth in (one, other)) for lower, upper in pairwise(DEPTHS)]
     return [(a, b) for a, b in shells if min(int(a.sum()), int(b.sum())) >= LEAST_PIXELS]
 
 

@@ -3,7 +3,7 @@
 import hashlib
 import math
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -42,8 +42,8 @@ def load_cases(config: TrainConfig) -> Cases:
     """Find, split and prepare all volumes.
 
     Raises:
-        UserError: if a folder is missing or empty, if MR and CT share a file, if pairs are none, or if too few subjects
-            remain.
+        UserError: if a folder is missing or empty, if MR and CT share a file, if pairs are none, if something is among
+            ``data.validation_pairs`` too, or if too few subjects remain.
         VolumeError: if a volume cannot be used.
     """
     pairs, (mr_source, ct_source) = _find_pairs(config), _sources(config)
@@ -54,6 +54,7 @@ def load_cases(config: TrainConfig) -> Cases:
             f"{min(shared)}: given as MR and as CT ({len(shared)} such files); "
             "point --data.mr and --data.ct to different folders"
         )
+    _check_only_looked_at(pairs, [path for paths in (*mr.values(), *ct.values()) for path in paths], config)
     subjects = {"mr": subjects_of(list(mr)), "ct": subjects_of(list(ct))}
     held_out = _hold_out(subjects, pairs, config)
     held_out_cases = {case for each in subjects.values() for case, subject in each.items() if subject in held_out}
@@ -182,22 +183,37 @@ def _subjects_among(pairs: Sequence[Pair], subjects: Mapping[str, Mapping[Path, 
 
 
 def _find_pairs(config: TrainConfig) -> list[Pair]:
-    """The pairs to train on, none of them also a pair that is only to be looked at."""
+    """The pairs to train on."""
     if config.data.pairs is None:
         return []
-    pairs = find_pairs(config.data.pairs, config.data.contrasts, "--data.pairs")
-    if config.data.validation_pairs is not None:
-        others = find_pairs(config.data.validation_pairs, config.data.contrasts, "--data.validation_pairs")
-        folder = config.data.cache or config.output / "cache"
-        subjects = {subject_of(other.name) for other in others}
-        contents = {content_hash(path, folder) for other in others for path in other.files}
-        for pair in pairs:
-            if subject_of(pair.name) in subjects or contents & {content_hash(path, folder) for path in pair.files}:
-                raise UserError(
-                    f"{pair.mr[0]}: this subject is among --data.validation_pairs too, which are never trained on; "
-                    "take it out of one of them"
-                )
-    return pairs
+    return find_pairs(config.data.pairs, config.data.contrasts, "--data.pairs")
+
+
+def _check_only_looked_at(pairs: Sequence[Pair], unpaired: Iterable[Path], config: TrainConfig) -> None:
+    """Whether no training pair's subject and no unpaired volume is also among the pairs that are only to be looked at.
+
+    Raises:
+        UserError: one line with the first that is.
+    """
+    if config.data.validation_pairs is None:
+        return
+    others = find_pairs(config.data.validation_pairs, config.data.contrasts, "--data.validation_pairs")
+    folder = config.data.cache or config.output / "cache"
+    subjects = {subject_of(other.name) for other in others}
+    contents = {content_hash(path, folder) for other in others for path in other.files}
+    for pair in pairs:
+        if subject_of(pair.name) in subjects or contents & {content_hash(path, folder) for path in pair.files}:
+            raise _also_looked_at(pair.mr[0], "subject")
+    for path in unpaired:
+        if content_hash(path, folder) in contents:
+            raise _also_looked_at(path, "volume")
+
+
+def _also_looked_at(path: Path, what: str) -> UserError:
+    return UserError(
+        f"{path}: this {what} is among --data.validation_pairs too, which are never trained on; take it out of one of "
+        "them"
+    )
 
 
 def _prepare_pairs(pairs: Sequence[Pair], config: TrainConfig) -> tuple[list[list[SliceStack]], list[Finding]]:

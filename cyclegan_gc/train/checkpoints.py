@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from cyclegan_gc.atomic import link_over, remove_leftovers
+from cyclegan_gc.atomic import file_sha256, link_over, remove_leftovers
 from cyclegan_gc.checkpoint import State, load_checkpoint, save_checkpoint
 from cyclegan_gc.config import TrainConfig, public_settings
 from cyclegan_gc.distributed import Ranks
@@ -94,6 +94,25 @@ def check_same_settings(saved: State, config: TrainConfig) -> None:
     ]
     if changed:
         raise _not_the_same_run("; ".join(changed), config)
+
+
+def check_same_beginning(saved: State, config: TrainConfig) -> None:
+    """Where ``init_from`` is given again, it must be the file that the continued run began with.
+
+    Raises:
+        UserError: one line.
+    """
+    if config.init_from is None:
+        return
+    try:
+        same = saved["init_sha256"] == file_sha256([config.init_from])
+    except OSError as error:
+        raise UserError(f"--init_from {config.init_from}: cannot be read ({error.strerror}); leave it out") from error
+    if not same:
+        raise UserError(
+            f"--init_from {config.init_from}: this run began with other weights; choose another --output, or leave it "
+            "out"
+        )
 
 
 def check_same_volumes(saved: State, fingerprint: Mapping[str, Any], config: TrainConfig) -> None:

@@ -11,6 +11,8 @@ from torch import Tensor
 from cyclegan_gc.distributed import ALONE, Ranks
 from cyclegan_gc.errors import TrainingStoppedError
 
+CURE = "lower optimizer.learning_rate, try --precision fp32 or check the data"
+
 
 class Meter:
     """Sums stay on the device: adding to them never waits for a step to be computed."""
@@ -54,8 +56,7 @@ class Meter:
         if first < never:
             terms = [name for name, step in zip(self.counts, steps, strict=True) if step == first]
             raise TrainingStoppedError(
-                f"step {first}: {', '.join(terms) or 'a term of another rank'} not finite; {last_good}"
-                "lower optimizer.learning_rate, try --precision fp32 or check the data"
+                f"step {first}: {', '.join(terms) or 'a term of another rank'} not finite; {last_good}{CURE}"
             )
 
     def take(self, ranks: Ranks = ALONE) -> dict[str, float]:

@@ -49,7 +49,7 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class Pair:
+class TranslatedPair:
     """A synthetic and a true CT of one person on one grid, in HU: ``(X, Y, Z)`` to the right, front and top."""
 
     name: str
@@ -108,7 +108,7 @@ def planes_sheet(mr: NDArray, sct_hu: NDArray, spacing_mm: tuple[float, float, f
     return sheet(["axial", "coronal", "sagittal"], rows, [label for _, _, label in shown], ["RRA"] * len(rows))
 
 
-def error_sheet(pairs: Sequence[Pair], errors_hu: Sequence[float]) -> Pixels:
+def error_sheet(pairs: Sequence[TranslatedPair], errors_hu: Sequence[float]) -> Pixels:
     """MR | sCT | true CT | absolute error in the body with its colour bar; an axial and a coronal row a case."""
     rows, names = [], []
     for pair, mae in zip(pairs, errors_hu, strict=True):

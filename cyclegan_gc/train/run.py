@@ -18,7 +18,15 @@ from cyclegan_gc.errors import UserError
 from cyclegan_gc.tracking import Tracker
 from cyclegan_gc.train.audit import announce
 from cyclegan_gc.train.cases import Cases, load_cases
-from cyclegan_gc.train.checkpoints import BEST, LAST, check_same_settings, check_same_volumes, find_saved, load_relative
+from cyclegan_gc.train.checkpoints import (
+    BEST,
+    LAST,
+    check_same_beginning,
+    check_same_settings,
+    check_same_volumes,
+    find_saved,
+    load_relative,
+)
 from cyclegan_gc.train.described import data_artifact, model_artifact, model_artifacts, run_name, run_settings
 from cyclegan_gc.train.meter import Meter
 from cyclegan_gc.train.monitor import Monitor
@@ -122,6 +130,7 @@ def open_run(config: TrainConfig, device: torch.device, ranks: Ranks) -> Run:
     relative = load_relative(config) if saved is None and config.init_from else None
     if saved is not None:
         check_same_settings(saved, config)
+        check_same_beginning(saved, config)
     with ranks.after_first():
         cases = load_cases(config)
     for note in cases.notes:

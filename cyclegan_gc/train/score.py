@@ -16,11 +16,12 @@ from torch import Tensor
 
 from cyclegan_gc.data.depth import relative_depth
 from cyclegan_gc.metrics import dice
+from cyclegan_gc.metrics.voxelwise import AIR_BELOW_HU, BONE_ABOVE_HU
 from cyclegan_gc.model.depth_histogram import DEPTHS
 from cyclegan_gc.model.losses import gradient_correlation
 
 BIN_HU = 25.0
-TISSUES_HU = (-250.0, 250.0)
+TISSUES_HU = (AIR_BELOW_HU, BONE_ABOVE_HU)
 """Air below, bone above, soft tissue between, as the challenges of synthetic CT divide them."""
 OUTLINE_HU = -400.0
 SHARE_FLOOR = 0.01

@@ -13,8 +13,8 @@ from cyclegan_gc.model.cyclegan import Networks
 from cyclegan_gc.pictures import Pixels
 from cyclegan_gc.tracking import Picture, Table
 from cyclegan_gc.train.panels import (
-    Pair,
     Seen,
+    TranslatedPair,
     ct_to_mr_sheet,
     error_sheet,
     histogram_picture,
@@ -74,11 +74,11 @@ def slices_shown(
     return Shown(pictures, captions, {"validation": _case_table(look, fixed, config, named)})
 
 
-def pairs_shown(pairs: Sequence[Pair], figures: Sequence[Mapping[str, float | None]], named: Named) -> Shown:
+def pairs_shown(pairs: Sequence[TranslatedPair], figures: Sequence[Mapping[str, float | None]], named: Named) -> Shown:
     """Errors against true CTs, worst first."""
     errors = [each["mae_body_hu"] or 0.0 for each in figures]
     order = sorted(range(len(pairs)), key=lambda n: -errors[n])
-    hidden = [Pair(**{**vars(pair), "name": named(pair.name)}) for pair in pairs]
+    hidden = [TranslatedPair(**{**vars(pair), "name": named(pair.name)}) for pair in pairs]
     whole = error_sheet([hidden[n] for n in order], [errors[n] for n in order])
     rows = [
         [hidden[n].name, *figures[n].values(), Picture(error_sheet([hidden[n]], [errors[n]]), hidden[n].name)]

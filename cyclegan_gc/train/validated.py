@@ -1,17 +1,19 @@
 """What a validation of a run says: figures with the score, what is wrong, and what is shown."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cyclegan_gc.errors import TrainingStoppedError
+from cyclegan_gc.errors import TrainingStoppedError, VolumeError
 from cyclegan_gc.model.cyclegan import Networks
+from cyclegan_gc.train.meter import CURE
 from cyclegan_gc.train.monitor import validation_findings
+from cyclegan_gc.train.panels import TranslatedPair
 from cyclegan_gc.train.run import Run
 from cyclegan_gc.train.shown import Named, Shown, histogram_shown, pairs_shown, slices_shown, together
 from cyclegan_gc.train.validation import FixedSlices, fixed_slices, validate
-from cyclegan_gc.train.volumes import mean_figures, translate_pairs
+from cyclegan_gc.train.volumes import TruePair, mean_figures, translate_pairs
 
 MOST_SHOWN = 3
 """Held-out pairs in the picture of errors."""
@@ -41,8 +43,7 @@ def validation_of(run: Run) -> Callable[[Run], Validated]:
 
 def _by_pairs(run: Run) -> Validated:
     """Errors against the true CT of the held-out pairs, whole volumes; the mean absolute one is the score."""
-    generator, known = run.state.averaged_networks()["mr_to_ct"], run.facts["fingerprint"]
-    pairs, errors = translate_pairs(generator, run.judges, run.config, known)
+    pairs, errors = _translated(run, run.judges)
     figures = mean_figures(errors)
     figures["score"] = figures["mae_body_hu"]
     _check_finite(figures, run)
@@ -68,11 +69,19 @@ def _with_true(run: Run, seen: Validated) -> Validated:
     """The same with true errors of ``data.validation_pairs``, where there are such pairs."""
     if not run.pairs:
         return seen
-    generator = run.state.averaged_networks()["mr_to_ct"]
-    pairs, errors = translate_pairs(generator, run.pairs, run.config, run.facts["fingerprint"])
+    pairs, errors = _translated(run, run.pairs)
     figures = {f"true/{name}": value for name, value in mean_figures(errors).items()}
     shown = together([seen.shown, pairs_shown(pairs, errors, _names(run))])
     return Validated({**seen.figures, **figures}, seen.score, seen.findings, shown)
+
+
+def _translated(run: Run, pairs: Sequence[TruePair]) -> tuple[list[TranslatedPair], list[dict[str, float | None]]]:
+    """:func:`translate_pairs` by the moving average."""
+    generator, known = run.state.averaged_networks()["mr_to_ct"], run.facts["fingerprint"]
+    try:
+        return translate_pairs(generator, pairs, run.config, known)
+    except VolumeError as error:
+        raise _not_finite("a synthetic CT", run) from error
 
 
 def _names(run: Run) -> Named:
@@ -83,5 +92,8 @@ def _names(run: Run) -> Named:
 def _check_finite(figures: Mapping[str, Any], run: Run) -> None:
     broken = [name for name, value in figures.items() if not math.isfinite(value)]
     if broken:
-        names = ", ".join(broken)
-        raise TrainingStoppedError(f"step {run.progress.step}: {names} of validation not finite; {run.last_good}")
+        raise _not_finite(", ".join(broken), run)
+
+
+def _not_finite(what: str, run: Run) -> TrainingStoppedError:
+    return TrainingStoppedError(f"step {run.progress.step}: {what} of validation not finite; {run.last_good}{CURE}")

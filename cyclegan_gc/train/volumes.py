@@ -15,8 +15,7 @@ from cyclegan_gc.data.body import ct_body_mask
 from cyclegan_gc.data.cache import SliceStack
 from cyclegan_gc.data.frames import to_ras
 from cyclegan_gc.data.grid import from_plane, pixel_mm, seen_mm
-from cyclegan_gc.data.pairs import Pair as PairFiles
-from cyclegan_gc.data.pairs import find_pairs
+from cyclegan_gc.data.pairs import Pair, find_pairs
 from cyclegan_gc.data.preprocess import Prepared, to_hu
 from cyclegan_gc.data.slices import load_slice
 from cyclegan_gc.data.volumes import read_contrasts, read_volume
@@ -25,7 +24,7 @@ from cyclegan_gc.inference import Member, prepare_for, translate_cases
 from cyclegan_gc.metrics import bone_dice, mae
 from cyclegan_gc.model.cyclegan import air_outside
 from cyclegan_gc.model.passes import Passes
-from cyclegan_gc.train.panels import Pair
+from cyclegan_gc.train.panels import TranslatedPair
 
 MOST_PAIRS, MOST_JUDGES = 3, 8
 """Of ``data.validation_pairs``, and of the held-out pairs that choose best.pt."""
@@ -58,7 +57,7 @@ def load_pairs(config: TrainConfig, fingerprint: Mapping[str, Any]) -> list[True
     return [load_pair(files, config, fingerprint) for files in found[:MOST_PAIRS]]
 
 
-def load_pair(files: PairFiles, config: TrainConfig, fingerprint: Mapping[str, Any]) -> TruePair:
+def load_pair(files: Pair, config: TrainConfig, fingerprint: Mapping[str, Any]) -> TruePair:
     """One pair in memory, the MR prepared.
 
     Raises:
@@ -74,11 +73,14 @@ def load_pair(files: PairFiles, config: TrainConfig, fingerprint: Mapping[str, A
 
 def translate_pairs(
     generator: nn.Module, pairs: Sequence[TruePair], config: TrainConfig, fingerprint: Mapping[str, Any]
-) -> tuple[list[Pair], list[dict[str, float | None]]]:
+) -> tuple[list[TranslatedPair], list[dict[str, float | None]]]:
     """Each pair's synthetic CT beside its true one, and how far they are apart in the body.
 
     Returns:
         The pairs, and for each ``mae_body_hu`` and ``bone_dice`` (above 250 HU; None where there is no bone).
+
+    Raises:
+        VolumeError: if a value of a synthetic CT is not finite.
     """
     member, seen, figures = _member(generator, config, fingerprint), [], []
     for pair in pairs:
@@ -88,7 +90,7 @@ def translate_pairs(
         )
         turned = (to_ras(image, pair.affine) for image in (pair.mr, sct, pair.ct_hu, pair.mask))
         (mr, spacing_mm), (sct, _), (ct, _), (mask, _) = turned
-        seen.append(Pair(pair.name, mr, sct, ct, mask, spacing_mm))
+        seen.append(TranslatedPair(pair.name, mr, sct, ct, mask, spacing_mm))
     return seen, figures
 
 

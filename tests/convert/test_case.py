@@ -11,7 +11,10 @@ import nibabel as nib
 import numpy as np
 import pydicom
 import pytest
+import SimpleITK
+import torch
 
+from cyclegan_gc.checkpoint import load_checkpoint, save_checkpoint
 from cyclegan_gc.cli import main
 from cyclegan_gc.config import ConvertConfig
 from cyclegan_gc.convert.batch import convert
@@ -57,6 +60,13 @@ def test_a_second_run_does_only_what_is_not_finished_and_intact(checkpoint, fold
     image = nib.Nifti1Image.from_filename(folder / "a.nii.gz")
     nib.Nifti1Image(np.asarray(image.dataobj) + np.int16(1), image.affine).to_filename(folder / "a.nii.gz")
     assert run(checkpoint, folder, out, mirror=True) == ["converted", "skipped"]
+
+
+def test_an_mr_whose_voxels_lie_apart_from_its_header_is_converted_again_if_they_changed(checkpoint, source, tmp_path):
+    voxels = read_volume(source).array.T
+    for changed, outcome in ((0, "converted"), (1, "converted"), (1, "skipped")):
+        SimpleITK.WriteImage(SimpleITK.GetImageFromArray(voxels + np.float32(changed)), str(tmp_path / "a.mhd"))
+        assert run(checkpoint, tmp_path / "a.mhd", tmp_path / "out") == [outcome]
 
 
 def test_the_sidecar_tells_how_the_result_came_to_be_and_no_path(checkpoint, folder, tmp_path):
@@ -158,6 +168,16 @@ def test_force_converts_what_looks_like_ct_with_a_warning(checkpoint, phantoms, 
     [forced] = convert(ConvertConfig(checkpoint, str(ct), tmp_path / "b", device="cpu", force=True))
     assert refused.failure and "--force" in refused.failure
     assert forced.outcome == "converted" and "by force" in forced.warnings[0]
+
+
+def test_a_case_whose_values_are_not_finite_has_no_result(checkpoint, folder, tmp_path):
+    state = load_checkpoint(checkpoint)
+    state["ema"]["mr_to_ct"] = {name: each * torch.nan for name, each in state["ema"]["mr_to_ct"].items()}
+    save_checkpoint(tmp_path / "broken.pt", state)
+    cases = convert(ConvertConfig(tmp_path / "broken.pt", str(folder), tmp_path / "out", device="cpu"))
+    for case in cases:
+        assert case.failure and case.failure.startswith(f"{case.source}: the network gave values that are not finite")
+    assert len(cases) == 2 and not list((tmp_path / "out").rglob("*_sct*"))
 
 
 def test_after_a_kill_only_the_rest_is_done_and_no_half_file_stays(checkpoint, folder, tmp_path):

@@ -14,7 +14,7 @@ from nibabel.nifti1 import Nifti1Extension
 from nibabel.quaternions import angle_axis2mat
 
 from cyclegan_gc.data.files import case_id, find_volumes
-from cyclegan_gc.data.volumes import Volume, read_labels, read_mask, read_volume, write_volume
+from cyclegan_gc.data.volumes import Volume, read_contrasts, read_labels, read_mask, read_volume, write_volume
 from cyclegan_gc.errors import UserError, VolumeError
 
 ODD = (Path(__file__).parents[2] / "../shared/data/odd").resolve()
@@ -433,3 +433,14 @@ def test_what_is_no_label_map_is_refused(tmp_path, value, cause):
     path = put(tmp_path / "labels.nii", nifti_bytes(np.resize([0.0, 1.0, value], (16, 17, 2))))
     with pytest.raises(VolumeError, match=f"labels.nii: .*{cause}"):
         read_labels(path)
+
+
+def test_contrasts_share_a_grid_if_their_corners_do_to_a_hundredth_of_a_voxel(tmp_path):
+    affines = {"first": (2.0, 0.0), "moved": (2.0, 0.015), "stretched": (2.005, 0.0)}
+    for name, (spacing_mm, x_mm) in affines.items():
+        affine = from_matvec(np.eye(3) * spacing_mm, (x_mm, 0, 0))
+        nib.Nifti1Image(picture(), affine).to_filename(tmp_path / f"{name}.nii")
+    first, moved, stretched = (tmp_path / f"{name}.nii" for name in affines)
+    assert len(read_contrasts([first, moved]).contrasts) == 2
+    with pytest.raises(VolumeError, match=r"stretched\.nii: not on the grid of first\.nii"):
+        read_contrasts([first, stretched])

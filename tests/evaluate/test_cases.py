@@ -1,6 +1,7 @@
 import csv
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -13,6 +14,7 @@ from cyclegan_gc.data.body import ct_body_mask
 from cyclegan_gc.errors import UserError
 from cyclegan_gc.evaluate.baselines import Histogram, HistogramModel, histogram_match
 from cyclegan_gc.evaluate.cases import evaluate
+from cyclegan_gc.evaluate.matching import Sources, match_cases
 from cyclegan_gc.evaluate.measures import Row
 from cyclegan_gc.evaluate.summary import Evaluation, summary_table
 
@@ -270,6 +272,21 @@ def test_a_label_that_was_missed_leaves_no_mean_distance_to_the_others(folder):
     rows = rows_of(run(folder, labels=str(folder / "labels"), predicted_labels=str(folder / "predicted")), "sct")
     for row in rows.values():
         assert (row["dice_label_2"], row["labels_hd95"]) == (0, None) and row["hd95_label_1"] is not None
+
+
+@pytest.mark.parametrize(
+    ("result", "beside"), [("a_sct", "a_sct_uncertainty"), ("a_desc-synthetic_ct", "a_desc-uncertainty_ct")]
+)
+def test_the_map_of_uncertainty_beside_a_result_is_no_case_but_alone_it_is(tmp_path, result, beside):
+    case = result.removesuffix("_sct")
+    for name in (f"sct/{result}", f"sct/{beside}", f"alone/{beside}", f"ct/{case}"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / f"{name}.nii.gz").touch()
+    sources = Sources(predicted=str(tmp_path / "sct"), reference=str(tmp_path / "ct"))
+    cases, failures, _ = match_cases(sources)
+    assert [each.sct.name for each in cases] == [f"{result}.nii.gz"] and not failures
+    [alone], *_ = match_cases(replace(sources, predicted=str(tmp_path / "alone"), reference=str(tmp_path / "alone")))
+    assert alone.id == beside
 
 
 def test_the_body_outline_is_found_in_both_cts_alike(folder):

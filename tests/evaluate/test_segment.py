@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import SimpleITK
 from nibabel.nifti1 import Nifti1Image
 
 from cyclegan_gc.cli import main
@@ -25,10 +26,11 @@ with (Path(__file__).parent / "calls.txt").open("a") as calls:
     print(*words, file=calls)
 source, result = (words[words.index(word) + 1] for word in ("-i", "-o"))
 stored = gzip.decompress(Path(source).read_bytes())
-hu = np.frombuffer(stored[352:], "<i2")
+kind = {{4: "<i2", 16: "<f4"}}[stored[70]]
+hu = np.frombuffer(stored[352:], kind)
 if hu.min() == -2000:
     sys.exit("RuntimeError: no lung found")
-labels = np.digitize(hu, [-500, 250]).astype("<i2")
+labels = np.digitize(hu, [-500, 250]).astype(kind)
 assert "--ml" in words
 Path(result).write_bytes(gzip.compress(stored[:352] + labels.tobytes()))
 """
@@ -92,6 +94,15 @@ def test_a_ct_is_segmented_once_and_again_only_if_it_changed(folder, calls):
     changed = with_label_maps(files, find_segmenter(), folder / "labels")
     assert changed.labels == made.labels and changed.sct_labels != made.sct_labels
     assert len(calls.read_text().splitlines()) == 3
+
+
+def test_a_ct_whose_voxels_lie_apart_from_its_header_is_segmented_again_if_they_changed(folder, calls):
+    truth, sct = load(folder / "ct" / "head0.nii.gz"), folder / "head0.mhd"
+    files, made = CaseFiles("head0", sct, folder / "ct" / "head0.nii.gz"), set()
+    for moved in (0, 1, 1):
+        SimpleITK.WriteImage(SimpleITK.GetImageFromArray(np.roll(truth, moved, axis=0)), str(sct))
+        made.add(with_label_maps(files, find_segmenter(), folder / "labels").sct_labels)
+    assert len(made) == 2
 
 
 @pytest.mark.parametrize("given", ["labels", "predicted_labels", "compared_labels"])

@@ -1,3 +1,5 @@
+import shutil
+from itertools import product
 from pathlib import Path
 
 import nibabel as nib
@@ -5,6 +7,7 @@ import numpy as np
 import pytest
 
 from cyclegan_gc.config import DataConfig, PreprocessConfig, TrainConfig
+from cyclegan_gc.errors import UserError
 from cyclegan_gc.train.cases import held_out_subjects, load_cases, subjects_of
 
 
@@ -50,3 +53,25 @@ def test_pixels_of_different_size_are_named_unless_they_are_brought_to_one(phant
     data = DataConfig(str(tmp_path / "mr"), str(tmp_path / "ct"), crop=(32, 32), validation_fraction=0)
     cases = load_cases(TrainConfig(tmp_path / "run", data, preprocess=PreprocessConfig(spacing_mm=spacing_mm)))
     assert any("show the body at different sizes" in finding.text for finding in cases.findings) == warned
+
+
+@pytest.mark.parametrize("contrasts", [(), ("_a", "_b")])
+@pytest.mark.parametrize("side", ["mr", "ct"])
+def test_a_copy_of_a_validation_pair_among_the_unpaired_volumes_is_named(phantoms, tmp_path, side, contrasts):
+    """Whether it would be trained on or held out, and whatever it is called."""
+    folders = {"unpaired": phantoms, "aside": phantoms / "test"}
+    for (name, source), kind in product(folders.items(), ("mr", "ct")):
+        (tmp_path / name / kind).mkdir(parents=True)
+        endings = contrasts if contrasts and kind == "mr" else ("",)
+        for path in (source / kind).iterdir():
+            for ending in endings:
+                shutil.copy(path, tmp_path / name / kind / path.name.replace(".nii.gz", f"{ending}.nii.gz"))
+    mr, ct = (str(tmp_path / "unpaired" / kind) for kind in ("mr", "ct"))
+    data = DataConfig(mr, ct, contrasts=contrasts, validation_pairs=str(tmp_path / "aside"))
+    copied = next((tmp_path / "aside" / side).iterdir())
+    for path in sorted((tmp_path / "unpaired" / side).iterdir()):
+        before = path.read_bytes()
+        shutil.copy(copied, path)
+        with pytest.raises(UserError, match=f"^{path}: this volume is among --data.validation_pairs too"):
+            load_cases(TrainConfig(tmp_path / "run", data))
+        path.write_bytes(before)

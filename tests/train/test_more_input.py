@@ -126,6 +126,15 @@ def test_a_run_from_another_tells_whose_weights_it_began_with_but_not_where_they
     assert resumed["step"] == 3 and resumed["init_sha256"] == state["init_sha256"]
 
 
+def test_a_run_that_began_otherwise_is_not_continued_with_weights_to_begin_with(flat, small_config, tmp_path):
+    config = replace(small_config, output=tmp_path, stop_at=1)
+    train(config)
+    for path, told in ((flat, "this run began with other weights"), (tmp_path / "none.pt", "cannot be read")):
+        with pytest.raises(UserError, match=f"--init_from {path}: {told}"):
+            train(replace(config, resume="auto", stop_at=2, init_from=path))
+    assert load_checkpoint(tmp_path / "last.pt")["step"] == 1
+
+
 @pytest.mark.parametrize(
     ("part", "change"),
     [("network", {"width": 8}), ("data", {"context_slices": 1}), ("preprocess", {"ct_window_hu": (-1000.0, 2000.0)})],

@@ -10,14 +10,14 @@ import pytest
 import torch
 from torch import nn
 
-from cyclegan_gc.checkpoint import load_checkpoint, load_model
+from cyclegan_gc.checkpoint import load_checkpoint, load_model, save_checkpoint
 from cyclegan_gc.cli import main
 from cyclegan_gc.config import ConvertConfig, DataConfig, LossConfig, PairedConfig, TrainConfig
 from cyclegan_gc.convert.batch import convert
 from cyclegan_gc.data.body import ct_body_mask
 from cyclegan_gc.data.phantom import write_phantoms
 from cyclegan_gc.data.volumes import read_volume
-from cyclegan_gc.errors import UserError
+from cyclegan_gc.errors import TrainingStoppedError, UserError
 from cyclegan_gc.model.cyclegan import Batch
 from cyclegan_gc.train.cases import load_cases
 from cyclegan_gc.train.loop import train
@@ -121,6 +121,16 @@ def test_the_held_out_error_is_what_evaluation_of_its_conversion_gives(alone, al
     body = ct_body_mask(truth.array, truth.spacing_mm)
     last = [line for line in logged(alone_trained.parent) if "validation/score" in line][-1]
     assert last["validation/mae_body_hu"] == pytest.approx(np.abs(sct - truth.array)[body].mean(), rel=1e-6)
+
+
+def test_a_validation_that_is_not_finite_stops_the_run(alone):
+    config = replace(alone, output=alone.output.with_name("broken"))
+    last = train(replace(config, stop_at=5))
+    saved = load_checkpoint(last)
+    saved["ema"]["mr_to_ct"] = {name: each * torch.nan for name, each in saved["ema"]["mr_to_ct"].items()}
+    save_checkpoint(last, saved)
+    with pytest.raises(TrainingStoppedError, match=r"step 6: a synthetic CT of validation not finite; .*lower optimi"):
+        train(replace(config, resume="auto"))
 
 
 def test_a_paired_model_converts_without_a_cycle_error_and_not_from_ct(alone_trained, phantoms, tmp_path, capsys):

@@ -13,7 +13,7 @@ from cyclegan_gc.config import PreprocessConfig
 from cyclegan_gc.data.cache import cached_stacks
 from cyclegan_gc.data.preprocess import to_hu
 from cyclegan_gc.errors import UserError
-from cyclegan_gc.train.panels import Pair, error_sheet, histogram_picture
+from cyclegan_gc.train.panels import TranslatedPair, error_sheet, histogram_picture
 from cyclegan_gc.train.shown import pairs_shown
 from cyclegan_gc.train.volumes import load_pairs, mean_figures, translate_pairs, translate_stack
 
@@ -68,7 +68,9 @@ def test_pairs_are_shown_worst_first_under_pseudonyms():
     random = np.random.default_rng(0)
     mask = np.ones((12, 14, 10), bool)
     ct = random.normal(0, 100, mask.shape)
-    pairs = [Pair(name, ct, ct + off, ct, mask, (1.0, 1.0, 2.0)) for name, off in (("DOE", 10.0), ("ROE", 200.0))]
+    pairs = [
+        TranslatedPair(name, ct, ct + off, ct, mask, (1.0, 1.0, 2.0)) for name, off in (("DOE", 10.0), ("ROE", 200.0))
+    ]
     figures = [{"mae_body_hu": off, "bone_dice": 1.0} for off in (10.0, 200.0)]
     shown = pairs_shown(pairs, figures, {"DOE": "case-d", "ROE": "case-r"}.__getitem__)
     assert [row[0] for row in shown.tables["true"].rows] == ["case-r", "case-d"]
