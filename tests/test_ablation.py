@@ -161,7 +161,7 @@ def test_every_command_of_the_readme_is_accepted():
     commands = [
         line.split("scripts/ablation.py ")[1] for line in text.splitlines() if " python scripts/ablation.py" in line
     ]
-    assert len({ablation.parse(shlex.split(command)).study for command in commands}) == 4
+    assert len({ablation.parse(shlex.split(command)).study for command in commands}) == 5
 
 
 @pytest.fixture(scope="module")
