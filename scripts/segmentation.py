@@ -29,7 +29,7 @@ from cyclegan_gc.config import PreprocessConfig
 from cyclegan_gc.data.files import case_id, find_volumes
 from cyclegan_gc.data.phantom import LABELS, write_phantoms
 from cyclegan_gc.data.preprocess import AIR, in_canonical_frame, prepare
-from cyclegan_gc.data.volumes import read_volume
+from cyclegan_gc.data.volumes import Volume, read_volume
 from cyclegan_gc.errors import UserError, VolumeError
 from cyclegan_gc.evaluate.ablation import Result
 from cyclegan_gc.evaluate.ablation_report import write_ablation
@@ -106,7 +106,7 @@ def trained(options: argparse.Namespace) -> nn.Module:
     write_phantoms(phantoms, subjects=1, test_subjects=options.subjects, seed=options.seed)
     folders = phantoms / "test" / "ct", phantoms / "test" / "labels"
     files = (find_volumes(folder)[: options.subjects] for folder in folders)
-    volumes = [labelled(*paths) for paths in zip(*files, strict=True)]
+    volumes = [labelled(*map(read_volume, paths)) for paths in zip(*files, strict=True)]
     torch.manual_seed(options.seed)
     fit(network := build(), volumes, options.steps)
     with atomic_write(file) as opened:
@@ -136,10 +136,14 @@ def fit(network: nn.Module, volumes: list[Labelled], steps: int) -> None:
             print(f"step {step}: loss {loss.item():.3f}", flush=True)
 
 
-def labelled(ct: Path, labels: Path) -> Labelled:
-    """A CT's slices, upright, with the groups of its phantom's labels; a synthetic CT on the same grid as well."""
-    image = prepare(read_volume(ct), "ct", PreprocessConfig()).image.as_tensor()
-    tissues = in_canonical_frame(read_volume(labels)).as_tensor().round().long()
+def labelled(ct: Volume, labels: Volume) -> Labelled:
+    """A CT's slices, upright, with the groups of its phantom's labels; a synthetic CT on the same grid as well.
+
+    Raises:
+        VolumeError: if the CT shows no body.
+    """
+    image = prepare(ct, "ct", PreprocessConfig()).image.as_tensor()
+    tissues = in_canonical_frame(labels).as_tensor().round().long()
     return Labelled(padded(image, AIR), padded(group_of()[tissues], 0))
 
 
@@ -167,8 +171,12 @@ def segment(network: nn.Module, images: Tensor) -> Tensor:
 
 
 def overlaps(network: nn.Module, ct: Path, labels: Path) -> dict[str, float | None]:
-    """Dice of each group over the whole volume."""
-    images, truth = labelled(ct, labels)
+    """Dice of each group over the whole volume; 0 in a CT that shows no body, as nothing in it is right."""
+    volumes = read_volume(ct), read_volume(labels)
+    try:
+        images, truth = labelled(*volumes)
+    except VolumeError:
+        return dict.fromkeys(GROUPS, 0.0)
     found, truth = segment(network, images).numpy(), truth.numpy()
     return {name: dice(found == number, truth == number) for number, name in enumerate(GROUPS, start=1)}
 
@@ -183,11 +191,7 @@ def results_of(run: dict[str, Any], network: nn.Module, study: dict[str, Any], a
     results = []
     for subject in done["subjects"]:
         sct, labels = folder / "sct" / f"{subject}_sct.nii.gz", ablation / test["mask"] / f"{subject}.nii.gz"
-        try:
-            values = overlaps(network, sct, labels)
-        except VolumeError:  # shows no body, so that nothing in it is right
-            values = dict.fromkeys(GROUPS, 0.0)
-        results.append(Result(run["arm"], run["volumes"], run["seed"], subject, values))
+        results.append(Result(run["arm"], run["volumes"], run["seed"], subject, overlaps(network, sct, labels)))
     return results
 
 

@@ -47,7 +47,7 @@ LARGE: Flags = (
     "--network.discriminator_width=64",
     "--optimizer.learning_rate=2e-4",
 )
-"""The networks of configs/hip.yaml, about 18 times slower."""
+"""The networks of configs/hip.yaml with its learning rate, about 18 times slower."""
 RATES = ("2e-4", "4e-4", "8e-4")
 STUDIES: dict[str, dict[str, Flags]] = {
     "gradient": {

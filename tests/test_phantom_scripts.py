@@ -1,4 +1,4 @@
-"""The scripts that measure on phantoms: who is tested is not trained on, and a gain has the right sign."""
+"""The scripts that measure on phantoms: no pair is of a head that is tested, and a gain has the right sign."""
 
 import nibabel as nib
 import numpy as np
@@ -26,7 +26,7 @@ def test_better_is_lower_errors_and_higher_overlaps(metric, expected):
     assert scanners.better_by(metric, ones, others).startswith(expected)
 
 
-def test_pairs_are_of_heads_that_are_neither_tested_nor_trained_on_and_fewer_are_a_part_of_more(tmp_path):
+def test_pairs_are_of_heads_that_are_not_tested_and_fewer_are_a_part_of_more(tmp_path):
     for kind in ("mr", "ct"):
         (tmp_path / "ph" / "test" / kind).mkdir(parents=True)
         for number in range(pairs.TESTED + pairs.MOST_PAIRS):

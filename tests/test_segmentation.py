@@ -11,7 +11,8 @@ import torch
 
 from cyclegan_gc.data.files import case_id, find_volumes
 from cyclegan_gc.data.phantom import LABELS
-from cyclegan_gc.errors import UserError
+from cyclegan_gc.data.volumes import read_volume
+from cyclegan_gc.errors import UserError, VolumeError
 
 BONE = list(segmentation.GROUPS).index("bone") + 1
 
@@ -20,7 +21,7 @@ BONE = list(segmentation.GROUPS).index("bone") + 1
 def head(phantoms) -> segmentation.Labelled:
     """A held-out phantom."""
     (ct,), (labels,) = (find_volumes(phantoms / "test" / kind) for kind in ("ct", "labels"))
-    return segmentation.labelled(ct, labels)
+    return segmentation.labelled(read_volume(ct), read_volume(labels))
 
 
 def test_every_tissue_but_the_air_around_belongs_to_one_group():
@@ -68,7 +69,8 @@ def test_a_synthetic_ct_without_a_body_overlaps_with_nothing_and_other_heads_are
     (labels,) = find_volumes(truth / "labels")
     (tmp_path / "run" / "sct").mkdir(parents=True)
     air = nib.Nifti1Image.from_filename(labels)
-    air = nib.Nifti1Image(np.full(air.shape, -1000, np.int16), air.affine)
+    noise = np.random.default_rng(0).integers(-1010, -990, air.shape)
+    air = nib.Nifti1Image(noise.astype(np.int16), air.affine)
     nib.save(air, tmp_path / "run" / "sct" / f"{case_id(labels)}_sct.nii.gz")
     run = {"arm": "off", "volumes": 2, "seed": 0, "folder": "run"}
     study = {"study": "gradient", "test": {"mr": "data/test/mr", "mask": str(truth / "labels")}}
@@ -76,6 +78,10 @@ def test_a_synthetic_ct_without_a_body_overlaps_with_nothing_and_other_heads_are
     (tmp_path / "run" / "done.json").write_text(json.dumps(done))
     (result,) = segmentation.results_of(run, segmentation.build(), study, tmp_path)
     assert set(result.values.values()) == {0.0}
+    sct = tmp_path / "run" / "sct" / f"{case_id(labels)}_sct.nii.gz"
+    sct.write_bytes(sct.read_bytes()[:2000])
+    with pytest.raises(VolumeError, match=sct.name):  # a damaged file is no bad result
+        segmentation.results_of(run, segmentation.build(), study, tmp_path)
     done["commands"] = ["cyclegan-gc convert DIR/data/other/mr DIR/run/sct"]
     (tmp_path / "run" / "done.json").write_text(json.dumps(done))
     with pytest.raises(UserError, match="other heads were converted since"):
