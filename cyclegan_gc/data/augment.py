@@ -46,8 +46,8 @@ def augmentation(config: DataConfig, slice_axis: SliceAxis) -> Compose:
 def as_another_scanner(image: Tensor, contrasts: int, strength: float, random: np.random.Generator) -> Tensor:
     """The MR with other grey values: a random rising curve for each contrast, then a random bias field.
 
-    All slices of a slab share curves and field, and all contrasts the field. Air and black stay -1, and each contrast
-    is as bright at most as it was, as it would be by the normalisation of a scan.
+    All slices of a slab share curves and field, and all contrasts the field. Air and black stay -1, and the field
+    leaves each contrast as bright at most as its curve made it, as the normalisation of a scan would.
 
     Args:
         image: ``(S * contrasts, h, w)`` in [-1, 1], the contrasts of a slice side by side.
@@ -58,10 +58,10 @@ def as_another_scanner(image: Tensor, contrasts: int, strength: float, random: n
     field = RandBiasField(prob=1.0, coeff_range=(-BIAS_COEFFICIENT * strength, BIAS_COEFFICIENT * strength))
     field.set_random_state(seed=int(random.integers(2**31)))
     changed = ((image + 1) / 2).numpy()
-    brightest = changed.reshape(-1, contrasts, *changed.shape[1:]).max(axis=(0, 2, 3))
     for contrast in range(contrasts):
         curve = _rising_curve(strength, random)
         changed[contrast::contrasts] = curve(changed[contrast::contrasts])
+    brightest = changed.reshape(-1, contrasts, *changed.shape[1:]).max(axis=(0, 2, 3))
     changed = np.asarray(field(changed))
     for contrast in range(contrasts):
         own = changed[contrast::contrasts]

@@ -10,9 +10,10 @@ from cyclegan_gc.data.augment import as_another_scanner
 
 @pytest.fixture
 def image() -> Tensor:
-    """A slice of every grey value, with air around."""
+    """A slice of every grey value, white as well, with air around."""
     image = torch.full((1, 48, 40), -1.0)
     image[:, 8:40, 6:34] = 2 * torch.rand(1, 32, 28, generator=torch.Generator().manual_seed(0)) - 1
+    image[0, 20, 20] = 1
     return image
 
 
@@ -37,6 +38,13 @@ def test_it_follows_the_random_numbers_alone_and_changes_more_where_it_is_strong
     assert not torch.equal(changed(image, seed=3), changed(image, seed=4))
     sizes = [np.mean([(changed(image, s, seed=n) - image).abs().mean() for n in range(8)]) for s in (0.25, 0.5, 1)]
     assert sizes == sorted(sizes) and sizes[0] > 0.01
+
+
+def test_a_dim_slice_is_as_bright_as_its_curve_makes_it(image):
+    """White of the whole scan alone stays, and a slice need not hold it."""
+    dim = (image + 1) / 2 - 1
+    brightest = {round(float(changed(dim, seed=seed).max()), 2) for seed in range(8)}
+    assert len(brightest) > 4 and max(brightest) < 1
 
 
 @pytest.mark.parametrize("seed", range(8))
