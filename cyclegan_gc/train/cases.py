@@ -55,10 +55,12 @@ def load_cases(config: TrainConfig) -> Cases:
             "point --data.mr and --data.ct to different folders"
         )
     _check_only_looked_at(pairs, [path for paths in (*mr.values(), *ct.values()) for path in paths], config)
-    subjects = {"mr": subjects_of(list(mr)), "ct": subjects_of(list(ct))}
-    held_out = _hold_out(subjects, pairs, config)
+    cases: dict[Modality, dict[Path, tuple[Path, ...]]] = {"mr": mr, "ct": ct}
+    subjects: dict[Modality, dict[Path, str]] = {name: subjects_of(list(each)) for name, each in cases.items()}
+    never = _subjects_among(pairs, cases, subjects, config) if config.objective == "unpaired" else set()
+    held_out = _hold_out(subjects, never, config)
     held_out_cases = {case for each in subjects.values() for case, subject in each.items() if subject in held_out}
-    parts, audited = _prepare({"mr": mr, "ct": ct}, held_out_cases, config)
+    parts, audited = _prepare(cases, held_out_cases, config)
     (train_mr, valid_mr), (train_ct, valid_ct) = parts["mr"], parts["ct"]
     findings = judge(audited, config.preprocess, config.data.slice_axes)
     stacks, of_alignment = _prepare_pairs(pairs, config)
@@ -158,13 +160,11 @@ def _sources(config: TrainConfig) -> tuple[str, str]:
     return str(data.mr), str(data.ct)
 
 
-def _hold_out(subjects: Mapping[str, Mapping[Path, str]], pairs: Sequence[Pair], config: TrainConfig) -> set[str]:
-    """Subjects for validation; pairs beside unpaired volumes are all trained on, so none of theirs is among them."""
-    alone = config.objective == "paired"
-    mr, ct = (set(subjects[name].values()) for name in ("mr", "ct"))
-    never = set() if alone else _subjects_among(pairs, subjects, config)
+def _hold_out(subjects: Mapping[Modality, Mapping[Path, str]], never: set[str], config: TrainConfig) -> set[str]:
+    """Subjects for validation, of whom some may be trained on in any case."""
+    mr, ct = set(subjects["mr"].values()), set(subjects["ct"].values())
     held_out = held_out_subjects(mr, ct, config.data.validation_fraction, never=never)
-    for name, each in (("pairs" if alone else "mr", mr), ("ct", ct)):
+    for name, each in (("pairs" if config.objective == "paired" else "mr", mr), ("ct", ct)):
         if not each - held_out:
             raise UserError(
                 f"--data.{name}: no subject left to train on ({len(held_out)} held out for validation, told apart by "
@@ -173,12 +173,21 @@ def _hold_out(subjects: Mapping[str, Mapping[Path, str]], pairs: Sequence[Pair],
     return held_out
 
 
-def _subjects_among(pairs: Sequence[Pair], subjects: Mapping[str, Mapping[Path, str]], config: TrainConfig) -> set[str]:
-    """Unpaired subjects who are among the pairs too, by name or by a file's content."""
+def _subjects_among(
+    pairs: Sequence[Pair],
+    cases: Mapping[Modality, Mapping[Path, tuple[Path, ...]]],
+    subjects: Mapping[Modality, Mapping[Path, str]],
+    config: TrainConfig,
+) -> set[str]:
+    """Unpaired subjects who are among the pairs too, which are all trained on, by name or by a file's content."""
     folder = config.data.cache or config.output / "cache"
     contents = {content_hash(path, folder) for pair in pairs for path in pair.files}
-    files = [(path, subject) for each in subjects.values() for path, subject in each.items()] if pairs else []
-    copies = {subject for path, subject in files if path.is_file() and content_hash(path, folder) in contents}
+    copies = {
+        subjects[modality][case]
+        for modality, each in cases.items()
+        for case, paths in each.items()
+        if contents and contents & {content_hash(path, folder) for path in paths}
+    }
     return copies | {subject_of(pair.name) for pair in pairs}
 
 

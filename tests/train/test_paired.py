@@ -173,6 +173,21 @@ def test_a_pair_of_a_subject_of_the_unpaired_volumes_keeps_it_out_of_validation(
     assert len(cases.mr) == 2 and {s.path for s in cases.validation_mr} == {s.path for s in cases.mr}
 
 
+@pytest.mark.parametrize("endings", [(), ("_a", "_b")])
+def test_a_copy_of_a_pair_is_not_validated_on_whatever_it_is_called(few, phantoms, tmp_path, endings):
+    """Each unpaired MR is one, so none is left to validate on but the training cases."""
+    [mr], [ct] = ((phantoms / "test" / side).iterdir() for side in ("mr", "ct"))
+    files = {"pairs/ct/head": ct}
+    for ending in endings or ("",):
+        files |= {f"{case}{ending}": mr for case in ("pairs/mr/head", "mr/one", "mr/another")}
+    for name, source in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(source, tmp_path / f"{name}.nii.gz")
+    data = replace(few.data, mr=str(tmp_path / "mr"), pairs=str(tmp_path / "pairs"), contrasts=endings)
+    cases = load_cases(replace(few, output=tmp_path, data=data))
+    assert len(cases.mr) == 2 and {s.path for s in cases.validation_mr} == {s.path for s in cases.mr}
+
+
 def test_a_displaced_pair_stops_the_run_by_name(few, pairs, tmp_path):
     for side in ("mr", "ct"):
         shutil.copytree(pairs / side, tmp_path / side)
