@@ -3,6 +3,7 @@
 import glob
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,7 +11,10 @@ from cyclegan_gc.atomic import file_sha256, write_text
 from cyclegan_gc.errors import VolumeError
 
 HEADERS = (".hdr", ".hdr.gz", ".mhd", ".nhdr")
-"""Suffixes of files whose voxels lie in another one of the same name."""
+"""Suffixes of files whose voxels lie in another one, of the same name or named in them."""
+VOXELS_IN = re.compile(r"^(?:ElementDataFile *=|data ?file:) *(.+?)\s*$", re.IGNORECASE | re.MULTILINE)
+"""Of a MetaImage and an NRRD header, the file of the voxels."""
+HEADER_CHARACTERS = 65536
 
 
 def contents_hash(paths: Sequence[Path], folder: Path) -> str:
@@ -62,7 +66,10 @@ def companions(path: Path) -> list[Path]:
     if suffix is None:
         return []
     stem = path.name[: -len(suffix)] + "."
-    return sorted(other for other in path.parent.glob(f"{glob.escape(stem)}*") if other != path and other.is_file())
+    with path.open(encoding="utf-8", errors="replace") as file:
+        named = [path.parent / name for name in VOXELS_IN.findall(file.read(HEADER_CHARACTERS))]
+    others = {*path.parent.glob(f"{glob.escape(stem)}*"), *named} - {path}
+    return sorted(other for other in others if other.is_file())
 
 
 def _joined(contents: Sequence[str]) -> str:

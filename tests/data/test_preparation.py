@@ -89,6 +89,18 @@ def test_the_voxel_file_beside_a_header_counts(tmp_path):
     assert content_hash(tmp_path / "pair.hdr", tmp_path / "cache") != before
 
 
+@pytest.mark.parametrize(
+    ("header", "line"), [("head.mhd", "ElementDataFile = v 1.raw"), ("head.nhdr", "data file: v 1.raw")]
+)
+def test_a_voxel_file_of_another_name_than_its_header_counts(tmp_path, header, line):
+    path, voxels = tmp_path / header, tmp_path / "v 1.raw"
+    path.write_text(f"Comment = a volume\n{line}\n")
+    voxels.write_bytes(bytes(8))
+    before = content_hash(path, tmp_path / "cache")
+    voxels.write_bytes(bytes(7) + b"1")
+    assert content_hash(path, tmp_path / "cache") != before
+
+
 def test_a_note_that_is_not_whole_is_made_anew(sources, tmp_path):
     path, folder = sources[0][0][0], tmp_path / "cache"
     before = content_hash(path, folder)
