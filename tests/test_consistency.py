@@ -43,3 +43,17 @@ def test_what_lies_around_the_mask_does_not_change_the_correlation():
     found = mr_gradient_correlation(hu, mr, mask, np.eye(4))
     hu, mr, mask = np.pad(hu, 7, constant_values=-1000), np.pad(mr, 7), np.pad(mask, 7)
     assert mr_gradient_correlation(hu, mr, mask, np.eye(4)) == pytest.approx(found, abs=1e-6)
+
+
+def test_the_correlation_is_that_of_numpy_over_axial_slices_and_both_their_axes():
+    rng = np.random.default_rng(3)
+    hu, mr = rng.uniform(-1000, 2000, (14, 12, 5)), rng.uniform(0, 900, (14, 12, 5))
+    hu += 2 * mr
+    images = np.clip(hu, -1000, 2000), np.clip(mr, *np.percentile(mr, (0.5, 99.5)))
+    rows = [np.abs(image[2:] - image[:-2]) for image in images]
+    columns = [np.abs(image[:, 2:] - image[:, :-2]) for image in images]
+    expected = [
+        np.corrcoef(*(a[:, :, z].ravel() for a in slopes))[0, 1] for slopes in (rows, columns) for z in range(5)
+    ]
+    found = mr_gradient_correlation(hu, mr, np.ones(hu.shape, bool), np.eye(4))
+    assert found == pytest.approx(np.mean(expected), abs=1e-4) and found > 0.1

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 from monai.metrics.hausdorff_distance import compute_hausdorff_distance
+from monai.metrics.meandice import compute_dice
 from monai.metrics.surface_distance import compute_average_surface_distance
 from scipy.ndimage import binary_erosion
 from scipy.spatial.distance import cdist
@@ -9,6 +10,15 @@ from scipy.spatial.distance import cdist
 from cyclegan_gc import metrics
 
 SPACING_MM = (1.0, 1.5, 3.0)
+
+
+def hd95_of_monai(a: np.ndarray, b: np.ndarray) -> float:
+    images = (torch.from_numpy(mask)[None, None] for mask in (a, b))
+    return compute_hausdorff_distance(*images, True, percentile=95, spacing=SPACING_MM).item()
+
+
+def dice_of_monai(a: np.ndarray, b: np.ndarray) -> float:
+    return compute_dice(*(torch.from_numpy(mask)[None, None] for mask in (a, b))).item()
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -23,10 +33,8 @@ def test_surface_distances_agree_with_brute_force_and_monai(seed):
     directed = [distances.min(axis=axis) for axis in (0, 1)]
     assert found["hd95"] == pytest.approx(max(np.percentile(each, 95) for each in directed))
     assert found["assd"] == pytest.approx(np.concatenate(directed).mean())
+    assert found["hd95"] == pytest.approx(hd95_of_monai(a, b), rel=1e-5)
     a, b = (torch.from_numpy(m)[None, None] for m in (a, b))
-    assert found["hd95"] == pytest.approx(
-        compute_hausdorff_distance(a, b, True, percentile=95, spacing=SPACING_MM).item(), rel=1e-5
-    )
     assert found["assd"] == pytest.approx(
         compute_average_surface_distance(a, b, True, symmetric=True, spacing=SPACING_MM).item()
     )
@@ -47,7 +55,15 @@ def test_a_shifted_slab_of_bone_is_as_far_off_as_its_shift(axis):
 def test_dice_is_symmetric_and_counts_the_overlap():
     a, b = np.zeros((4, 4, 4), bool), np.zeros((4, 4, 4), bool)
     a[:2], b[1:4] = True, True
-    assert metrics.dice(a, b) == metrics.dice(b, a) == 2 * 16 / (32 + 48)
+    assert metrics.dice(a, b) == metrics.dice(b, a) == 2 * 16 / (32 + 48) == pytest.approx(dice_of_monai(a, b))
+
+
+def test_bone_is_what_lies_above_250_hu_in_the_mask(rng):
+    sct, ct = rng.choice([-1000, 0, 249, 250, 251, 900], (2, 9, 8, 7))
+    mask = rng.random(ct.shape) < 0.7
+    bone = [np.isin(each, (251, 900)) & mask for each in (sct, ct)]
+    assert metrics.bone_dice(sct, ct, mask) == pytest.approx(dice_of_monai(*bone))
+    assert metrics.bone_distances(sct, ct, mask, SPACING_MM)["hd95"] == pytest.approx(hd95_of_monai(*bone))
 
 
 def test_missing_bone_is_no_overlap_and_no_distance(case):
@@ -63,13 +79,13 @@ def test_bone_outside_the_mask_does_not_count(case):
     assert metrics.bone_dice(np.where(mask, ct, 2000), ct, mask) == 1
 
 
-def test_labels_are_compared_one_by_one_as_masks_are(rng):
+def test_labels_are_compared_one_by_one(rng):
     truth, predicted = (rng.integers(0, 4, (12, 10, 8)) * (rng.random((12, 10, 8)) < 0.7) for _ in range(2))
     predicted[predicted == 2], truth[truth == 3] = 0, 700
     found = metrics.label_overlaps(predicted, truth, SPACING_MM)
     assert list(found) == [1, 2, 700]
-    assert found[1]["dice"] == metrics.dice(predicted == 1, truth == 1)
-    assert found[1]["hd95"] == metrics.surface_distances(predicted == 1, truth == 1, SPACING_MM)["hd95"]
+    assert found[1]["dice"] == pytest.approx(dice_of_monai(predicted == 1, truth == 1))
+    assert found[1]["hd95"] == pytest.approx(hd95_of_monai(predicted == 1, truth == 1))
     assert found[2] == found[700] == {"dice": 0, "hd95": None}
 
 

@@ -7,6 +7,22 @@ from skimage.metrics import peak_signal_noise_ratio
 from cyclegan_gc import metrics
 
 
+def test_errors_agree_with_numpy_weighted_by_the_mask(case):
+    sct, ct, mask = case
+    errors = sct.astype(np.float64) - ct
+    mean = np.average(errors, weights=mask)
+    assert metrics.mae(sct, ct, mask) == pytest.approx(np.average(np.abs(errors), weights=mask))
+    assert metrics.me(sct, ct, mask) == pytest.approx(mean)
+    assert metrics.error_sd(sct, ct, mask) == pytest.approx(np.average((errors - mean) ** 2, weights=mask) ** 0.5)
+
+
+def test_air_lies_below_250_hu_under_zero_and_bone_above_250():
+    ct = np.array([-1000, -251, -250, 0, 250, 251, 3000, 500]).reshape(2, 2, 2)
+    errors, mask = np.array([1, -3, 4, -8, 12, 20, -40, 999]).reshape(2, 2, 2), ct != 500
+    assert metrics.mae_by_tissue(ct + errors, ct, mask) == {"air": 2, "soft": 8, "bone": 30}
+    assert metrics.mae(ct + errors, ct, mask) == pytest.approx(88 / 7)
+
+
 def test_an_added_offset_is_the_bias_and_the_error(case):
     _, ct, mask = case
     assert metrics.me(ct - 50, ct, mask) == pytest.approx(-50)
