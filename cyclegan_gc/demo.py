@@ -9,6 +9,7 @@ from cyclegan_gc.config import (
     LossConfig,
     NetworkConfig,
     OptimizerConfig,
+    PairedConfig,
     TrainConfig,
 )
 from cyclegan_gc.convert.batch import convert
@@ -56,6 +57,7 @@ def recipe(config: DemoConfig, phantoms: Path, run: Path) -> TrainConfig:
         validate_every=500,
         network=NetworkConfig(width=16, blocks=4, reduction=2, stem="unshuffle", discriminator_width=16),
         loss=LossConfig(cycle=3.0, gradient=0.3, gradient_operator="forward", depth_histogram=1.0),
+        paired=PairedConfig(gradient_operator="forward"),
         optimizer=OptimizerConfig(batch_size=2, learning_rate=8e-4, ema_decay=0.995),
     )
 

@@ -31,7 +31,7 @@ from cyclegan_gc.cli import main as cyclegan_gc
 from cyclegan_gc.errors import UserError
 from cyclegan_gc.evaluate.ablation import FIGURES, Result
 from cyclegan_gc.evaluate.ablation_report import write_ablation
-from cyclegan_gc.evaluate.summary import METHOD_LABELS, SCT
+from cyclegan_gc.evaluate.measures import METHOD_LABELS, SCT
 
 Item = TypeVar("Item")
 WHOLE = ["--shard", "1/1"]

@@ -20,7 +20,7 @@ import torch
 from truth import HIGHER_IS_BETTER, errors_of
 
 from cyclegan_gc.checkpoint import load_model
-from cyclegan_gc.config import DemoConfig, PairedConfig, TrainConfig, WandbConfig
+from cyclegan_gc.config import DemoConfig, TrainConfig, WandbConfig
 from cyclegan_gc.data.phantom import write_phantoms
 from cyclegan_gc.data.volumes import read_volume
 from cyclegan_gc.demo import recipe
@@ -90,7 +90,7 @@ def config_of(arm: Arm, name: str, output: Path, steps: int, seed: int) -> Train
         data=data,
         validate_every=steps,
         network=replace(plain.network, dropout=arm.noise),
-        paired=PairedConfig(**{"gradient_operator": "forward", **arm.paired}),
+        paired=replace(plain.paired, **arm.paired),
         wandb=WandbConfig(mode="disabled"),
     )
 

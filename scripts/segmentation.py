@@ -33,7 +33,7 @@ from cyclegan_gc.data.volumes import Volume, read_volume
 from cyclegan_gc.errors import UserError, VolumeError
 from cyclegan_gc.evaluate.ablation import Result
 from cyclegan_gc.evaluate.ablation_report import write_ablation
-from cyclegan_gc.evaluate.summary import Metric
+from cyclegan_gc.evaluate.measures import Metric
 from cyclegan_gc.metrics import dice
 
 GROUPS = {

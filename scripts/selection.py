@@ -40,7 +40,7 @@ from cyclegan_gc.train.validation import fixed_slices, validate
 
 KEPT = (100, 200, 300, 450, 600, 800, 1000, 1200)
 """Steps whose checkpoints are kept; the last is the length of a run."""
-PLAIN = {"cycle": 3.0, "gradient": 0.3, "identity": 0.0, "learning_rate": 4e-4, "width": 16, "blocks": 4}
+USUAL = {"cycle": 3.0, "gradient": 0.3, "identity": 0.0, "learning_rate": 4e-4, "width": 16, "blocks": 4}
 VARIANTS = [
     {},
     {},
@@ -85,10 +85,10 @@ def main() -> int:
 
 
 def config_of(output: Path, number: int, seed: int) -> TrainConfig:
-    """As the demo but shorter, without the depth term that the score would be trained on, with what the variant
-    changes; two subjects of each modality are held out.
+    """Phantoms as in the demo, in half the steps and at half its learning rate, without the depth term that the score
+    would be trained on, and what the variant changes; two subjects of each modality are held out.
     """
-    chosen = {**PLAIN, **VARIANTS[number]}
+    chosen = {**USUAL, **VARIANTS[number]}
     return TrainConfig(
         output=output / f"run{number}",
         data=DataConfig(

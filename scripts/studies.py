@@ -38,7 +38,7 @@ HIASA: Flags = (
 )
 """The loss after Hiasa et al. 2018, inside the body mask as all arms."""
 ORIGINAL: Flags = ("--network.stem=conv", "--network.reduction=4", "--network.upsampling=transpose")
-"""The generator of the same paper, of the configuration's width and depth."""
+"""The generator's form in Zhu et al. 2017, of the configuration's width and depth."""
 LARGE: Flags = (
     "--network.stem=conv",
     "--network.reduction=4",
@@ -47,19 +47,31 @@ LARGE: Flags = (
     "--network.discriminator_width=64",
     "--optimizer.learning_rate=2e-4",
 )
-"""The networks of configs/hip.yaml with its learning rate, about 18 times slower."""
-RATES = ("2e-4", "4e-4", "8e-4")
+"""The networks of configs/hip.yaml with its learning rate, which was not tuned here; about 18 times slower."""
+RATES = ("2e-4", "4e-4", "8e-4", "1.6e-3")
 STUDIES: dict[str, dict[str, Flags]] = {
     "gradient": {
         "off": ("--loss.gradient=0",),
         "absolute": ("--loss.gradient_mode=absolute",),
         "signed": ("--loss.gradient_mode=signed",),
     },
-    "weights": {weight: (f"--loss.gradient={weight}",) for weight in ("0", "0.03", "0.1", "0.3", "1", "3")},
-    "recipe": {"plain": PLAIN, "after Hiasa": HIASA, "default": ()},
-    "depth_histogram": {weight: (f"--loss.depth_histogram={weight}",) for weight in ("0", "0.3", "1", "3")},
-    "cycle": {weight: (f"--loss.cycle={weight}",) for weight in ("3", "1", "10")},
-    "network": {"plain, original network": PLAIN + ORIGINAL, "plain": PLAIN, "default": (), "default, ResNet-9": LARGE},
+    "weights": {weight: (f"--loss.gradient={weight}",) for weight in ("0", "0.1", "0.3", "1", "3")},
+    "recipe": {
+        "plain": PLAIN,
+        "after Hiasa": HIASA,
+        "default": (),
+        "without the depth term": ("--loss.depth_histogram=0",),
+        "without gradient consistency": ("--loss.gradient=0",),
+        "signed gradient consistency": ("--loss.gradient_mode=signed",),
+    },
+    "depth_histogram": {"off": ("--loss.depth_histogram=0",), "on": ("--loss.depth_histogram=1",)},
+    "network": {
+        "plain, original network": PLAIN + ORIGINAL,
+        "plain": PLAIN,
+        "default, original network": ORIGINAL,
+        "default": (),
+        "default, ResNet-9": LARGE,
+    },
     "learning_rate": {
         f"{name} {rate}": (*flags, f"--optimizer.learning_rate={rate}")
         for name, flags in (("plain", PLAIN), ("default", ()))

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
+from cyclegan_gc.evaluate.measures import METRICS, Metric
 from cyclegan_gc.evaluate.statistics import Statistics, compare, describe
-from cyclegan_gc.evaluate.summary import METRICS, Metric
 
 FIGURES = {name: METRICS[name] for name in ("mae", "mae_bone", "bone_dice", "bone_hd95", "ssim", "gc")}
 """What of an evaluation an ablation tells."""

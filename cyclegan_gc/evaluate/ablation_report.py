@@ -14,11 +14,23 @@ from matplotlib.figure import Figure
 
 from cyclegan_gc.atomic import atomic_write, write_text
 from cyclegan_gc.evaluate.ablation import FIGURES, Comparison, Line, Result, tabulate
+from cyclegan_gc.evaluate.measures import METHOD_LABELS, SCT, Metric
 from cyclegan_gc.evaluate.statistics import Statistics
-from cyclegan_gc.evaluate.summary import METHOD_LABELS, SCT, Metric
 from cyclegan_gc.pictures import png
 
 COLUMNS = 3
+COMPARISON = [
+    "volumes",
+    "arm",
+    "metric",
+    "gain [95 %]",
+    "in % [95 %]",
+    "better in",
+    "effect",
+    "p",
+    "seeds' gains [95 %]",
+]
+"""Header of the second table."""
 EXPLANATION = """Mean ± SD over subjects, each with the mean of its seeds. A gain is positive where the arm is better
 than `{reference}` over the same subjects and seeds; its 95 % interval is over the subjects (Student; of the per cents
 Fieller), p is of Wilcoxon's signed-rank test, not corrected for the number of comparisons, and the effect is the
@@ -92,11 +104,8 @@ def markdown(
     compared = [_comparison(line, line.against, metrics[line.metric]) for line in lines if line.against]
     parts = [f"# {study}", _table(header, rows)]
     if compared:
-        parts += [EXPLANATION.format(reference=reference).rstrip(), _table(COMPARED, compared)]
+        parts += [EXPLANATION.format(reference=reference).rstrip(), _table(COMPARISON, compared)]
     return "\n\n".join([*parts, *notes]) + "\n"
-
-
-COMPARED = ["volumes", "arm", "metric", "gain [95 %]", "in % [95 %]", "better in", "effect", "p", "seeds' gains [95 %]"]
 
 
 def _comparison(line: Line, against: Comparison, metric: Metric) -> list[str]:

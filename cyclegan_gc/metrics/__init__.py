@@ -1,8 +1,9 @@
 """How far a synthetic CT is from the true one: masked metrics on ``(X, Y, Z)`` arrays in HU.
 
-Every function takes the synthetic CT first, the true CT second, and looks only at voxels inside ``mask`` (boolean, same
-shape). A mask without a voxel is a ValueError; a value that the voxels in the mask cannot give (the error in bone where
-there is no bone) is None. The definitions follow the SynthRAD challenges of 2023 (Huijben et al. 2024) and 2025.
+What compares two CTs takes the synthetic one first, the true one second, and looks only at voxels inside ``mask``
+(boolean, same shape). A mask without a voxel is a ValueError; a value that the voxels in the mask cannot give (the
+error in bone where there is no bone) is None. The definitions follow the SynthRAD challenges of 2023 (Huijben et al.
+2024) and 2025.
 """
 
 from cyclegan_gc.metrics.case import case_metrics

@@ -6,7 +6,7 @@ from scipy import stats
 
 from cyclegan_gc.evaluate.ablation import Line, Result, relative_gain, tabulate
 from cyclegan_gc.evaluate.ablation_report import markdown
-from cyclegan_gc.evaluate.summary import METRICS
+from cyclegan_gc.evaluate.measures import METRICS
 
 
 def results_of(

@@ -12,13 +12,17 @@ from cyclegan_gc import metrics
 SPACING_MM = (1.0, 1.5, 3.0)
 
 
+def batched(mask: np.ndarray) -> torch.Tensor:
+    """``(1, 1, X, Y, Z)``, as MONAI wants it."""
+    return torch.from_numpy(mask)[None, None]
+
+
 def hd95_of_monai(a: np.ndarray, b: np.ndarray) -> float:
-    images = (torch.from_numpy(mask)[None, None] for mask in (a, b))
-    return compute_hausdorff_distance(*images, True, percentile=95, spacing=SPACING_MM).item()
+    return compute_hausdorff_distance(batched(a), batched(b), True, percentile=95, spacing=SPACING_MM).item()
 
 
 def dice_of_monai(a: np.ndarray, b: np.ndarray) -> float:
-    return compute_dice(*(torch.from_numpy(mask)[None, None] for mask in (a, b))).item()
+    return compute_dice(batched(a), batched(b)).item()
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -34,10 +38,8 @@ def test_surface_distances_agree_with_brute_force_and_monai(seed):
     assert found["hd95"] == pytest.approx(max(np.percentile(each, 95) for each in directed))
     assert found["assd"] == pytest.approx(np.concatenate(directed).mean())
     assert found["hd95"] == pytest.approx(hd95_of_monai(a, b), rel=1e-5)
-    a, b = (torch.from_numpy(m)[None, None] for m in (a, b))
-    assert found["assd"] == pytest.approx(
-        compute_average_surface_distance(a, b, True, symmetric=True, spacing=SPACING_MM).item()
-    )
+    assd = compute_average_surface_distance(batched(a), batched(b), True, symmetric=True, spacing=SPACING_MM)
+    assert found["assd"] == pytest.approx(assd.item())
 
 
 @pytest.mark.parametrize("axis", range(3))
