@@ -1,6 +1,6 @@
-"""Write the pictures of one evaluated case as PNG: scripts/picture.py SCT CT MR MASK OUT.png (README's picture)."""
+"""The pictures of one evaluated case as a small PNG, as in the README: MR, synthetic CT, true CT and error."""
 
-import sys
+import argparse
 from io import BytesIO
 from pathlib import Path
 
@@ -11,11 +11,16 @@ from cyclegan_gc.evaluate.matching import CaseFiles
 from cyclegan_gc.evaluate.panels import case_panel
 
 
-def main(sct: str, ct: str, mr: str, mask: str, out: str) -> None:
-    case = load_case(CaseFiles("picture", Path(sct), Path(ct), mr=Path(mr), mask=Path(mask)))
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    for name in ("sct", "ct", "mr", "out"):
+        parser.add_argument(name, type=Path)
+    parser.add_argument("--mask", type=Path, help="of the body; found in the CT where missing")
+    options = parser.parse_args()
+    case = load_case(CaseFiles("picture", options.sct, options.ct, mr=options.mr, mask=options.mask))
     png = case_panel(case.mr, case.sct, case.ct, case.mask, case.affine)
-    Image.open(BytesIO(png)).convert("RGB").quantize(256).save(out, optimize=True)
+    Image.open(BytesIO(png)).convert("RGB").quantize(256).save(options.out, optimize=True)
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()

@@ -194,10 +194,13 @@ def test_gradient_correlation_is_that_of_axial_slices_in_any_axis_order():
     assert mr_gradient_correlation(turned[0], turned[1], turned[2], FLIPPED) == pytest.approx(expected, abs=1e-6)
 
 
-def test_the_report_shows_the_worst_case_first_with_its_pictures(folder):
+def test_table_and_pictures_show_the_worst_case_first(folder):
     run(folder, mr=str(folder / "mr"))
     text = (folder / "out/report.html").read_text(encoding="utf-8")
-    assert re.findall(r"<figcaption>(.*?)</figcaption>", text)[-3:] == ["head2", "head1", "head0"]
+    worst = ["head2", "head1", "head0"]
+    assert re.findall(r"<figcaption>(.*?)</figcaption>", text)[-3:] == worst
+    table = text[text.index("Cases, worst MAE first") : text.index(">Pictures<")]
+    assert re.findall(r">(head\d)<", table) == worst
 
 
 def test_the_true_cts_correlation_with_the_mr_stands_beside_as_the_aim(folder):
