@@ -128,9 +128,9 @@ def _by_seed(results: Iterable[Result], arm: str, volumes: int, metric: str) -> 
 
 def _alone(own: dict[int, dict[str, float]]) -> tuple[Statistics, dict[int, float]]:
     means = _subject_means(own, own)
-    nothing: Statistics = {"mean": None, "sd": None, "n": 0, "ci95_low": None, "ci95_high": None}
-    described = describe(list(means.values())) if means else nothing
-    return described, {seed: float(np.mean(list(values.values()))) for seed, values in own.items() if values}
+    return describe(list(means.values())), {
+        seed: float(np.mean(list(values.values()))) for seed, values in own.items() if values
+    }
 
 
 def _subject_means(by_seed: Mapping[int, Mapping[str, float]], seeds: Iterable[int]) -> dict[str, float]:

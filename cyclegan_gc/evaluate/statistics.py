@@ -10,13 +10,15 @@ Statistics = dict[str, float | int | None]
 
 
 def describe(values: ArrayLike) -> Statistics:
-    """``mean``, ``sd`` and ``n`` of one or more cases, with Student's 95 % interval of the mean.
+    """``mean``, ``sd`` and ``n`` over cases, with Student's 95 % interval of the mean.
 
-    The interval is ``ci95_low`` to ``ci95_high``; it and the SD are None where there is one case only.
+    The interval is ``ci95_low`` to ``ci95_high``; it and the SD are None where there is one case only, all but ``n``
+    where there is none.
     """
     values = np.asarray(values, dtype=np.float64)
-    mean, n = float(values.mean()), len(values)
-    if n < 2:
+    n = len(values)
+    mean = float(values.mean()) if n else None
+    if mean is None or n < 2:
         return {"mean": mean, "sd": None, "n": n, "ci95_low": None, "ci95_high": None}
     sd = float(values.std(ddof=1))
     half = float(stats.t.ppf(0.975, n - 1)) * sd / math.sqrt(n)
@@ -34,7 +36,7 @@ def compare(values: ArrayLike, others: ArrayLike, *, higher_is_better: bool) -> 
     """
     gain = np.subtract(values, others) if higher_is_better else np.subtract(others, values)
     compared: Statistics = {"pairs": len(gain), "better": int((gain > 0).sum()), "p": None, "effect": None}
-    described = describe(gain) if len(gain) else dict.fromkeys(("mean", "ci95_low", "ci95_high"))
+    described = describe(gain)
     compared |= {"gain": described["mean"]}
     compared |= {f"gain_{name}": described[name] for name in ("ci95_low", "ci95_high")}
     if len(gain) < 2 or not gain.any():

@@ -61,8 +61,8 @@ class Evaluation:
 def summarise(rows: list[Row]) -> dict[str, dict[str, Statistics]]:
     """Metric -> method -> ``mean``, ``sd`` and ``n`` over the cases that have a finite value, with a 95 % interval.
 
-    Any other method also has the paired comparison of the synthetic CT with it over the cases that have both. What each
-    holds: :func:`describe` and :func:`compare`.
+    Any other method also has the paired comparison of the synthetic CT with it over the cases that have both, by its
+    size where the nearer to 0 is the better. What each holds: :func:`describe` and :func:`compare`.
     """
     methods = list(dict.fromkeys(str(row["method"]) for row in rows))
     summary: dict[str, dict[str, Statistics]] = {}

@@ -20,6 +20,12 @@ def test_the_interval_is_students(pairs):
     assert (found["mean"], found["sd"], found["n"]) == pytest.approx((values.mean(), values.std(ddof=1), 17))
 
 
+def test_one_case_has_a_mean_alone_and_none_has_nothing():
+    nothing = {"sd": None, "ci95_low": None, "ci95_high": None}
+    assert describe([3.0]) == {"mean": 3.0, "n": 1, **nothing}
+    assert describe([]) == {"mean": None, "n": 0, **nothing}
+
+
 def test_the_gain_is_positive_where_the_first_is_better_and_its_interval_is_that_of_the_paired_t_test(pairs):
     values, others = pairs
     found = compare(values, others, higher_is_better=False)
