@@ -13,7 +13,7 @@ from cyclegan_gc.errors import VolumeError
 HEADERS = (".hdr", ".hdr.gz", ".mhd", ".nhdr")
 """Suffixes of files whose voxels lie in another one, of the same name or named in them."""
 VOXELS_IN = re.compile(r"^(?:ElementDataFile *=|data ?file:) *(.+?)\s*$", re.IGNORECASE | re.MULTILINE)
-"""Of a MetaImage and an NRRD header, the file of the voxels."""
+"""Of a MetaImage and an NRRD header, the file of the voxels; not of those that list one file a slice."""
 HEADER_CHARACTERS = 65536
 
 

@@ -180,7 +180,7 @@ def awaited(loader: DataLoader[Sample], seconds: float) -> Iterator[Sample]:
     which a batch is handed over.
 
     Raises:
-        RuntimeError: by the loader, which notices that its processes are dead.
+        RuntimeError: that begins with ``DataLoader``, where a process is dead.
     """
     batches = iter(loader)
     while True:
@@ -189,6 +189,8 @@ def awaited(loader: DataLoader[Sample], seconds: float) -> Iterator[Sample]:
         patience.start()
         try:
             sample = next(batches, None)
+        except (ConnectionError, EOFError) as error:  # of the pipe to a process that dies while it hands over
+            raise RuntimeError(f"DataLoader: {str(error) or type(error).__name__}") from error
         finally:
             patience.cancel()
         if sample is None:

@@ -19,7 +19,7 @@ from cyclegan_gc.evaluate.statistics import Statistics
 from cyclegan_gc.pictures import png
 
 COLUMNS = 3
-COMPARISON = [
+COMPARISON_HEADER = [
     "volumes",
     "arm",
     "metric",
@@ -30,7 +30,6 @@ COMPARISON = [
     "p",
     "seeds' gains [95 %]",
 ]
-"""Header of the second table."""
 EXPLANATION = """Mean ± SD over subjects, each with the mean of its seeds. A gain is positive where the arm is better
 than `{reference}` over the same subjects and seeds; its 95 % interval is over the subjects (Student; of the per cents
 Fieller), p is of Wilcoxon's signed-rank test, not corrected for the number of comparisons, and the effect is the
@@ -104,7 +103,7 @@ def markdown(
     compared = [_comparison(line, line.against, metrics[line.metric]) for line in lines if line.against]
     parts = [f"# {study}", _table(header, rows)]
     if compared:
-        parts += [EXPLANATION.format(reference=reference).rstrip(), _table(COMPARISON, compared)]
+        parts += [EXPLANATION.format(reference=reference).rstrip(), _table(COMPARISON_HEADER, compared)]
     return "\n\n".join([*parts, *notes]) + "\n"
 
 

@@ -161,7 +161,7 @@ def _sources(config: TrainConfig) -> tuple[str, str]:
 
 
 def _hold_out(subjects: Mapping[Modality, Mapping[Path, str]], never: set[str], config: TrainConfig) -> set[str]:
-    """Subjects for validation, of whom some may be trained on in any case."""
+    """Subjects for validation; none of ``never``, who are trained on in any case."""
     mr, ct = set(subjects["mr"].values()), set(subjects["ct"].values())
     held_out = held_out_subjects(mr, ct, config.data.validation_fraction, never=never)
     for name, each in (("pairs" if config.objective == "paired" else "mr", mr), ("ct", ct)):
@@ -179,7 +179,7 @@ def _subjects_among(
     subjects: Mapping[Modality, Mapping[Path, str]],
     config: TrainConfig,
 ) -> set[str]:
-    """Unpaired subjects who are among the pairs too, which are all trained on, by name or by a file's content."""
+    """Unpaired subjects who are, by name or by a file's content, among the pairs too; all pairs are trained on."""
     folder = config.data.cache or config.output / "cache"
     contents = {content_hash(path, folder) for pair in pairs for path in pair.files}
     copies = {

@@ -61,8 +61,6 @@ def _train_and_close(run: Run, signals: Signals) -> int:
         signal_number = _train(run, signals)
         exit_code = 128 + signal_number if signal_number else 0
         return signal_number
-    except (ConnectionError, EOFError) as error:  # it died while its slices were handed over
-        raise _loader_died(error, run) from error
     except OSError as error:
         space = "free some space and " if error.errno in DISK_FULL else ""
         raise TrainingStoppedError(
@@ -74,17 +72,12 @@ def _train_and_close(run: Run, signals: Signals) -> int:
     except RuntimeError as error:
         if not str(error).startswith("DataLoader"):  # a dead loader process is told by a signal, at any place
             raise
-        raise _loader_died(error, run) from error
+        raise TrainingStoppedError(
+            f"a loader process died or slept longer than --peer_timeout ({str(error).splitlines()[0]}); "
+            f"{run.last_good}try --data.workers 0 and go on with --resume auto"
+        ) from error
     finally:
         run.close(exit_code, signal_number=signal_number)
-
-
-def _loader_died(error: Exception, run: Run) -> TrainingStoppedError:
-    cause = next(iter(str(error).splitlines()), type(error).__name__)
-    return TrainingStoppedError(
-        f"a loader process died or slept longer than --peer_timeout ({cause}); {run.last_good}try --data.workers 0 and "
-        "go on with --resume auto"
-    )
 
 
 def _train(run: Run, signals: Signals) -> int:

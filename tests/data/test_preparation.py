@@ -97,7 +97,7 @@ def test_a_voxel_file_of_another_name_than_its_header_counts(tmp_path, header, l
     path.write_text(f"Comment = a volume\n{line}\n")
     voxels.write_bytes(bytes(8))
     before = content_hash(path, tmp_path / "cache")
-    voxels.write_bytes(bytes(7) + b"1")
+    voxels.write_bytes(bytes(8) + b"1")
     assert content_hash(path, tmp_path / "cache") != before
 
 

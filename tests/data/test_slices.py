@@ -4,11 +4,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import DataLoader
 
 from cyclegan_gc.config import DataConfig, PreprocessConfig, SliceAxis
 from cyclegan_gc.data.cache import OUTSIDE, SliceStack, cached_stacks, fingerprint
 from cyclegan_gc.data.depth import relative_depth
-from cyclegan_gc.data.slices import UnpairedSlices, load_slice, slice_loader
+from cyclegan_gc.data.slices import UnpairedSlices, awaited, load_slice, slice_loader
 from cyclegan_gc.errors import VolumeError
 
 SETTINGS = PreprocessConfig(spacing_mm=4.0)
@@ -182,3 +183,14 @@ def mark(path: Path, number: int) -> Path:
     marked = path.with_name(f"marked_{path.name}")
     np.save(marked, np.where(pixels == OUTSIDE, OUTSIDE, 1000 * (number + 1)).astype(np.int16))
     return marked
+
+
+@pytest.mark.parametrize("error", [ConnectionResetError(104, "Connection reset by peer"), EOFError()])
+def test_a_loader_process_that_dies_while_it_hands_over_is_told_as_the_loaders(stacks, error):
+    class Dying(DataLoader):
+        def __iter__(self):
+            yield from ()
+            raise error
+
+    with pytest.raises(RuntimeError, match=r"^DataLoader: \S"):
+        next(awaited(Dying(dataset(stacks)), seconds=60))

@@ -175,7 +175,7 @@ def test_a_pair_of_a_subject_of_the_unpaired_volumes_keeps_it_out_of_validation(
 
 @pytest.mark.parametrize("endings", [(), ("_a", "_b")])
 def test_a_copy_of_a_pair_is_not_validated_on_whatever_it_is_called(few, phantoms, tmp_path, endings):
-    """Each unpaired MR is one, so none is left to validate on but the training cases."""
+    """Each unpaired MR is one, in its last contrast, so none is left to validate on but the training cases."""
     [mr], [ct] = ((phantoms / "test" / side).iterdir() for side in ("mr", "ct"))
     files = {"pairs/ct/head": ct}
     for ending in endings or ("",):
@@ -183,6 +183,9 @@ def test_a_copy_of_a_pair_is_not_validated_on_whatever_it_is_called(few, phantom
     for name, source in files.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(source, tmp_path / f"{name}.nii.gz")
+    for path in (tmp_path / f"mr/{case}{ending}.nii.gz" for case in ("one", "another") for ending in endings[:-1]):
+        image = nib.Nifti1Image.from_filename(path)
+        nib.save(nib.Nifti1Image(2 * np.asarray(image.dataobj), image.affine), path)  # pyright: ignore
     data = replace(few.data, mr=str(tmp_path / "mr"), pairs=str(tmp_path / "pairs"), contrasts=endings)
     cases = load_cases(replace(few, output=tmp_path, data=data))
     assert len(cases.mr) == 2 and {s.path for s in cases.validation_mr} == {s.path for s in cases.mr}
