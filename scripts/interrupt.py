@@ -24,6 +24,8 @@ import torch
 from cyclegan_gc.checkpoint import load_checkpoint
 
 COMPARED = ("networks", "ema", "optimizers", "schedulers", "pools", "meter")
+LAST_SHARE = 0.75
+"""Of the steps, after which the last interruption is due; a fast run must not end before it."""
 
 
 def main() -> int:
@@ -65,7 +67,7 @@ def interrupt_often(command: list[str], folder: Path, options: argparse.Namespac
     with folder.with_suffix(".log").open("a") as log:
         for number, how in enumerate(signals, start=1):
             process = subprocess.Popen(command, stdout=log, stderr=log)
-            wait_for_share(process, folder, number / (len(signals) + 1))
+            wait_for_share(process, folder, LAST_SHARE * number / len(signals))
             time.sleep(chance.uniform(0, 1))
             started = time.monotonic()
             process.send_signal(how)

@@ -122,7 +122,7 @@ def test_a_full_disk_keeps_the_checkpoint_and_says_so_in_one_line(train_options,
 
 
 @pytest.mark.parametrize(
-    ("terms", "kills", "steps"), [(1, 2, 60), pytest.param(0, 30, 400, marks=pytest.mark.slow, id="30-kills")]
+    ("terms", "kills", "steps"), [(1, 2, 60), pytest.param(0, 30, 800, marks=pytest.mark.slow, id="30-kills")]
 )
 def test_killed_at_random_moments_it_ends_with_the_same_weights(train_options, tmp_path, terms, kills, steps):
     options = train_options(tmp_path, steps=steps, log_every=1, save_every=1, validate_every=20)
