@@ -64,7 +64,6 @@ STUDIES: dict[str, dict[str, Flags]] = {
         "without gradient consistency": ("--loss.gradient=0",),
         "signed gradient consistency": ("--loss.gradient_mode=signed",),
     },
-    "depth_histogram": {"off": ("--loss.depth_histogram=0",), "on": ("--loss.depth_histogram=1",)},
     "network": {
         "plain, original network": PLAIN + ORIGINAL,
         "plain": PLAIN,

@@ -80,8 +80,8 @@ def adversarial_generator_loss(on_fake: Tensor, form: Adversarial) -> Tensor:
 
     ``minimax`` is E[log(1 - D)] as printed. Its slope is -D, nothing where the discriminator wins; ``log_likelihood``
     is -E[log D] with the same fixed point and the slope D - 1 (Goodfellow et al. 2014), and is the default for that.
-    Beside an L1 weight of 100 no discriminator wins, and on phantoms all three forms come to the same within some HU
-    (``scripts/pairs.py``). ``least_squares`` is E[(s - 1)^2].
+    Beside an L1 weight of 100 no discriminator wins, and on phantoms the two come to the same (``scripts/pairs.py``).
+    ``least_squares`` is E[(s - 1)^2].
     """
     if form == "minimax":
         return -functional.softplus(on_fake).mean()
