@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run_audit(config: AuditConfig) -> int:
     """Audit the volumes; what fails should not be trained on."""
-    from cyclegan_gc.train.audit import audit, closing_line, text_table
+    from cyclegan_gc.audit.audit import audit, closing_line, text_table
 
     outcome = audit(config)
     print(text_table(outcome))
@@ -122,7 +122,7 @@ def run_manifest(config: ManifestConfig) -> int:
 def run_evaluate(config: EvaluateConfig) -> int:
     """Evaluate, print the table and name the report."""
     from cyclegan_gc.evaluate.summary import summary_table
-    from cyclegan_gc.evaluate.tracked import evaluate_tracked
+    from cyclegan_gc.evaluate.provenance import evaluate_tracked
 
     evaluation = evaluate_tracked(config)
     print(summary_table(evaluation))
@@ -141,7 +141,7 @@ def run_sync(config: SyncConfig) -> int:
 
 def run_phantom(config: PhantomConfig) -> int:
     """Generate phantoms."""
-    from cyclegan_gc.data.phantom import write_phantoms
+    from cyclegan_gc.phantom.subject import write_phantoms
 
     write_phantoms(
         config.output,

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
-from cyclegan_gc.data.frames import axis_directions
-from cyclegan_gc.data.sources import find_sources, read_source
-from cyclegan_gc.data.volumes import MAX_VOXELS, Volume
+from cyclegan_gc.formats.geometry import axis_directions
+from cyclegan_gc.formats.sources import find_sources, read_source
+from cyclegan_gc.formats.volumes import MAX_VOXELS, Volume
 
 CHECKPOINT_SUFFIXES = (".pt", ".pth", ".ckpt")
 

@@ -21,8 +21,8 @@ from truth import HIGHER_IS_BETTER, errors_of
 
 from cyclegan_gc.checkpoint import load_model
 from cyclegan_gc.config import DemoConfig, TrainConfig, WandbConfig
-from cyclegan_gc.data.phantom import write_phantoms
-from cyclegan_gc.data.volumes import read_volume
+from cyclegan_gc.phantom.subject import write_phantoms
+from cyclegan_gc.formats.volumes import read_volume
 from cyclegan_gc.demo import recipe
 from cyclegan_gc.evaluate.statistics import Statistics, compare, describe
 from cyclegan_gc.inference import members_of, translate_volume

@@ -8,7 +8,7 @@ from PIL import Image
 
 from cyclegan_gc.evaluate.loading import load_case
 from cyclegan_gc.evaluate.matching import CaseFiles
-from cyclegan_gc.evaluate.panels import case_panel
+from cyclegan_gc.evaluate.case_panel import case_panel
 
 
 def main() -> None:

@@ -26,10 +26,10 @@ from torch.nn import functional
 from cyclegan_gc.atomic import atomic_write
 from cyclegan_gc.checkpoint import State
 from cyclegan_gc.config import PreprocessConfig
-from cyclegan_gc.data.files import case_id, find_volumes
-from cyclegan_gc.data.phantom import LABELS, write_phantoms
-from cyclegan_gc.data.preprocess import AIR, in_canonical_frame, prepare
-from cyclegan_gc.data.volumes import Volume, read_volume
+from cyclegan_gc.formats.files import case_id, find_volumes
+from cyclegan_gc.phantom.subject import LABELS, write_phantoms
+from cyclegan_gc.prepare.preprocess import AIR, in_canonical_frame, prepare
+from cyclegan_gc.formats.volumes import Volume, read_volume
 from cyclegan_gc.errors import UserError, VolumeError
 from cyclegan_gc.evaluate.ablation import Result
 from cyclegan_gc.evaluate.ablation_report import write_ablation

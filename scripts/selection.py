@@ -30,13 +30,13 @@ from cyclegan_gc.config import (
     TrainConfig,
     WandbConfig,
 )
-from cyclegan_gc.data.phantom import write_phantoms
-from cyclegan_gc.data.volumes import read_volume
+from cyclegan_gc.phantom.subject import write_phantoms
+from cyclegan_gc.formats.volumes import read_volume
 from cyclegan_gc.inference import members_of, translate_volume
 from cyclegan_gc.model.cyclegan import Networks
-from cyclegan_gc.train.cases import load_cases
+from cyclegan_gc.data.cases import load_cases
 from cyclegan_gc.train.loop import train
-from cyclegan_gc.train.validation import fixed_slices, validate
+from cyclegan_gc.validate.fixed_slices import fixed_slices, validate
 
 KEPT = (100, 200, 300, 450, 600, 800, 1000, 1200)
 """Steps whose checkpoints are kept; the last is the length of a run."""

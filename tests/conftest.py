@@ -13,7 +13,7 @@ import pydicom.uid
 import pytest
 from wandb.proto import wandb_internal_pb2
 
-from cyclegan_gc.data.phantom import write_phantoms
+from cyclegan_gc.phantom.subject import write_phantoms
 
 REAL_DATA = Path(__file__).parents[2] / "shared" / "data"
 

@@ -58,7 +58,7 @@ def imports_of(module: str) -> set[str]:
 
 
 def ours(names: set[str]) -> set[str]:
-    """The modules of the package among imported names: ``cyclegan_gc.data.volumes.Volume`` -> ``data.volumes``."""
+    """The modules of the package among imported names: ``cyclegan_gc.formats.volumes.Volume`` -> ``data.volumes``."""
     known, found = modules_on_disk(), set()
     # The version is a word that the front door holds, not a way through it.
     names = {n for n in names if n.startswith("cyclegan_gc") and n != "cyclegan_gc.__version__"}
@@ -134,4 +134,4 @@ def test_the_rules_catch_what_they_forbid():
 def test_relative_imports_and_imports_in_functions_are_seen():
     source = "def f():\n    from .volumes import Volume\n    from ..errors import UserError\n    import wandb\n"
     names = imported_names(source, "data.slices")
-    assert names == {"cyclegan_gc.data.volumes.Volume", "cyclegan_gc.errors.UserError", "wandb"}
+    assert names == {"cyclegan_gc.formats.volumes.Volume", "cyclegan_gc.errors.UserError", "wandb"}

@@ -7,7 +7,7 @@ import pytest
 import scanners
 import truth
 
-from cyclegan_gc.data.files import find_volumes
+from cyclegan_gc.formats.files import find_volumes
 
 
 def test_errors_are_of_the_true_body_and_nothing_of_a_perfect_result(phantoms):

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 
 from cyclegan_gc.convert.plan import Job
-from cyclegan_gc.data.frames import to_ras
-from cyclegan_gc.data.grid import pixel_mm
-from cyclegan_gc.data.sources import source_grid
+from cyclegan_gc.formats.geometry import to_ras
+from cyclegan_gc.prepare.grid import pixel_mm
+from cyclegan_gc.formats.sources import source_grid
 from cyclegan_gc.errors import VolumeError
 from cyclegan_gc.inference import Member, wanted_pixel_mm
 from cyclegan_gc.model.passes import Passes

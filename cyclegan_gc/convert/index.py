@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import quote
 
 from cyclegan_gc.atomic import write_text
-from cyclegan_gc.pages import bullets, page, section, table
+from cyclegan_gc.pictures.pages import bullets, page, section, table
 
 Row = Mapping[str, Any]
 COLUMNS = {"gc": "GC", "outline_dice": "outline Dice", "cycle_error": "cycle error", "shift_mm": "shift [mm]"}

@@ -17,7 +17,7 @@ from cyclegan_gc.atomic import file_sha256
 from cyclegan_gc.config import DISCLAIMER, ConvertConfig
 from cyclegan_gc.convert.plan import Job
 from cyclegan_gc.convert.quality import Quality
-from cyclegan_gc.data.volumes import Volume
+from cyclegan_gc.formats.volumes import Volume
 from cyclegan_gc.inference import Member, Translation
 from cyclegan_gc.voxels import values_inside
 

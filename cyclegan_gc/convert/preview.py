@@ -5,10 +5,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from cyclegan_gc.consistency import gradient_correlation_map
-from cyclegan_gc.data.frames import to_ras
+from cyclegan_gc.metrics.consistency import gradient_correlation_map
+from cyclegan_gc.formats.geometry import to_ras
 from cyclegan_gc.metrics.voxelwise import BONE_ABOVE_HU
-from cyclegan_gc.pictures import png, upright
+from cyclegan_gc.pictures.sheets import png, upright
 from cyclegan_gc.voxels import values_inside
 
 DISPLAY_HU = (-300.0, 1500.0)

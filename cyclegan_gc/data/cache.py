@@ -13,12 +13,12 @@ from torch import Tensor
 
 from cyclegan_gc.atomic import atomic_write, write_text
 from cyclegan_gc.config import PreprocessConfig, SliceAxis
-from cyclegan_gc.data.audit_facts import measure_case
-from cyclegan_gc.data.content import contents_hash, known_contents
-from cyclegan_gc.data.grid import mask_to_network, network_grid, to_network
+from cyclegan_gc.audit.facts import measure_case
+from cyclegan_gc.formats.content import contents_hash, known_contents
+from cyclegan_gc.prepare.grid import mask_to_network, network_grid, to_network
 from cyclegan_gc.data.pairs import check_pair, measure_pair, prepare_pair
-from cyclegan_gc.data.preprocess import Modality, Prepared, check_volume, prepare, to_hu, turn_back
-from cyclegan_gc.data.volumes import Volume, read_contrasts
+from cyclegan_gc.prepare.preprocess import Modality, Prepared, check_volume, prepare, to_hu, turn_back
+from cyclegan_gc.formats.volumes import Volume, read_contrasts
 from cyclegan_gc.errors import UserError, VolumeError
 from cyclegan_gc.voxels import values_inside
 

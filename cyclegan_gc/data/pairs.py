@@ -8,13 +8,13 @@ from typing import Any
 import torch
 
 from cyclegan_gc.config import PreprocessConfig
-from cyclegan_gc.data.alignment import gathered, gathering, shift_mm
-from cyclegan_gc.data.audit_checks import Remark
-from cyclegan_gc.data.body import ct_body_mask, mr_body_mask
-from cyclegan_gc.data.files import case_id, find_cases, find_volumes
-from cyclegan_gc.data.frames import same_grid
-from cyclegan_gc.data.preprocess import Prepared, check_values, normalise_ct, prepare
-from cyclegan_gc.data.volumes import Volume, volume_grid
+from cyclegan_gc.metrics.alignment import gathered, gathering, shift_mm
+from cyclegan_gc.audit.checks import Remark
+from cyclegan_gc.prepare.body import ct_body_mask, mr_body_mask
+from cyclegan_gc.formats.files import case_id, find_cases, find_volumes
+from cyclegan_gc.formats.geometry import same_grid
+from cyclegan_gc.prepare.preprocess import Prepared, check_values, normalise_ct, prepare
+from cyclegan_gc.formats.volumes import Volume, volume_grid
 from cyclegan_gc.errors import UserError, VolumeError
 from cyclegan_gc.voxels import dice
 

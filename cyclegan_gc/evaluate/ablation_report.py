@@ -16,7 +16,7 @@ from cyclegan_gc.atomic import atomic_write, write_text
 from cyclegan_gc.evaluate.ablation import FIGURES, Comparison, Line, Result, tabulate
 from cyclegan_gc.evaluate.measures import METHOD_LABELS, SCT, Metric
 from cyclegan_gc.evaluate.statistics import Statistics
-from cyclegan_gc.pictures import png
+from cyclegan_gc.pictures.sheets import png
 
 COLUMNS = 3
 COMPARISON_HEADER = [

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from cyclegan_gc.checkpoint import load_checkpoint
 from cyclegan_gc.config import PreprocessConfig
-from cyclegan_gc.data.preprocess import AIR_HU, normalise_mr
+from cyclegan_gc.prepare.preprocess import AIR_HU, normalise_mr
 
 COUNTED_HU = (-1024, 3071)
 

@@ -3,7 +3,7 @@
 from numpy.typing import NDArray
 from scipy.ndimage import affine_transform
 
-from cyclegan_gc.data.frames import voxel_mapping
+from cyclegan_gc.formats.geometry import voxel_mapping
 
 
 def resample(

@@ -6,10 +6,10 @@ from typing import TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from cyclegan_gc.data.body import ct_body_mask
-from cyclegan_gc.data.frames import same_grid
-from cyclegan_gc.data.preprocess import AIR_HU
-from cyclegan_gc.data.volumes import Volume, read_labels, read_mask, read_volume
+from cyclegan_gc.prepare.body import ct_body_mask
+from cyclegan_gc.formats.geometry import same_grid
+from cyclegan_gc.prepare.preprocess import AIR_HU
+from cyclegan_gc.formats.volumes import Volume, read_labels, read_mask, read_volume
 from cyclegan_gc.errors import VolumeError
 from cyclegan_gc.evaluate.grids import resample
 from cyclegan_gc.evaluate.matching import CaseFiles

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from cyclegan_gc.data.files import case_id, find_volumes, uncertainty_name
+from cyclegan_gc.formats.files import case_id, find_volumes, uncertainty_name
 from cyclegan_gc.errors import UserError, VolumeError
 
 NAMES_SHOWN = 5

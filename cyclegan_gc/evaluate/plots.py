@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from cyclegan_gc.evaluate.agreement import DIFFERENCE_EDGES_HU, MEAN_EDGES_HU, WITHIN, Agreement, Counts
 from cyclegan_gc.evaluate.measures import METHOD_LABELS, Row
 from cyclegan_gc.evaluate.summary import Evaluation, worst_first
-from cyclegan_gc.pictures import png
+from cyclegan_gc.pictures.sheets import png
 
 TISSUES = {"mae": "body", "mae_air": "air", "mae_soft": "soft tissue", "mae_bone": "bone"}
 OVERLAPS = {

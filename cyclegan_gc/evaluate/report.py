@@ -18,7 +18,7 @@ from cyclegan_gc.evaluate.summary import (
     summary_cells,
     worst_first,
 )
-from cyclegan_gc.pages import bullets, page, section, table
+from cyclegan_gc.pictures.pages import bullets, page, section, table
 
 
 def write_report(path: Path, *, title: str, evaluation: Evaluation) -> None:

@@ -7,9 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from cyclegan_gc.atomic import file_sha256
-from cyclegan_gc.data.content import companions
-from cyclegan_gc.data.files import WRITABLE, case_id
-from cyclegan_gc.data.volumes import read_labels, read_volume, write_volume
+from cyclegan_gc.formats.content import companions
+from cyclegan_gc.formats.files import WRITABLE, case_id
+from cyclegan_gc.formats.volumes import read_labels, read_volume, write_volume
 from cyclegan_gc.errors import UserError, VolumeError
 from cyclegan_gc.evaluate.matching import CaseFiles
 

@@ -13,7 +13,7 @@ from cyclegan_gc.config import (
     ConvertConfig,
 )
 from cyclegan_gc.convert.batch import convert
-from cyclegan_gc.data.volumes import Volume, read_volume
+from cyclegan_gc.formats.volumes import Volume, read_volume
 from cyclegan_gc.errors import UserError, VolumeError
 from cyclegan_gc.inference import Member, translate_volume
 
@@ -54,7 +54,7 @@ def test_at_the_trained_pixel_size_a_slice_is_the_network_of_that_slice(model, s
     """An independent road: crop, pad and translate one slice by hand."""
     own = replace(model, preprocess=replace(model.preprocess, spacing_mm=None))
     volume = read_volume(source)
-    from cyclegan_gc.data.preprocess import prepare, to_hu, turn_back
+    from cyclegan_gc.prepare.preprocess import prepare, to_hu, turn_back
 
     case = prepare(volume, "mr", own.preprocess)
     mask = case.mask[0].numpy()

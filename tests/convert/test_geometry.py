@@ -10,8 +10,8 @@ import pytest
 from nibabel.loadsave import load
 
 from cyclegan_gc.convert.batch import convert_volume
-from cyclegan_gc.data.frames import to_ras
-from cyclegan_gc.data.volumes import read_volume
+from cyclegan_gc.formats.geometry import to_ras
+from cyclegan_gc.formats.volumes import read_volume
 
 ORDERS = [
     (axes, flips) for axes in itertools.permutations(range(3)) for flips in itertools.product((False, True), repeat=3)

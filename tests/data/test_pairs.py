@@ -11,9 +11,9 @@ import torch
 from cyclegan_gc.config import DataConfig, PreprocessConfig
 from cyclegan_gc.data.cache import SliceStack, cached_stacks
 from cyclegan_gc.data.pairs import check_alignment, check_pair, find_pairs, measure_pair, prepare_pair
-from cyclegan_gc.data.preprocess import prepare
+from cyclegan_gc.prepare.preprocess import prepare
 from cyclegan_gc.data.slices import PairedSlices, load_slice
-from cyclegan_gc.data.volumes import Volume, read_contrasts, read_volume
+from cyclegan_gc.formats.volumes import Volume, read_contrasts, read_volume
 from cyclegan_gc.errors import UserError, VolumeError
 
 SETTINGS = PreprocessConfig()

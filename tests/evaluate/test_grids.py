@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from cyclegan_gc.data.frames import same_grid, to_ras
+from cyclegan_gc.formats.geometry import same_grid, to_ras
 from cyclegan_gc.evaluate.grids import resample
 
 

@@ -8,7 +8,7 @@ from cyclegan_gc.evaluate.measures import Row
 from cyclegan_gc.evaluate.plots import COLOURS, agreement_plot, case_plot, plots_of
 from cyclegan_gc.evaluate.summary import Evaluation, summarise
 from cyclegan_gc.metrics import case_metrics
-from cyclegan_gc.pictures import read_png
+from cyclegan_gc.pictures.sheets import read_png
 
 
 def evaluated(methods: list[str], cases: int, off_hu: float = 20) -> Evaluation:

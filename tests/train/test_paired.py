@@ -14,12 +14,12 @@ from cyclegan_gc.checkpoint import load_checkpoint, load_model, save_checkpoint
 from cyclegan_gc.cli import main
 from cyclegan_gc.config import ConvertConfig, DataConfig, LossConfig, PairedConfig, TrainConfig
 from cyclegan_gc.convert.batch import convert
-from cyclegan_gc.data.body import ct_body_mask
-from cyclegan_gc.data.phantom import write_phantoms
-from cyclegan_gc.data.volumes import read_volume
+from cyclegan_gc.prepare.body import ct_body_mask
+from cyclegan_gc.phantom.subject import write_phantoms
+from cyclegan_gc.formats.volumes import read_volume
 from cyclegan_gc.errors import TrainingStoppedError, UserError
 from cyclegan_gc.model.cyclegan import Batch
-from cyclegan_gc.train.cases import load_cases
+from cyclegan_gc.data.cases import load_cases
 from cyclegan_gc.train.loop import train
 from cyclegan_gc.train.step import build_state, train_step
 

@@ -1,0 +1,163 @@
+"""The audit before training: every volume is measured and shown, and what is wrong is said before days are spent."""
+
+import json
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from cyclegan_gc.atomic import atomic_write, write_text
+from cyclegan_gc.config import AuditConfig, PreprocessConfig, TrainConfig
+from cyclegan_gc.audit.findings import Audited, judge, level_of
+from cyclegan_gc.audit.checks import LEVELS, Finding
+from cyclegan_gc.audit.facts import measure_case, measure_volume
+from cyclegan_gc.formats.files import find_cases
+from cyclegan_gc.data.preparation import one_torch_thread, usable_cpus
+from cyclegan_gc.prepare.preprocess import Modality, check_volume, prepare
+from cyclegan_gc.formats.volumes import read_contrasts
+from cyclegan_gc.distributed import Ranks
+from cyclegan_gc.errors import UserError, VolumeError
+from cyclegan_gc.audit.sheet import Shown, Views, contact_sheet, views_of
+from cyclegan_gc.data.cases import held_out_subjects, names_of, subjects_of
+
+MOST_WARNINGS = 10
+MOST_LINES = 60
+
+
+@dataclass(frozen=True)
+class Audit:
+    """The outcome: every case in the order of the sets, MR first, and what was found, worst first."""
+
+    cases: list[Audited]
+    findings: list[Finding]
+
+    @property
+    def failed(self) -> bool:
+        """Whether the sets should not be trained on as they are."""
+        return level_of(self.findings) == "fail"
+
+    def of(self, case: Audited) -> list[Finding]:
+        """What was found of one case, worst first."""
+        return [each for each in self.findings if (each.domain, each.case) == (case.modality, case.name)]
+
+
+def audit(config: AuditConfig) -> Audit:
+    """Measure and judge all volumes; writes ``audit.json`` and ``audit.png`` into the output folder.
+
+    Raises:
+        UserError: if a folder is missing or empty, or the output cannot be written.
+    """
+    with one_torch_thread(), ThreadPoolExecutor(usable_cpus()) as pool:
+        jobs = [pool.submit(_look, paths, case, config.preprocess) for paths, case in _find(config)]
+        looked = [job.result() for job in jobs]
+    cases = [case for case, _ in looked]
+    outcome = Audit(cases, judge(cases, config.preprocess, config.data.slice_axes))
+    shown: list[Shown] = [(case, level_of(outcome.of(case)), views) for case, views in looked]
+    try:
+        config.output.mkdir(parents=True, exist_ok=True)
+        write_text(config.output / "audit.json", json.dumps(_report(outcome), indent=2) + "\n")
+        sheet = contact_sheet(shown)
+        with atomic_write(config.output / "audit.png") as file:
+            file.write(sheet)
+    except OSError as error:
+        raise UserError(f"{config.output}: cannot be written ({error.strerror}); choose another --output") from error
+    return outcome
+
+
+def announce(findings: Sequence[Finding], config: TrainConfig, ranks: Ranks) -> None:
+    """Warn of what the audit found at the start of a training, on the first rank.
+
+    Raises:
+        UserError: on every rank, if something fails and ``config.audit`` is ``stop``.
+    """
+    odd = [finding for finding in findings if finding.level != "pass"]
+    failed = [finding for finding in odd if finding.level == "fail"]
+    stop = bool(failed) and config.audit == "stop"
+    warned = [finding for finding in odd if not (stop and finding.level == "fail")]
+    for finding in warned[:MOST_WARNINGS]:
+        ranks.says(f"warning: audit: {_about(finding)}: {finding.check}: {finding.text}", warning=True)
+    if len(warned) > MOST_WARNINGS:
+        ranks.says(f"warning: audit: and {len(warned) - MOST_WARNINGS} more; cyclegan-gc audit shows all", warning=True)
+    if stop:
+        more = f" (and {len(failed) - 1} more; cyclegan-gc audit shows all)" if len(failed) > 1 else ""
+        first = failed[0]
+        raise UserError(f"audit: {_about(first)}: {first.check}: {first.text}{more}; --audit warn trains all the same")
+
+
+def text_table(outcome: Audit) -> str:
+    """One line a case or comparison for the terminal, worst first."""
+    lines = [(level_of(outcome.of(case)), f"{case.modality}/{case.name}", outcome.of(case)) for case in outcome.cases]
+    for name, domain in (("all MR", "mr"), ("all CT", "ct"), ("MR and CT", None)):
+        found = [each for each in outcome.findings if each.case is None and each.domain == domain]
+        lines.append((level_of(found), name, found))
+    lines.sort(key=lambda line: LEVELS.index(line[0]))
+    width = max(len(name) for _, name, _ in lines)
+    shown = [
+        f"{level}  {name:{width}}  {'; '.join(f'{each.check}: {each.text}' for each in found)}".rstrip()
+        for level, name, found in lines[:MOST_LINES]
+    ]
+    if len(lines) > MOST_LINES:
+        shown.append(f"... and {len(lines) - MOST_LINES} more, none of them worse (see audit.json)")
+    return "\n".join(shown)
+
+
+def closing_line(outcome: Audit) -> str:
+    """How many volumes there are, and how many findings of each kind."""
+    levels = [level_of(outcome.of(case)) for case in outcome.cases]
+    sets = [each.level for each in outcome.findings if each.case is None]
+    counted = ", ".join(f"{levels.count(level)} {level}" for level in LEVELS)
+    return f"{len(levels)} volumes: {counted}; of whole sets: {sets.count('fail')} fail, {sets.count('warn')} warn"
+
+
+def _find(config: AuditConfig) -> list[tuple[tuple[Path, ...], Audited]]:
+    files, ct_files = find_cases(config.data.mr, config.data.contrasts)[0], find_cases(config.data.ct)[0]
+    mr, ct = subjects_of(list(files)), subjects_of(list(ct_files))
+    held_out = held_out_subjects(set(mr.values()), set(ct.values()), config.data.validation_fraction)
+    domains: list[tuple[Modality, dict[Path, str]]] = [("mr", mr), ("ct", ct)]
+    return [
+        ((files | ct_files)[path], Audited(name, modality, subjects[path] in held_out))
+        for modality, subjects in domains
+        for path, name in names_of(list(subjects)).items()
+    ]
+
+
+def _look(paths: Sequence[Path], case: Audited, settings: PreprocessConfig) -> tuple[Audited, Views | None]:
+    """Facts and pictures of one volume, as far as it can be used."""
+    views = None
+    try:
+        volume = read_contrasts(paths)
+        case = replace(case, facts=measure_volume(volume), notes=volume.warnings)
+        views = views_of(volume, None, case.modality)
+        check_volume(volume, case.modality)
+        prepared = prepare(volume, case.modality, settings)
+        case = replace(case, facts=measure_case(volume, prepared, case.modality))
+        views = views_of(volume, prepared, case.modality)
+    except VolumeError as error:
+        case = replace(case, failure=str(error).removeprefix(f"{paths[0]}: "))
+    return case, views
+
+
+def _report(outcome: Audit) -> dict[str, Any]:
+    """What ``audit.json`` holds: no absolute path."""
+    cases = [
+        {
+            "case": case.name,
+            "domain": case.modality,
+            "level": level_of(outcome.of(case)),
+            "held_out": case.held_out,
+            "facts": {name: value for name, value in (case.facts or {}).items() if name != "thumbnail"} or None,
+        }
+        for case in outcome.cases
+    ]
+    return {
+        "level": level_of(outcome.findings),
+        "cases": cases,
+        "findings": [asdict(finding) for finding in outcome.findings],
+    }
+
+
+def _about(finding: Finding) -> str:
+    if finding.case is not None:
+        return f"{finding.domain or 'pairs'}/{finding.case}"
+    return f"all {finding.domain.upper()}" if finding.domain else "MR and CT"

@@ -1,0 +1,174 @@
+"""What the facts of one volume say: pass, warn or fail, with the figure and what to do about it.
+
+Whatever makes a volume useless for training fails; what training copes with, at some cost, is a warning; what it leaves
+out on its own is a note that passes.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from cyclegan_gc.config import SliceAxis
+from cyclegan_gc.audit.facts import Facts
+from cyclegan_gc.prepare.preprocess import Modality
+
+Level = Literal["pass", "warn", "fail"]
+LEVELS: tuple[Level, ...] = ("fail", "warn", "pass")
+"""Worst first."""
+
+NORMALS: dict[SliceAxis, int] = {"coronal": 0, "sagittal": 1, "axial": 2}
+"""The axis across the slices of a plane, of a volume to the back, to the left and upwards."""
+SMALLEST_SIDE, FEW_SLICES = 16, 4
+THICK_MM, THICK_RATIO = 5.0, 3.0
+CUT = 0.05
+"""Part of the body's outline that may end at a face of the volume: the tip of a nose, an ear."""
+CUT_BESIDE_COUCH = 0.3
+JUMP = 1.7
+"""Heads have up to 1.4, pelves 1.65; with four slices of 1.5 mm left out heads have mostly 1.8 to 3."""
+NO_AIR_HU, SOME_AIR_HU = -700, -900
+TISSUE_HU = -300, 400
+"""Where the third quartile of a body lies; heads and trunks have 29 to 154."""
+CLIPPED = 2e-3
+USELESS_TOP_HU = 700
+COARSE_HU = 8
+METAL_ML = 0.1
+PADDED = 1e-3
+PLATE_MM = 60
+COUCH_ML, MARKERS_ML = 20, 5
+HEAD_CM2 = 400
+"""The largest cross-section of a head is smaller, that of a grown-up's trunk larger."""
+UNEVEN = 1.34
+"""Phantoms have up to 1.33, public heads mostly 1.1 to 1.25."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was found; ``case`` or ``domain`` is what it is about."""
+
+    level: Level
+    check: str
+    text: str
+    """A sentence with the figure and what to do."""
+    domain: Modality | None = None
+    """None for what lies between the two."""
+    case: str | None = None
+    """None for the whole domain."""
+
+
+Remark = tuple[Level, str, str]
+
+
+def check_facts(
+    facts: Facts, modality: Modality, window_hu: tuple[float, float], planes: Sequence[SliceAxis] = ("axial",)
+) -> list[Remark]:
+    """Level, name and sentence of everything that is odd about one prepared volume.
+
+    Args:
+        facts: :func:`cyclegan_gc.audit.facts.measure_case`.
+        modality: what it is.
+        window_hu: what training shows of a CT.
+        planes: of the slices that training takes.
+    """
+    found = [*_size(facts, planes), *_slices(facts), *_field_of_view(facts)]
+    return found + list(_ct(facts, window_hu) if modality == "ct" else _mr(facts))
+
+
+def _size(facts: Facts, planes: Sequence[SliceAxis]) -> Iterator[Remark]:
+    shape, spacing = facts["shape"], facts["spacing_mm"]
+    smallest = {plane: min(n for axis, n in enumerate(shape) if axis != NORMALS[plane]) for plane in planes}
+    for plane, side in smallest.items():
+        if side < SMALLEST_SIDE:
+            yield "fail", "tiny", f"{plane} slices of {side} pixels; give whole volumes of {SMALLEST_SIDE} or more"
+    if min(facts["shape"]) < FEW_SLICES:
+        yield "warn", "few slices", f"only {min(facts['shape'])} of them; give whole volumes"
+    thickest, thinnest = round(max(spacing), 2), min(spacing)
+    across = any(NORMALS[plane] != spacing.index(max(spacing)) for plane in planes)
+    if thickest > THICK_MM or (across and thickest / thinnest > THICK_RATIO):
+        yield (
+            "warn",
+            "thick slices",
+            f"voxels of {' x '.join(f'{mm:.3g}' for mm in spacing)} mm; detail across them is lost, so train in "
+            "their own plane alone (--data.slice_axes) or leave it out",
+        )
+
+
+def _slices(facts: Facts) -> Iterator[Remark]:
+    steps = facts["steps"]
+    if steps["blank"]:
+        yield "warn", "blank slices", f"{steps['blank']} slices of one value between others; export the series again"
+    if steps["repeated"]:
+        yield "warn", "repeated slices", f"{steps['repeated']} slices equal the one before; export the series again"
+    if steps["jump"] > JUMP:
+        yield (
+            "warn",
+            "missing slices",
+            f"after slice {steps['slice']} from {steps['axis']} the picture changes {steps['jump']:.1f} times as "
+            "much as around it; look whether slices are missing there and export the series again",
+        )
+
+
+def _field_of_view(facts: Facts) -> Iterator[Remark]:
+    couch = facts.get("plate_mm", 0) >= PLATE_MM
+    limits = {"back": 2.0, "front": CUT} if couch else {}  # a couch ends at the back and at both sides itself
+    otherwise = CUT_BESIDE_COUCH if couch else CUT
+    cut = {side: part for side, part in facts["cut"].items() if part >= limits.get(side, otherwise)}
+    if cut:
+        sides = ", ".join(f"{side} {part:.0%}" for side, part in cut.items())
+        yield "warn", "cut off", f"the body ends at the side of the volume ({sides} of its outline); use a wider one"
+    if couch:
+        yield (
+            "warn",
+            "couch joined",
+            f"the body's back is straight over {facts['plate_mm']:.0f} mm in every slice: a couch joined to the body, "
+            "which is trained on as if it were body (or a back cut off); set it to -1000 HU",
+        )
+
+
+def _ct(facts: Facts, window_hu: tuple[float, float]) -> Iterator[Remark]:
+    yield from _scale(facts, window_hu)
+    if facts["metal_ml"] >= METAL_ML or facts["saturated_ml"] >= METAL_ML:
+        text = f"{facts['metal_ml']:.2g} ml above 3000 HU"
+        if facts["metal_ml"] < METAL_ML:
+            text = f"{facts['saturated_ml']:.2g} ml at the top of the scale, {facts['top_hu']:.0f} HU"
+        yield "warn", "metal", f"{text}; its streaks are learnt too, so leave the volume out where they are strong"
+    if facts["padding"] > PADDED:
+        yield "pass", "padding", f"{facts['padding']:.1%} of the voxels below -1100 HU, taken as air"
+    if facts["outside_ml"] > COUCH_ML:
+        yield (
+            "pass",
+            "couch",
+            f"{facts['outside_ml']:.0f} ml beside the body, which the mask leaves out",
+        )
+
+
+def _scale(facts: Facts, window_hu: tuple[float, float]) -> Iterator[Remark]:
+    """Whether the values are HU, from air to bone."""
+    air, tissue, top = facts["air_hu"], facts["tissue_hu"], facts["top_hu"]
+    if not TISSUE_HU[0] < tissue < TISSUE_HU[1] or (air is not None and air > NO_AIR_HU):
+        about = f"three quarters of the body lie below {tissue:.0f}" + (
+            f", air at {air:.0f}" if air is not None else ""
+        )
+        yield "fail", "not in HU", f"{about}; give CT in HU (rescale slope and intercept applied, no window cut)"
+    elif air is not None and air > SOME_AIR_HU:
+        yield "warn", "air", f"air lies at {air:.0f} HU instead of -1000; check the rescale intercept"
+    if facts["at_top"] > CLIPPED and top < window_hu[1]:
+        level: Level = "fail" if top < USELESS_TOP_HU else "warn"
+        yield level, "clipped", f"{facts['at_top']:.1%} of the body are cut at {top:.0f} HU; export without a window"
+    if (facts["step_hu"] or 0) >= COARSE_HU:
+        yield "warn", "coarse steps", f"values lie {facts['step_hu']:.3g} HU apart; export in 16 bits"
+
+
+def _mr(facts: Facts) -> Iterator[Remark]:
+    uneven = facts["brightness_ratio"]
+    if uneven is not None and uneven > UNEVEN and facts["area_cm2"] < HEAD_CM2:
+        yield (
+            "warn",
+            "bias field",
+            f"one side of the brain is about {uneven:.2f} times as bright as the other; try --preprocess.n4 true",
+        )
+    if facts["outside_ml"] > MARKERS_ML:
+        yield (
+            "pass",
+            "markers",
+            f"{facts['outside_ml']:.0f} ml beside the body, which the mask leaves out",
+        )

@@ -1,0 +1,125 @@
+"""The audit of two training sets: what is wrong with a volume, within a domain, and between the two."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cyclegan_gc.config import PreprocessConfig, SliceAxis
+from cyclegan_gc.audit.checks import LEVELS, Finding, Level, Remark, check_facts
+from cyclegan_gc.audit.domains import between_domains, within_domain
+from cyclegan_gc.audit.facts import Facts
+from cyclegan_gc.prepare.preprocess import Modality
+
+SAME_PICTURE = 0.98
+"""Correlation of thumbnails: one head resampled to 2 mm has above 0.99, two people (or phantoms) at most 0.96."""
+
+
+@dataclass(frozen=True)
+class Audited:
+    """One volume of a training set."""
+
+    name: str
+    """Relative to its set; what findings call it."""
+    modality: Modality
+    held_out: bool = False
+    """Whether it is for validation."""
+    facts: Facts | None = None
+    """:func:`cyclegan_gc.audit.facts.measure_case`; fewer where it cannot be prepared, None where not be read."""
+    failure: str | None = None
+    """Why it cannot be used."""
+    notes: tuple[str, ...] = ()
+    """What its reader doubted."""
+
+
+def judge(
+    cases: Sequence[Audited], settings: PreprocessConfig, planes: Sequence[SliceAxis] = ("axial",)
+) -> list[Finding]:
+    """Everything that is found, worst first; a case without a finding passes.
+
+    Args:
+        cases: of both sets.
+        settings: of the training.
+        planes: of the slices that it takes.
+    """
+    found: list[Finding] = []
+    for case in cases:
+        remarks: list[Remark] = [("warn", "file", note.rstrip(".")) for note in case.notes]
+        if case.failure is not None:
+            remarks.append(("fail", "unusable", case.failure))
+        elif case.facts is not None:
+            remarks += check_facts(case.facts, case.modality, settings.ct_window_hu, planes)
+        found += [Finding(level, check, text, case.modality, case.name) for level, check, text in remarks]
+    found += _copies([case for case in cases if case.facts is not None])
+    mr, ct = (_usable(cases, "mr"), _usable(cases, "ct"))
+    for domain in (within_domain(mr, "mr", settings), within_domain(ct, "ct", settings)):
+        found += domain
+    found += between_domains(mr, ct, settings)
+    return sorted(found, key=_badness)
+
+
+def _usable(cases: Sequence[Audited], modality: Modality) -> dict[str, Facts]:
+    return {
+        case.name: case.facts
+        for case in cases
+        if case.modality == modality and case.failure is None and case.facts is not None
+    }
+
+
+def level_of(found: Sequence[Finding]) -> Level:
+    """The worst level; what nothing was found of passes."""
+    return min(found, key=_badness).level if found else "pass"
+
+
+def _badness(finding: Finding) -> int:
+    return LEVELS.index(finding.level)
+
+
+def _copies(cases: Sequence[Audited]) -> Iterator[Finding]:
+    """Volumes that are one, whatever their files look like, and pictures so alike that one is made from the other."""
+    before: dict[str, list[Audited]] = {}
+    for other in cases:
+        same = before.setdefault(_content(other), [])
+        if same:  # of many copies the worst pair is told
+            yield min((_same_content(one, other) for one in same), key=_badness)
+        same.append(other)
+    for modality in ("mr", "ct"):
+        seen = [case for case in cases if case.modality == modality and "thumbnail" in (case.facts or {})]
+        yield from _near_copies(seen)
+
+
+def _near_copies(cases: Sequence[Audited]) -> Iterator[Finding]:
+    """The first case that looks the same, for each that has one; copies by content are told already."""
+    pictures = np.array([_thumbnail(case.facts or {}) for case in cases])
+    for number, other in enumerate(cases[1:], start=1):
+        if any(_content(one) == _content(other) for one in cases[:number]):
+            continue
+        alike = pictures[:number] @ pictures[number]
+        if alike.max() > SAME_PICTURE:
+            one = cases[int(np.argmax(alike > SAME_PICTURE))]
+            split = ", and only one of them is held out for validation" if one.held_out != other.held_out else ""
+            text = f"almost the same picture as {one.name} (correlation {alike.max():.3f}){split}; leave one out"
+            yield Finding("warn", "near duplicate", text, other.modality, other.name)
+
+
+def _content(case: Audited) -> str:
+    return (case.facts or {})["content"]
+
+
+def _same_content(one: Audited, other: Audited) -> Finding:
+    level: Level = "warn" if (one.modality, one.held_out) == (other.modality, other.held_out) else "fail"
+    check, cure = "leak", "only one of them is held out for validation; leave one out"
+    if one.modality != other.modality:
+        cure = "a volume is MR or CT, not both"
+    elif level == "warn":
+        check, cure = "duplicate", "leave one out"
+    text = f"the same voxels as {one.modality}/{one.name}; {cure}"
+    return Finding(level, check, text, other.modality, other.name)
+
+
+def _thumbnail(facts: Facts) -> NDArray:
+    """Of mean 0 and length 1."""
+    values = np.frombuffer(bytes.fromhex(facts["thumbnail"]), np.uint8).astype(float)
+    values -= values.mean()
+    return values / max(float(np.linalg.norm(values)), 1e-6)

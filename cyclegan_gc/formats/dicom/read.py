@@ -1,0 +1,270 @@
+"""DICOM series: found, checked and read as one volume. Written ones are the business of ``dicom_write``."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pydicom
+from numpy.typing import NDArray
+from pydicom import Dataset
+from pydicom.errors import InvalidDicomError
+from pydicom.pixels.decoders.base import get_decoder
+from pydicom.pixels.processing import apply_rescale
+from pydicom.uid import ImplicitVRLittleEndian
+
+from cyclegan_gc.formats.dicom.geometry import Frame, Stack, stack
+from cyclegan_gc.formats.volumes import Volume, volume_on_grid
+from cyclegan_gc.errors import VolumeError
+
+SUFFIXES = (".dcm", ".dicom", ".ima")
+SERIES_TAGS = ["SOPClassUID", "SeriesInstanceUID", "SeriesNumber", "Modality", "Rows", "Columns"]
+DICOMDIR = "1.2.840.10008.1.3.10"
+MIN_IN_PLANE = 16
+
+
+@dataclass(frozen=True)
+class DicomSeries:
+    """The files of one series."""
+
+    uid: str
+    number: int | None
+    modality: str
+    files: tuple[Path, ...]
+    fault: str | None = None
+    """Why it cannot be read, where that is known already."""
+
+
+def is_dicom(path: Path) -> bool:
+    """Whether a file is DICOM by its suffix or its first bytes."""
+    if path.name.lower().endswith(SUFFIXES):
+        return True
+    try:
+        with path.open("rb") as file:
+            return file.read(132)[128:] == b"DICM"
+    except OSError:
+        return False
+
+
+def group_series(files: Sequence[Path]) -> tuple[list[DicomSeries], list[str]]:
+    """The image series among DICOM files, and a sentence for what was left out.
+
+    A file that cannot be parsed is a series of its own with its fault, so that a batch names it and goes on.
+    """
+    found: dict[str, list[Path]] = {}
+    facts: dict[str, tuple[int | None, str]] = {}
+    broken, others = [], []
+    for path in sorted(files):
+        try:
+            header = pydicom.dcmread(path, force=True, stop_before_pixels=True, specific_tags=list(SERIES_TAGS))
+            uid = str(header.get("SeriesInstanceUID") or "")
+        except (InvalidDicomError, OSError, ValueError, AttributeError, KeyError, EOFError) as error:
+            broken.append(DicomSeries("", None, "", (path,), f"not a readable DICOM file ({_brief(error)})"))
+            continue
+        if header.file_meta.get("MediaStorageSOPClassUID") == DICOMDIR:
+            continue
+        if "Rows" not in header:
+            if uid:
+                others.append(str(header.get("Modality") or "unknown"))
+            else:
+                broken.append(DicomSeries("", None, "", (path,), "not a readable DICOM file (no image in it)"))
+            continue
+        found.setdefault(uid, []).append(path)
+        facts[uid] = _whole_number(header.get("SeriesNumber")), str(header.get("Modality") or "")
+    series = [DicomSeries(uid, *facts[uid], tuple(paths)) for uid, paths in found.items()]
+    kinds = ", ".join(sorted(set(others)))
+    notes = [f"{len(others)} DICOM objects without a picture ({kinds}) were left out."] if others else []
+    return [*series, *broken], notes
+
+
+def read_series(files: Sequence[Path], max_voxels: int) -> Volume:
+    """Read one series as a volume: axes are column, row and slice, values are rescaled, the affine is to RAS mm.
+
+    Args:
+        files: of one series, in any order; single slices, or one multi-frame object.
+        max_voxels: larger series are refused before pixels are read.
+
+    Raises:
+        VolumeError: if it cannot be trusted; the cause and the cure, without the folder's name.
+    """
+    return volume_on_grid(*read_frames(files, max_voxels))
+
+
+def read_frames(files: Sequence[Path], max_voxels: int) -> tuple[NDArray[np.float32], NDArray[np.float64], list[str]]:
+    """Values (X, Y, Z), affine and warnings of a series; a picture without signal passes too.
+
+    Raises:
+        VolumeError: as :func:`read_series`.
+    """
+    headers = read_headers(files)
+    frames = frames_of(headers, files)
+    grid = stack(frames)
+    _check_size(grid, max_voxels)
+    values = np.empty(grid.shape, np.float32, order="F")
+    if frames[0].number is None:
+        for z, index in enumerate(grid.order):
+            values[..., z] = _pixels(files[index])[0].T
+    else:
+        pixels = _pixels(files[0])
+        for z, index in enumerate(grid.order):
+            values[..., z] = pixels[index].T
+    return values, grid.affine, [*_notes(headers), *grid.notes]
+
+
+def series_grid(files: Sequence[Path]) -> tuple[tuple[int, ...], NDArray[np.float64]]:
+    """Shape (X, Y, Z) and affine as :func:`read_series` would give, from the headers alone.
+
+    Raises:
+        VolumeError: if the series cannot be trusted.
+    """
+    grid = stack(frames_of(read_headers(files), files))
+    return grid.shape, grid.affine
+
+
+def read_headers(files: Sequence[Path]) -> list[Dataset]:
+    """The headers of a series without pixels, checked for what makes one series of grey pictures.
+
+    Raises:
+        VolumeError: if they do not.
+    """
+    headers = []
+    for path in files:
+        try:
+            headers.append(pydicom.dcmread(path, force=True, stop_before_pixels=True))
+        except (InvalidDicomError, OSError, ValueError, AttributeError, KeyError, EOFError) as error:
+            raise VolumeError(f"{path.name} is not a readable DICOM file ({_brief(error)}); fetch it again") from None
+    for path, header in zip(files, headers, strict=True):
+        if "Rows" not in header or "Columns" not in header:
+            raise VolumeError(f"{path.name} holds no picture; take it out of the series")
+        kind = str(header.get("PhotometricInterpretation") or "")
+        if int(header.get("SamplesPerPixel") or 1) > 1 or not kind.startswith("MONOCHROME"):
+            raise VolumeError(f"{path.name} is in colour ({kind or 'several samples a pixel'}); give grey pictures")
+    series = {str(header.get("SeriesInstanceUID")) for header in headers}
+    if len(series) > 1:
+        raise VolumeError(f"{len(series)} series together; convert one at a time (--series UID)")
+    return headers
+
+
+def frames_of(headers: Sequence[Dataset], files: Sequence[Path]) -> list[Frame]:
+    """The slices of a series with their geometry, in the order of the files or of the frames.
+
+    Raises:
+        VolumeError: if single slices and multi-frame objects are mixed, or per-frame geometry is missing.
+    """
+    multi = ["NumberOfFrames" in header and int(header.NumberOfFrames) > 1 for header in headers]
+    if not any(multi):
+        return [_frame(header, header, path.name) for header, path in zip(headers, files, strict=True)]
+    if len(headers) > 1:
+        raise VolumeError("several multi-frame objects in one series; convert one file at a time")
+    header, name = headers[0], files[0].name
+    groups = header.get("PerFrameFunctionalGroupsSequence") or []
+    if len(groups) != int(header.NumberOfFrames):
+        raise VolumeError(f"{name} is multi-frame without the geometry of each frame; export it as single slices")
+    shared = (header.get("SharedFunctionalGroupsSequence") or [Dataset()])[0]
+    return [_frame(header, _flattened(shared, group), name, number) for number, group in enumerate(groups, start=1)]
+
+
+def _frame(header: Dataset, geometry: Dataset, name: str, number: int | None = None) -> Frame:
+    return Frame(
+        name=name if number is None else f"frame {number} of {name}",
+        sop_class=str(header.get("SOPClassUID") or ""),
+        sop_instance=str(header.get("SOPInstanceUID") or ""),
+        number=number,
+        rows=int(header.Rows),
+        columns=int(header.Columns),
+        position=_numbers(geometry, "ImagePositionPatient", 3),
+        orientation=_numbers(geometry, "ImageOrientationPatient", 6),
+        pixel_spacing=_numbers(geometry, "PixelSpacing", 2),
+        thickness=_positive(geometry.get("SpacingBetweenSlices")) or _positive(geometry.get("SliceThickness")),
+    )
+
+
+def _flattened(shared: Dataset, frame: Dataset) -> Dataset:
+    """The geometry of a frame's functional groups, its own before the shared ones, as a single slice would hold it."""
+    flat = Dataset()
+    for groups in (shared, frame):
+        for name in ("PixelMeasuresSequence", "PlanePositionSequence", "PlaneOrientationSequence"):
+            if groups.get(name):
+                flat.update(groups[name][0])
+    return flat
+
+
+def _pixels(path: Path) -> NDArray[np.float32]:
+    """Rescaled pixels (frames, rows, columns) of one file."""
+    try:
+        dataset = pydicom.dcmread(path, force=True)
+        dataset.file_meta.setdefault("TransferSyntaxUID", ImplicitVRLittleEndian)
+        if "PixelData" not in dataset:
+            raise VolumeError(f"{path.name} has no pixels; fetch it again")
+        syntax = dataset.file_meta.TransferSyntaxUID
+        if syntax.is_compressed and not get_decoder(syntax).is_available:
+            raise VolumeError(
+                f'{path.name} is compressed ({syntax.name}); pip install "cyclegan-gc[compressed]" brings the decoder'
+            )
+        stored = dataset.pixel_array
+    except VolumeError:
+        raise
+    except Exception as error:  # whatever a damaged file brings forth in a decoder
+        raise VolumeError(
+            f"the pixels of {path.name} are cut off or damaged ({_brief(error)}); fetch it again"
+        ) from None
+    frames = stored.reshape(-1, *stored.shape[-2:])
+    groups = dataset.get("PerFrameFunctionalGroupsSequence")
+    if not groups:
+        return _upright(apply_rescale(frames, dataset), dataset)
+    shared = (dataset.get("SharedFunctionalGroupsSequence") or [Dataset()])[0]
+    rescaled = [apply_rescale(frame, _transform(shared, group)) for frame, group in zip(frames, groups, strict=True)]
+    return _upright(np.stack(rescaled), dataset)
+
+
+def _transform(shared: Dataset, frame: Dataset) -> Dataset:
+    for groups in (frame, shared):
+        if groups.get("PixelValueTransformationSequence"):
+            return groups.PixelValueTransformationSequence[0]
+    return Dataset()
+
+
+def _upright(values: NDArray, dataset: Dataset) -> NDArray[np.float32]:
+    """In MONOCHROME1 the smallest value is the brightest."""
+    values = values.astype(np.float32)
+    return values.max() - values if dataset.PhotometricInterpretation == "MONOCHROME1" else values
+
+
+def _notes(headers: Sequence[Dataset]) -> list[str]:
+    first, notes = headers[0], []
+    if not first.get("FrameOfReferenceUID"):
+        notes.append("No FrameOfReferenceUID; the positions are regular and were trusted.")
+    if first.get("Modality") not in ("MR", None, ""):
+        notes.append(f"The series' modality is {first.Modality}.")
+    if first.PhotometricInterpretation == "MONOCHROME1":
+        notes.append("MONOCHROME1: intensities were turned round, so that bright is high.")
+    return notes
+
+
+def _check_size(grid: Stack, max_voxels: int) -> None:
+    text = " x ".join(map(str, grid.shape))
+    if int(np.prod(grid.shape, dtype=object)) > max_voxels:
+        raise VolumeError(f"{text} voxels, more than {max_voxels} (--max_voxels); the series is too large")
+    if sum(size < MIN_IN_PLANE for size in grid.shape) >= 2:
+        raise VolumeError(f"too small ({text}); two axes need at least {MIN_IN_PLANE} voxels")
+
+
+def _numbers(dataset: Dataset, name: str, count: int) -> tuple[float, ...] | None:
+    values = dataset.get(name)
+    if values is None or isinstance(values, str) or len(values) != count:
+        return None
+    numbers = tuple(float(value) for value in values)
+    return numbers if np.isfinite(numbers).all() else None
+
+
+def _positive(value: object) -> float | None:
+    number = float(str(value)) if value not in (None, "") else 0.0
+    return number if np.isfinite(number) and number > 0 else None
+
+
+def _whole_number(value: object) -> int | None:
+    return None if value in (None, "") else int(str(value))
+
+
+def _brief(error: Exception) -> str:
+    return " ".join(str(error).split())[:120] or type(error).__name__

@@ -1,0 +1,208 @@
+"""A synthetic CT as a CT series in its source's study: one CT Image Storage object for each slice (DICOM PS3.3 A.3).
+
+Nothing of the source is copied but the tags named here; the patient and the study stay, by design.
+"""
+
+import hashlib
+import os
+import shutil
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom import DataElement, Dataset, config
+from pydicom.dataset import FileMetaDataset
+from pydicom.multival import MultiValue
+from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian
+from pydicom.valuerep import format_number_as_ds, validate_value
+
+from cyclegan_gc.config import DISCLAIMER
+from cyclegan_gc.formats.dicom.read import frames_of, read_frames, read_headers
+from cyclegan_gc.formats.dicom.geometry import Frame, aligned, stack
+from cyclegan_gc.errors import VolumeError
+
+PATIENT_AND_STUDY = (
+    *("SpecificCharacterSet", "PatientName", "PatientID", "IssuerOfPatientID", "PatientBirthDate", "PatientSex"),
+    *("PatientAge", "PatientSize", "PatientWeight", "PatientIdentityRemoved", "DeidentificationMethod"),
+    *("StudyInstanceUID", "StudyDate", "StudyTime", "ReferringPhysicianName", "StudyID", "AccessionNumber"),
+    *("StudyDescription", "FrameOfReferenceUID", "PositionReferenceIndicator", "PatientPosition", "Laterality"),
+    *("BodyPartExamined", "SeriesDate", "SeriesTime", "ContentDate", "ContentTime"),
+)
+"""All that is copied from the source's first object."""
+EMPTY_WHERE_MISSING = (
+    *("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "StudyID"),
+    *("ReferringPhysicianName", "AccessionNumber", "PositionReferenceIndicator", "Laterality"),
+)
+"""Type 2 attributes: they must be there, even without a value."""
+REQUIRED = (*EMPTY_WHERE_MISSING, "SpecificCharacterSet", "StudyInstanceUID", "FrameOfReferenceUID")
+"""Copied even where the source's value is not as the standard wants it: another would be another patient or study."""
+SERIES_NUMBER_OFFSET = 9000
+SOFT_TISSUE_WINDOW_HU = (40, 400)
+PURPOSE = ("121322", "DCM", "Source image for image processing operation")
+"""Context group 7202."""
+
+
+@dataclass(frozen=True)
+class SeriesLabel:
+    """How the series came to be."""
+
+    key: str
+    """Digest of source, model and settings; identifiers are made of it and of the pixels."""
+    derivation: str
+    """Plain text on model and settings."""
+    software: str
+    """Name and version of this program."""
+
+
+def write_ct_series(
+    folder: Path,
+    hu: NDArray[np.int16],
+    affine: NDArray[np.float64],
+    reference: Sequence[Path],
+    label: SeriesLabel,
+) -> None:
+    """Write a synthetic CT into ``folder`` as a series, all of it or nothing; what stands there is replaced.
+
+    Before the folder takes its name the series is read again and compared with the voxels and the reference's grid.
+
+    Args:
+        folder: of the series; its files are 0001.dcm and so on.
+        hu: (X, Y, Z) int16.
+        affine: (4, 4) voxel index to RAS in mm; the grid is the reference's up to the order of axes.
+        reference: the files of the source series.
+        label: what goes into the descriptions and identifiers.
+
+    Raises:
+        VolumeError: if the reference cannot be used, the grid is another or the disk is full; without the folder's
+            name.
+    """
+    headers = read_headers(reference)
+    frames = frames_of(headers, reference)
+    grid = stack(frames)
+    voxels = np.ascontiguousarray(aligned(hu, affine, grid.shape, grid.affine))
+    common = _common(headers[0], label, _uid(label.key, voxels.tobytes()))
+    distance_mm = float(np.linalg.norm(grid.affine[:3, 2]))
+    temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:12]}.part")
+    try:
+        temporary.mkdir(parents=True)
+        for z, index in enumerate(grid.order):
+            dataset = _slice(common, voxels[..., z].T, frames[index], z + 1, distance_mm)
+            _save(dataset, temporary / f"{z + 1:04d}.dcm")
+        _verify(temporary, voxels, grid.affine)
+        _take_name(temporary, folder)
+    except OSError as error:
+        raise VolumeError(f"cannot be written ({error.strerror or error}); free or choose a disk") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _common(source: Dataset, label: SeriesLabel, series_uid: str) -> Dataset:
+    """What all slices share."""
+    common = Dataset()
+    for name in (name for name in PATIENT_AND_STUDY if name in source):
+        if name in REQUIRED or _is_valid(source[name]):
+            common[name] = source[name]
+    for name in EMPTY_WHERE_MISSING:
+        if name not in common:
+            setattr(common, name, "")
+    if not common.get("StudyInstanceUID"):
+        common.StudyInstanceUID = _uid("study", label.key.encode())
+    if not common.get("FrameOfReferenceUID"):
+        common.FrameOfReferenceUID = _uid("frame of reference", label.key.encode())
+    if not common.get("PatientPosition"):
+        common.PatientPosition = ""
+    common.SOPClassUID = CTImageStorage
+    common.Modality = "CT"
+    common.SeriesInstanceUID = series_uid
+    common.SeriesNumber = SERIES_NUMBER_OFFSET + int(source.get("SeriesNumber") or 0) % 1000
+    common.SeriesDescription = "Synthetic CT, research only"
+    common.Manufacturer = "cyclegan_gc"
+    common.ManufacturerModelName = "cyclegan_gc"
+    common.SoftwareVersions = label.software
+    common.ImageType = ["DERIVED", "SECONDARY", "AXIAL"]
+    common.DerivationDescription = f"Synthetic CT from MR. {DISCLAIMER} {label.derivation}"[:1024]
+    common.BurnedInAnnotation = "NO"
+    common.AcquisitionNumber = common.KVP = None
+    common.SamplesPerPixel, common.PhotometricInterpretation = 1, "MONOCHROME2"
+    common.BitsAllocated = common.BitsStored = 16
+    common.HighBit, common.PixelRepresentation = 15, 1
+    common.RescaleIntercept, common.RescaleSlope, common.RescaleType = 0, 1, "HU"
+    common.WindowCenter, common.WindowWidth = SOFT_TISSUE_WINDOW_HU
+    return common
+
+
+def _is_valid(element: DataElement) -> bool:
+    try:
+        for value in element.value if isinstance(element.value, MultiValue) else [element.value]:
+            validate_value(element.VR, str(value), config.RAISE)
+    except ValueError:
+        return False
+    return True
+
+
+def _slice(common: Dataset, pixels: NDArray[np.int16], frame: Frame, number: int, distance_mm: float) -> Dataset:
+    dataset = Dataset()
+    dataset.update(common)
+    dataset.SOPInstanceUID = UID(_uid(str(common.SeriesInstanceUID), str(number).encode()))
+    dataset.InstanceNumber = number
+    dataset.ImagePositionPatient = _decimals(frame.position)
+    dataset.ImageOrientationPatient = _decimals(frame.orientation)
+    dataset.PixelSpacing = _decimals(frame.pixel_spacing)
+    dataset.SliceThickness = format_number_as_ds(frame.thickness or distance_mm)
+    dataset.Rows, dataset.Columns = pixels.shape
+    dataset.PixelData = np.ascontiguousarray(pixels, "<i2").tobytes()
+    dataset["PixelData"].VR = "OW"
+    dataset.SourceImageSequence = [_reference_to(frame)]
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.MediaStorageSOPClassUID = CTImageStorage
+    dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    return dataset
+
+
+def _reference_to(frame: Frame) -> Dataset:
+    purpose = Dataset()
+    purpose.CodeValue, purpose.CodingSchemeDesignator, purpose.CodeMeaning = PURPOSE
+    item = Dataset()
+    item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = frame.sop_class, frame.sop_instance
+    if frame.number is not None:
+        item.ReferencedFrameNumber = frame.number
+    item.PurposeOfReferenceCodeSequence = [purpose]
+    return item
+
+
+def _save(dataset: Dataset, path: Path) -> None:
+    with path.open("xb") as file:
+        dataset.save_as(file, enforce_file_format=True)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _verify(folder: Path, voxels: NDArray[np.int16], affine: NDArray[np.float64]) -> None:
+    values, written_affine, _ = read_frames(sorted(folder.iterdir()), voxels.size)
+    if not np.allclose(written_affine, affine, atol=1e-3):
+        raise VolumeError("the geometry read back is not the source's; please report this")
+    if not np.array_equal(values, voxels):
+        raise VolumeError("what was written is not what is read back; check the disk")
+
+
+def _take_name(temporary: Path, folder: Path) -> None:
+    """Put the finished folder in place of what stands there."""
+    old = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:12]}.old")
+    if folder.exists():
+        folder.rename(old)
+    temporary.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _uid(name: str, content: bytes) -> str:
+    """An identifier under 2.25 (DICOM PS3.5 B.2) that equal content always gets."""
+    digest = hashlib.sha256(name.encode() + b"\0" + content).digest()
+    return f"2.25.{int.from_bytes(digest[:16], 'big')}"
+
+
+def _decimals(values: Sequence[float] | None) -> list[str]:
+    return [format_number_as_ds(value) for value in values or ()]

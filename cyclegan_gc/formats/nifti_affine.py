@@ -1,0 +1,65 @@
+"""Where a NIfTI header says that its voxels lie, in mm, and what had to be assumed."""
+
+import nibabel as nib
+import numpy as np
+from nibabel.spatialimages import HeaderDataError
+
+from cyclegan_gc.formats.nifti import Header
+from cyclegan_gc.errors import VolumeError
+
+PLAUSIBLE_SPACING_MM = (0.05, 50.0)
+UNIT_IN_MM = {1: ("metres", 1000.0), 3: ("micrometres", 0.001)}
+
+
+def affine_mm(header: Header, shape: tuple[int, ...]) -> tuple[np.ndarray, list[str]]:
+    """Affine (4, 4) from voxel index to RAS in mm, with a sentence for everything that had to be assumed.
+
+    Args:
+        header: of the file.
+        shape: of its array (X, Y, Z).
+
+    Raises:
+        VolumeError: if voxel size, affine or qform cannot be used (without a name; the caller knows it).
+    """
+    pixdim = np.abs(np.asarray(header["pixdim"][1:4], np.float64))
+    if not np.all(np.isfinite(pixdim) & (pixdim > 0)):
+        raise VolumeError(f"voxel size in the header is {pixdim.tolist()}; set the true one")
+    notes = []
+    sform = np.asarray(header.get_sform()) if int(header["sform_code"]) > 0 else None
+    qform = _qform(header)
+    affine = np.asarray(next((m for m in (sform, qform) if m is not None), header.get_base_affine()), np.float64)
+    if not np.isfinite(affine).all() or np.linalg.cond(affine[:3, :3]) > 1e6:
+        raise VolumeError("the affine is singular or not a number; export the file again with its orientation")
+    if sform is None and qform is None:
+        axes = "".join(map(str, nib.aff2axcodes(affine)))
+        notes.append(f"No orientation in the header (no form codes); axes assumed to run to {axes}.")
+    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    other = qform if sform is not None else None
+    far = np.array([[0, 0, 0, 1], [*(n - 1 for n in shape), 1]], np.float64).T
+    if other is not None and not np.abs((other - affine) @ far).max() < 0.1 * spacing.min():
+        notes.append("sform and qform disagree; the sform was used.")
+    elif not np.allclose(spacing, pixdim, rtol=0.01):
+        notes.append(
+            f"Voxel sizes of sform {spacing.round(4)} and header {pixdim.round(4)} disagree; the sform was used."
+        )
+    cosines = np.abs((affine[:3, :3] / spacing).T @ (affine[:3, :3] / spacing) - np.eye(3)).max()
+    if cosines > 1e-3:
+        notes.append("The affine is sheared (axes not at right angles); slices were taken as they are stored.")
+    name, factor = UNIT_IN_MM.get(int(header["xyzt_units"]) & 7, ("mm", 1.0))
+    if factor != 1.0:
+        notes.append(f"Lengths are in {name}; they were scaled by {factor:g} to mm.")
+        affine = np.diag([factor, factor, factor, 1.0]) @ affine
+    spacing = spacing * factor
+    if spacing.min() < PLAUSIBLE_SPACING_MM[0] or spacing.max() > PLAUSIBLE_SPACING_MM[1]:
+        notes.append(f"Implausible voxel size {' x '.join(f'{s:g}' for s in spacing)} mm was taken as true.")
+    return affine, notes
+
+
+def _qform(header: Header) -> np.ndarray | None:
+    """The qform where one is coded and is a rotation; a broken one matters only where no sform stands before it."""
+    try:
+        return np.asarray(header.get_qform()) if int(header["qform_code"]) > 0 else None
+    except (ValueError, HeaderDataError):
+        if int(header["sform_code"]) > 0:
+            return None
+        raise VolumeError("the orientation (qform) is not a rotation; export the file again") from None

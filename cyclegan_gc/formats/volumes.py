@@ -1,0 +1,252 @@
+"""Volumes in memory: checked at the door, with their geometry in mm, and written back on the same grid.
+
+All-NaN pictures, masks given as MR, singular affines: every check ends in one line that names the file, the cause and
+the cure.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from isal import igzip
+
+from cyclegan_gc.atomic import atomic_write
+from cyclegan_gc.formats.files import WRITABLE
+from cyclegan_gc.formats.geometry import same_grid
+from cyclegan_gc.formats.itk import is_itk, itk_grid, read_itk
+from cyclegan_gc.formats.nifti import Header, geometry_header, read_header, read_nifti, slope_and_intercept, write_nifti
+from cyclegan_gc.formats.nifti_affine import affine_mm
+from cyclegan_gc.errors import VolumeError
+
+MAX_VOXELS = 2**31
+MOST_ROUNDING = 0.1
+"""By which a scaled label may miss its whole number."""
+MAX_LABEL = 65535
+
+
+@dataclass(frozen=True)
+class Volume:
+    """One picture on its own grid; ``warnings`` are plain sentences that the caller logs."""
+
+    array: np.ndarray
+    """(X, Y, Z) float32 in the file's axis order, slope and intercept applied, finite."""
+    affine: np.ndarray
+    """(4, 4) float64, voxel index to RAS position in mm."""
+    header: Header
+    """The source's header; only its geometry is ever read from it."""
+    warnings: tuple[str, ...] = ()
+    further: tuple[np.ndarray, ...] = ()
+    """Other contrasts on the same grid, like ``array``."""
+
+    @property
+    def contrasts(self) -> tuple[np.ndarray, ...]:
+        """All arrays, ``array`` first."""
+        return (self.array, *self.further)
+
+    @property
+    def spacing_mm(self) -> tuple[float, float, float]:
+        """Voxel size along the three array axes."""
+        x, y, z = np.linalg.norm(self.affine[:3, :3], axis=0)
+        return float(x), float(y), float(z)
+
+
+def read_volume(path: Path, *, max_voxels: int = MAX_VOXELS) -> Volume:
+    """Read one NIfTI, MetaImage or NRRD file; a gzip checksum is verified to the end of the stream.
+
+    NaN and infinite voxels become the smallest finite value, which is background in MR and in CT (0 HU would be
+    water). Where sform and qform disagree the sform counts. Lengths in metres or micrometres become mm.
+
+    Args:
+        path: the file; whether it is gzipped is read from its first bytes, not from its name.
+        max_voxels: larger headers are refused before anything is allocated.
+
+    Raises:
+        VolumeError: if the volume cannot be used; one line with the path, the cause and the cure.
+    """
+    with _named(path):
+        if is_itk(path):
+            return volume_on_grid(*read_itk(path, max_voxels))
+        header, shape, voxels, notes = read_nifti(path, max_voxels)
+        affine, geometry_notes = affine_mm(header, shape)
+        array, value_notes = _scaled_values(header, voxels)
+    return Volume(array, affine, header, (*notes, *geometry_notes, *value_notes))
+
+
+def read_contrasts(paths: Sequence[Path], *, max_voxels: int = MAX_VOXELS) -> Volume:
+    """The first volume with the others as its further contrasts.
+
+    Raises:
+        VolumeError: as :func:`read_volume`, and if they do not lie on one grid.
+    """
+    first, *others = (read_volume(path, max_voxels=max_voxels) for path in paths)
+    for path, other in zip(paths[1:], others, strict=True):
+        if not same_grid(other.array.shape, other.affine, first.array.shape, first.affine):
+            raise VolumeError(f"{path}: not on the grid of {paths[0].name}; resample the contrasts to one grid")
+    notes = [f"Contrast {number}: {note}" for number, other in enumerate(others, start=2) for note in other.warnings]
+    return replace(first, further=tuple(other.array for other in others), warnings=(*first.warnings, *notes))
+
+
+def volume_grid(path: Path, *, max_voxels: int = MAX_VOXELS) -> tuple[tuple[int, ...], np.ndarray]:
+    """Shape (X, Y, Z) and affine (4, 4) in mm, from the header alone.
+
+    Raises:
+        VolumeError: as :func:`read_volume`, as far as the header shows it.
+    """
+    with _named(path):
+        if is_itk(path):
+            return itk_grid(path, max_voxels)
+        header, shape = read_header(path, max_voxels)
+        return shape, affine_mm(header, shape)[0]
+
+
+def volume_on_grid(values: np.ndarray, affine: np.ndarray, notes: Sequence[str] = ()) -> Volume:
+    """A volume that came from another format than NIfTI: its values checked, with a fresh header for its grid.
+
+    Args:
+        values: (X, Y, Z) in the picture's own unit.
+        affine: (4, 4) voxel index to RAS position in mm.
+        notes: what the reader doubted, plain sentences.
+
+    Raises:
+        VolumeError: if there is no signal (without a name; the caller knows it).
+    """
+    array, value_notes = _checked_values(np.array(values, np.float32, order="F"))
+    return Volume(array, np.asarray(affine, np.float64), geometry_header(affine), (*notes, *value_notes))
+
+
+def read_mask(path: Path) -> Volume:
+    """Read a mask or label map: its array is uint8, 1 where the file is not 0, and may hold one value only.
+
+    Raises:
+        VolumeError: as :func:`read_volume`.
+    """
+    with _named(path):
+        stored = _read_stored(path)
+        values, rounding = _meant(stored)
+        return replace(stored, array=(~(np.abs(values) <= rounding)).astype(np.uint8))
+
+
+def read_labels(path: Path) -> Volume:
+    """Read a label map: its array is uint8 or uint16 and may hold one value only.
+
+    Raises:
+        VolumeError: as :func:`read_volume`, and if a voxel is no whole number from 0 to 65535.
+    """
+    with _named(path):
+        stored = _read_stored(path)
+        values, rounding = _meant(stored)
+        # NaN is not at least 0 either.
+        if not (values.min() >= -rounding and values.max() <= MAX_LABEL):
+            raise VolumeError(f"labels run from {values.min():g} to {values.max():g}; give a map of 0 to {MAX_LABEL}")
+        labels = np.rint(values).astype(np.uint8 if values.max() < 255.5 else np.uint16)
+        if np.abs(labels - values).max() > min(rounding, MOST_ROUNDING):
+            raise VolumeError("not a label map, it holds values between whole numbers; give the map itself")
+        return replace(stored, array=labels)
+
+
+def _meant(stored: Volume) -> tuple[np.ndarray, float]:
+    """The numbers that a file's stored ones stand for, and how far rounding may have moved them (half a step)."""
+    slope, intercept = slope_and_intercept(stored.header)
+    if (slope, intercept) == (1, 0):
+        return stored.array, 0.0
+    return stored.array * slope + intercept, abs(slope) / 2
+
+
+def _read_stored(path: Path) -> Volume:
+    """A file's numbers as they are stored, without slope and checks of the values."""
+    if is_itk(path):
+        voxels, affine, notes = read_itk(path, MAX_VOXELS)
+        return Volume(voxels, affine, geometry_header(affine), tuple(notes))
+    header, shape, voxels, notes = read_nifti(path, MAX_VOXELS)
+    affine, geometry_notes = affine_mm(header, shape)
+    return Volume(voxels, affine, header, (*notes, *geometry_notes))
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Errors with the file's name before them."""
+    try:
+        yield
+    except VolumeError as error:
+        raise VolumeError(f"{path}: {error}") from None
+    except OSError as error:
+        raise VolumeError(f"{path}: cannot be read ({error.strerror or error}); check its permissions") from error
+
+
+def write_volume(path: Path, array: np.ndarray, like: Volume) -> None:
+    """Write ``array`` on the grid of ``like``: under ``path`` stands the whole file or what stood there before.
+
+    Before the file takes its name it is read again and compared with the array and the grid. The header is a fresh
+    one. From the source come sform, qform, their codes and the units, field by field, and
+    nothing that could carry a name: no description, extension, slope or data type. Equal input gives equal bytes.
+
+    Args:
+        path: ends in .nii or .nii.gz.
+        array: (X, Y, Z) int16, uint8 or float32, of ``like``'s shape.
+        like: the volume whose grid this is.
+
+    Raises:
+        ValueError: if shape, data type or suffix is another.
+        VolumeError: if the file cannot be written (disk full, read-only).
+    """
+    if array.shape != like.array.shape:
+        raise ValueError(f"{path}: array of shape {array.shape} does not fit the grid {like.array.shape}")
+    if array.dtype not in (np.int16, np.uint8, np.float32):
+        raise ValueError(f"{path}: cannot write {array.dtype}; use int16, uint8 or float32")
+    if not path.name.lower().endswith(WRITABLE):
+        raise ValueError(f"{path}: a volume's name ends in .nii or .nii.gz")
+    try:
+        with atomic_write(path, check=lambda written: _verify(written, array, like)) as file:
+            if path.name.lower().endswith(".gz"):
+                with igzip.IGzipFile(filename="", mode="wb", compresslevel=1, fileobj=file, mtime=0) as stream:
+                    write_nifti(stream, array, like.header)
+            else:
+                write_nifti(file, array, like.header)
+    except VolumeError as error:
+        raise VolumeError(f"{path}: {error}") from None
+    except OSError as error:
+        raise VolumeError(f"{path}: cannot be written ({error.strerror or error}); free or choose a disk") from error
+
+
+def _verify(written: Path, array: np.ndarray, like: Volume) -> None:
+    """Read a file again, its checksum included, and hold it against what it should be."""
+    header, shape, voxels, _ = read_nifti(written, array.size)
+    affine, _ = affine_mm(header, shape)
+    expected, _ = affine_mm(like.header, array.shape)
+    if shape != array.shape or not np.array_equal(voxels, array):
+        raise VolumeError("what was written is not what is read back; check the disk")
+    if not np.array_equal(affine, expected):
+        raise VolumeError("the geometry read back is not the source's; please report this")
+
+
+def _scaled_values(header: Header, voxels: np.ndarray) -> tuple[np.ndarray, list[str]]:
+    """Finite float32 values with slope and intercept applied."""
+    slope, intercept = slope_and_intercept(header)
+    with np.errstate(over="ignore", invalid="ignore"):
+        if (slope, intercept) == (1.0, 0.0):
+            return _checked_values(voxels.astype(np.float32, order="F"))
+        array = np.empty(voxels.shape, np.float32, order="F")
+        for z in range(voxels.shape[2]):
+            array[..., z] = voxels[..., z].astype(np.float64) * slope + intercept
+    return _checked_values(array)
+
+
+def _checked_values(array: np.ndarray) -> tuple[np.ndarray, list[str]]:
+    """The array, NaN and infinite values replaced in place; refuses pictures without signal."""
+    notes = []
+    low, high = float(array.min()), float(array.max())
+    if not np.isfinite([low, high]).all():
+        finite = np.isfinite(array)
+        bad = finite.size - int(np.count_nonzero(finite))
+        if bad == finite.size:
+            raise VolumeError("no signal: not one voxel is a finite number; export the file again")
+        low, high = float(array[finite].min()), float(array[finite].max())
+        array[~finite] = low
+        notes.append(f"{bad} NaN or infinite voxels ({100 * bad / finite.size:.2g} %) were set to the minimum {low:g}.")
+    if low == high:
+        raise VolumeError(f"no signal: every voxel is {low:g}; check the export")
+    if not any(np.any((plane != low) & (plane != high)) for plane in np.moveaxis(array, 2, 0)):
+        raise VolumeError(f"binary: only the values {low:g} and {high:g}, a mask; give the picture itself")
+    return array, notes

@@ -1,0 +1,67 @@
+"""How far a CT agrees with an MR of the same person, without a true CT."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.ndimage import uniform_filter
+
+from cyclegan_gc.formats.geometry import to_ras
+from cyclegan_gc.model.losses import gradient_correlation
+from cyclegan_gc.voxels import bounding_box, values_inside
+
+GC_WINDOW_HU = (-1000.0, 2000.0)
+MAP_WINDOW = 9
+FLAT = 2e-3
+"""Slopes that vary less than this, of images in [-1, 1], count as flat."""
+
+
+def mr_gradient_correlation(ct_hu: NDArray, mr: NDArray, mask: NDArray[np.bool_], affine: NDArray) -> float:
+    """Absolute gradient correlation of a CT with an MR on the same grid, in [-1, 1], averaged over axial slices.
+
+    Needs no true CT; what a true CT reaches is the value to aim at, and a higher one is not better. The slices that
+    contain mask count, inside the mask. The CT is windowed to [-1000, 2000] HU, the MR to its percentiles 0.5 to 99.5.
+
+    Args:
+        ct_hu: ``(X, Y, Z)``.
+        mr: same shape, any unit.
+        mask: same shape, not empty.
+        affine: ``(4, 4)`` voxel index to RAS mm, to find the axial slices.
+    """
+    low, high = np.percentile(values_inside(mr, mask), (0.5, 99.5))
+    # A derivative counts only where its neighbours are inside too, so the box of the mask is enough.
+    box = bounding_box(mask, margin=2)
+    ct_hu, mr, mask = ct_hu[box], mr[box], mask[box]
+    images = _normalise(ct_hu, *GC_WINDOW_HU), _normalise(mr, low, high), mask
+    # (X, Y, Z) to slices (Z, 1, Y, X)
+    ct, source, inside = (to_ras(image, affine)[0].transpose(2, 1, 0)[:, None] for image in images)
+    used = inside.any(axis=(1, 2, 3))
+    ct, source, inside = (torch.from_numpy(np.ascontiguousarray(image[used])) for image in (ct, source, inside))
+    return float(gradient_correlation(ct, source, mode="absolute", operator="central", mask=inside).mean())
+
+
+def gradient_correlation_map(ct_hu: NDArray, mr: NDArray, mr_limits: tuple[float, float]) -> NDArray[np.float64]:
+    """Where two planes agree: the absolute gradient correlation in windows of 9 x 9 pixels, in [-1, 1].
+
+    0 where either is flat.
+
+    Args:
+        ct_hu: ``(H, W)``, both at least 2.
+        mr: same shape.
+        mr_limits: values of the MR that span its range.
+    """
+    images = _normalise(ct_hu, *GC_WINDOW_HU), _normalise(mr, *mr_limits)
+    by_axis = []
+    for axis in range(2):
+        a, b = (np.abs(np.gradient(image.astype(np.float64), axis=axis)) for image in images)
+        mean_a, mean_b = uniform_filter(a, MAP_WINDOW), uniform_filter(b, MAP_WINDOW)
+        covariance = uniform_filter(a * b, MAP_WINDOW) - mean_a * mean_b
+        variances = (uniform_filter(x * x, MAP_WINDOW) - mean**2 for x, mean in ((a, mean_a), (b, mean_b)))
+        spread_a, spread_b = (np.sqrt(np.maximum(variance, 0) + FLAT**2) for variance in variances)
+        by_axis.append(covariance / (spread_a * spread_b))
+    return np.mean(by_axis, axis=0)
+
+
+def _normalise(image: NDArray, low: float, high: float) -> NDArray[np.float32]:
+    """``[low, high]`` to [-1, 1], clipped."""
+    scaled = (np.clip(image, low, high) - low) / max(high - low, np.finfo(np.float32).tiny)
+    return (2 * scaled - 1).astype(np.float32)

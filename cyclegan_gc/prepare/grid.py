@@ -1,0 +1,163 @@
+"""Between a volume's own grid and the network's: cut to the body, slices resampled in the plane, padded with air.
+
+Through the slices nothing is ever resampled: a slice of the result is a slice of the source. Volumes come and go in
+the frame of :mod:`cyclegan_gc.prepare.preprocess`, (C, H, W, D) to the back, to the left and upwards.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from cyclegan_gc.config import SliceAxis
+from cyclegan_gc.prepare.preprocess import AIR, Prepared
+from cyclegan_gc.voxels import bounding_box
+
+MULTIPLE = 4
+"""The generators need heights and widths of this multiple."""
+SPACING_TOLERANCE = 0.1
+"""Pixels within this fraction of the wanted size are left alone: resampling would only blur."""
+
+
+@dataclass(frozen=True)
+class NetworkGrid:
+    """The body's box in a volume turned to a plane, (H, W, D), and the size of its slices in the network."""
+
+    axis: SliceAxis
+    """Plane of the slices."""
+    pixel_mm: tuple[float, float]
+    """The volume's own pixel size along H and W."""
+    shape: tuple[int, int, int]
+    """(H, W, D) of the whole volume."""
+    box: tuple[slice, slice, slice]
+    """Where the body lies."""
+    size: tuple[int, int]
+    """(h, w) of the box's slices at the network's pixel size."""
+    padded: tuple[int, int]
+    """(h, w) after padding, multiples of 4."""
+
+    @property
+    def own_size(self) -> tuple[int, int]:
+        """(h, w) of the box's slices at the volume's own pixel size."""
+        rows, columns, _ = self.box
+        return rows.stop - rows.start, columns.stop - columns.start
+
+    @property
+    def resampled(self) -> bool:
+        """Whether the network sees other pixels than the volume's own."""
+        return self.size != self.own_size
+
+    @property
+    def network_pixel_mm(self) -> tuple[float, float]:
+        """Pixel size that the network sees along H and W."""
+        height, width = (mm * own / seen for mm, own, seen in zip(self.pixel_mm, self.own_size, self.size, strict=True))
+        return height, width
+
+
+def network_grid(
+    case: Prepared, axis: SliceAxis, spacing_mm: float | None, minimum: tuple[int, int] = (16, 16)
+) -> NetworkGrid:
+    """The grid on which the network sees a case in one plane.
+
+    Args:
+        case: with at least one body voxel.
+        axis: plane of the slices.
+        spacing_mm: pixel size the network was trained on; None keeps the case's own.
+        minimum: smallest padded (h, w). Instance norm weighs air and body, so a slice is padded to what training saw.
+    """
+    mask = to_plane(case.mask, axis)[0]
+    own_mm = pixel_mm(case.spacing_mm, axis)
+    box = bounding_box(mask.numpy())
+    lengths = [side.stop - side.start for side in box[:2]]
+    size = [_resized(n, own, spacing_mm) for n, own in zip(lengths, own_mm, strict=True)]
+    padded = [-(-max(n, least) // MULTIPLE) * MULTIPLE for n, least in zip(size, minimum, strict=True)]
+    return NetworkGrid(axis, own_mm, tuple(mask.shape), box, tuple(size), tuple(padded))  # pyright: ignore[reportArgumentType]
+
+
+def to_network(image: Tensor, grid: NetworkGrid) -> Tensor:
+    """Float image (C, H, W, D) in [-1, 1] to slices (D', C, h, w), padded with air."""
+    return functional.pad(_resize(_boxed(image, grid), grid.size), _padding(grid), value=AIR)
+
+
+def mask_to_network(mask: Tensor, grid: NetworkGrid) -> Tensor:
+    """Bool mask (1, H, W, D) to (D', 1, h, w): a pixel is body where at least half of it is."""
+    slices = _boxed(mask, grid)
+    if grid.resampled:
+        slices = _resize(slices.float() * 2 - 1, grid.size) >= 0
+    return functional.pad(slices, _padding(grid), value=False)
+
+
+def to_source(slices: Tensor, masks: Tensor, grid: NetworkGrid) -> Tensor:
+    """Slices (D', 1, h, w) back to a volume (1, H, W, D), air outside the box.
+
+    Where pixels are resampled the body's rim is repeated outwards first, so that no air is mixed into the body.
+    """
+    if grid.resampled:
+        slices = _repeat_rim(slices, masks)
+    left, right, top, bottom = _padding(grid)
+    height, width = slices.shape[-2:]
+    inner = slices[..., top : height - bottom, left : width - right]
+    rows, columns, depth = grid.box
+    full = torch.full((grid.shape[2], *grid.shape[:2]), AIR, dtype=slices.dtype)
+    full[depth, rows, columns] = _resize(inner, grid.own_size)[:, 0]
+    return from_plane(full.permute(1, 2, 0)[None], grid.axis)
+
+
+def to_plane(volume: Tensor, axis: SliceAxis) -> Tensor:
+    """Turn (C, H, W, D), axial slices, so that H and W span an upright slice of another plane; a view where it can be.
+
+    Coronal rows run down, columns to the left and slices to the front; sagittal ones down, to the back, to the left.
+    """
+    if axis == "coronal":
+        return volume.permute(0, 3, 2, 1).flip(1, 3)
+    return volume.permute(0, 3, 1, 2).flip(1) if axis == "sagittal" else volume
+
+
+def from_plane(volume: Tensor, axis: SliceAxis) -> Tensor:
+    """Undo :func:`to_plane`."""
+    if axis == "coronal":
+        return volume.flip(1, 3).permute(0, 3, 2, 1)
+    return volume.flip(1).permute(0, 2, 3, 1) if axis == "sagittal" else volume
+
+
+def pixel_mm(spacing_mm: tuple[float, float, float], axis: SliceAxis) -> tuple[float, float]:
+    """Height and width of a pixel of a plane in a volume of voxels (H, W, D)."""
+    height, width, depth = spacing_mm
+    return {"axial": (height, width), "coronal": (depth, width), "sagittal": (depth, height)}[axis]
+
+
+def seen_mm(own_mm: float, wanted_mm: float | None) -> float:
+    """The pixel size that the network sees: the wanted one, or the volume's own where that is near it."""
+    return own_mm if wanted_mm is None or abs(own_mm / wanted_mm - 1) <= SPACING_TOLERANCE else wanted_mm
+
+
+def _boxed(volume: Tensor, grid: NetworkGrid) -> Tensor:
+    """The body's slices (D', C, h, w) at the volume's own pixel size."""
+    return to_plane(volume, grid.axis)[(slice(None), *grid.box)].permute(3, 0, 1, 2).contiguous()
+
+
+def _resized(length: int, own_mm: float, wanted_mm: float | None) -> int:
+    return max(1, round(length * own_mm / seen_mm(own_mm, wanted_mm)))
+
+
+def _resize(slices: Tensor, size: tuple[int, int]) -> Tensor:
+    if tuple(slices.shape[-2:]) == size:
+        return slices
+    return functional.interpolate(slices, size, mode="bilinear", antialias=True)
+
+
+def _repeat_rim(slices: Tensor, masks: Tensor) -> Tensor:
+    """Two pixels around the body take the mean of their neighbours in it; what a mask leaves out does not count."""
+    known = masks.to(slices.dtype)
+    for _ in range(2):
+        near = functional.avg_pool2d(known, 3, 1, 1)
+        mean = functional.avg_pool2d(slices * known, 3, 1, 1) / near.clamp_min(1e-6)
+        slices = torch.where((near > 0) & (known == 0), mean, slices)
+        known = (near > 0).to(slices.dtype)
+    return slices
+
+
+def _padding(grid: NetworkGrid) -> tuple[int, int, int, int]:
+    height, width = (padded - size for padded, size in zip(grid.padded, grid.size, strict=True))
+    return width // 2, width - width // 2, height // 2, height - height // 2

@@ -1,0 +1,350 @@
+"""Faults planted in phantoms are found and named, good volumes pass, and what is said of the public heads is right."""
+
+import nibabel as nib
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from cyclegan_gc.config import PreprocessConfig
+from cyclegan_gc.audit.findings import Audited, judge, level_of
+from cyclegan_gc.audit.facts import measure_case
+from cyclegan_gc.phantom.subject import make_subject
+from cyclegan_gc.prepare.preprocess import Modality, check_values, prepare
+from cyclegan_gc.formats.volumes import read_volume, volume_on_grid
+from cyclegan_gc.errors import VolumeError
+
+SETTINGS = PreprocessConfig()
+SUBJECT = make_subject(5)
+UP, BACK = (int(np.abs(SUBJECT.affine[row, :3]).argmax()) for row in (2, 1))
+
+
+def facts_of(array, modality, affine=SUBJECT.affine):
+    volume = volume_on_grid(array, affine)
+    return measure_case(volume, prepare(volume, modality, SETTINGS), modality)
+
+
+def audited(array, modality, affine=SUBJECT.affine, name="case", held_out=False) -> Audited:
+    return Audited(name, modality, held_out, facts_of(array, modality, affine))
+
+
+def found_in(*cases: Audited, settings=SETTINGS) -> dict[str, str]:
+    """Check and level of whatever does not pass."""
+    return {each.check: each.level for each in judge(cases, settings) if each.level != "pass"}
+
+
+def slices_up(array):
+    """A view whose last axis runs through the axial slices, whichever way."""
+    return np.moveaxis(array, UP, -1)
+
+
+def quantised(ct):
+    return np.round(ct / 16) * 16
+
+
+def cut_bone(ct):
+    return np.minimum(ct, 255)
+
+
+def without_rescale_but_padded(ct):
+    ring = np.ones(ct.shape, dtype=bool)
+    ring[3:-3, 3:-3, 3:-3] = False
+    return np.where(ring, -2000, ct + 1024)
+
+
+def with_metal(ct):
+    filled = ct.astype(float)
+    middle = tuple(n // 2 for n in ct.shape)
+    filled[tuple(slice(m, m + 3) for m in middle)] = 8000
+    return filled
+
+
+def at_the_top_of_the_scale(ct):
+    filled = ct.astype(float)
+    filled[tuple(slice(n // 2, n // 2 + 5) for n in ct.shape)] = 3071
+    return filled
+
+
+def with_a_blank_slice(array):
+    blank = array.copy()
+    view = slices_up(blank)
+    view[..., view.shape[-1] // 2] = view.min()
+    return blank
+
+
+def with_a_repeated_slice(array):
+    twice = array.copy()
+    view = slices_up(twice)
+    view[..., view.shape[-1] // 2] = view[..., view.shape[-1] // 2 + 1]
+    return twice
+
+
+def without_some_slices(array):
+    middle = int(0.6 * array.shape[UP])
+    return np.delete(array, slice(middle, middle + 6), axis=UP)
+
+
+def cut_at_the_back(array):
+    size = array.shape[BACK]
+    return array.take(range(size // 4, 3 * size // 4), axis=BACK)
+
+
+FAULTS = {
+    "16 HU between values": ("ct", quantised, "coarse steps", "warn"),
+    "bone cut at 255": ("ct", cut_bone, "clipped", "fail"),
+    "bone cut at 1000": ("ct", lambda ct: np.minimum(ct, 1000), "clipped", "warn"),
+    "no rescale, padding": ("ct", without_rescale_but_padded, "not in HU", "fail"),
+    "air cut at -500": ("ct", lambda ct: np.maximum(ct, -500), "not in HU", "fail"),
+    "air at -800": ("ct", lambda ct: np.maximum(ct, -800), "air", "warn"),
+    "metal": ("ct", with_metal, "metal", "warn"),
+    "scale ends in metal": ("ct", at_the_top_of_the_scale, "metal", "warn"),
+    "blank slice": ("mr", with_a_blank_slice, "blank slices", "warn"),
+    "repeated slice": ("ct", with_a_repeated_slice, "repeated slices", "warn"),
+    "missing slices of CT": ("ct", without_some_slices, "missing slices", "warn"),
+    "missing slices of MR": ("mr", without_some_slices, "missing slices", "warn"),
+    "cut off": ("ct", cut_at_the_back, "cut off", "warn"),
+    "one slice": ("mr", lambda mr: mr.take([mr.shape[UP] // 2], axis=UP), "few slices", "warn"),
+}
+
+
+@pytest.mark.parametrize(("modality", "plant", "check", "level"), FAULTS.values(), ids=FAULTS)
+def test_a_planted_fault_is_found_and_named(modality, plant, check, level):
+    whole = SUBJECT.ct if modality == "ct" else SUBJECT.mr
+    assert check not in found_in(audited(whole, modality))
+    assert found_in(audited(plant(whole), modality))[check] == level
+
+
+@pytest.mark.parametrize(("kind", "seed"), [("head", 0), ("head", 1), ("head", 2), ("pelvis", 0), ("pelvis", 2)])
+def test_a_good_phantom_passes(kind, seed):
+    subject = make_subject(seed, kind)
+    cases = (audited(array, name, subject.affine) for name, array in (("mr", subject.mr), ("ct", subject.ct)))
+    assert found_in(*cases) == {}
+
+
+def test_padding_and_a_couch_apart_from_the_body_pass_with_a_note():
+    ct = SUBJECT.ct.astype(float)
+    planes = np.moveaxis(ct, BACK, 0)
+    edge = 0 if SUBJECT.affine[1, BACK] > 0 else -3
+    planes[edge : edge + 2] = 100
+    ct[..., :2] = -3024
+    levels = {each.check: each.level for each in judge([audited(ct, "ct")], SETTINGS)}
+    assert levels["couch"] == levels["padding"] == "pass" and "fail" not in levels.values()
+
+
+def test_a_couch_joined_to_the_body_is_told_from_the_body():
+    ct = np.moveaxis(SUBJECT.ct.astype(float), BACK, 0)
+    tissue = (ct > -300).any(axis=(1, 2)).nonzero()[0]
+    at = tissue[0] if SUBJECT.affine[1, BACK] > 0 else tissue[-1]
+    plate = np.random.default_rng(0).normal(50, 20, (7, *ct.shape[1:]))
+    ct[at - 3 : at + 4] = np.maximum(ct[at - 3 : at + 4], plate)
+    findings = judge([audited(np.moveaxis(ct, 0, BACK), "ct")], SETTINGS)
+    assert [each.check for each in findings if each.level == "warn"] == ["couch joined"]
+
+
+def test_a_bright_side_of_an_mr_is_found():
+    ramp = np.linspace(-1, 1, SUBJECT.mr.shape[UP]).reshape([-1 if axis == UP else 1 for axis in range(3)])
+    across = np.linspace(-1, 1, SUBJECT.mr.shape[BACK]).reshape([-1 if axis == BACK else 1 for axis in range(3)])
+    even, uneven = facts_of(SUBJECT.mr, "mr"), audited(SUBJECT.mr * np.exp(0.9 * across + 0.5 * ramp), "mr")
+    assert "bias field" in found_in(uneven)
+    assert uneven.facts and uneven.facts["brightness_ratio"] > 1.4 * even["brightness_ratio"]
+
+
+def test_thick_slices_and_tiny_ones_are_named():
+    flat = SUBJECT.affine @ np.diag([4.0 if axis == UP else 1.0 for axis in range(3)] + [1.0])
+    assert found_in(audited(SUBJECT.mr, "mr", flat))["thick slices"] == "warn"
+    small = ndimage.zoom(SUBJECT.ct, [1 if axis == UP else 0.15 for axis in range(3)], order=1)
+    assert found_in(audited(small, "ct"))["tiny"] == "fail"
+
+
+def test_a_stack_may_be_thin_across_the_plane_that_is_trained_on():
+    middle = SUBJECT.mr.shape[BACK] // 2
+    stack = audited(SUBJECT.mr.take(range(middle - 7, middle + 8), axis=BACK), "mr")
+    coronal, axial = (
+        {each.check for each in judge([stack], SETTINGS, [plane]) if each.level == "fail"}
+        for plane in ("coronal", "axial")
+    )
+    assert "tiny" not in coronal and "tiny" in axial
+
+
+@pytest.mark.parametrize("mm", [0.4, 1.0, 2.0])
+@pytest.mark.parametrize("modality", ["mr", "ct"])
+def test_single_fine_slices_are_measured(mm, modality):
+    array = SUBJECT.mr if modality == "mr" else SUBJECT.ct
+    facts = facts_of(array.take([array.shape[UP] // 2], axis=UP), modality, np.diag([mm, mm, mm, 1.0]))
+    assert facts["area_cm2"] > 0
+
+
+def test_a_large_patient_among_trunks_is_a_warning_and_a_head_a_failure():
+    facts = {"mr": facts_of(SUBJECT.mr, "mr"), "ct": facts_of(SUBJECT.ct, "ct")}
+
+    def case(name: str, modality: Modality, area: float) -> Audited:
+        return Audited(name, modality, facts={**facts[modality], "area_cm2": area, "content": name})
+
+    mr = [case(f"mr{n}", "mr", area) for n, area in enumerate((520, 600, 640, 660))]
+    ct = [case(f"ct{n}", "ct", area) for n, area in enumerate((560, 610, 650))]
+    for odd, expected in ((case("large", "ct", 1250), "warn"), (case("head", "mr", 230), "fail")):
+        found = judge([*mr, *ct, odd], SETTINGS)
+        assert [(each.case, each.level) for each in found if each.check == "body part"] == [(odd.name, expected)]
+
+
+def test_a_couch_does_not_hide_that_a_side_is_cut():
+    facts = {**facts_of(SUBJECT.ct, "ct"), "plate_mm": 145.0}
+    for right, expected in ((0.1, set()), (0.9, {"cut off"})):
+        cut = {"front": 0.0, "back": 0.8, "right": right, "left": 0.1}
+        found = judge([Audited("ct", "ct", facts={**facts, "cut": cut})], SETTINGS)
+        assert {each.check for each in found if each.level == "warn"} == {"couch joined", *expected}
+
+
+def test_the_other_modality_is_refused_before_anything_is_measured():
+    with pytest.raises(VolumeError, match="look like CT"):
+        check_values(SUBJECT.ct, "mr")
+    eight_bits = np.clip(SUBJECT.ct / 10 + 100, 0, 255)
+    for array, cause in ((SUBJECT.ct + 1024, "rescale intercept"), (eight_bits, "8 bits"), (SUBJECT.mr, "not a CT")):
+        with pytest.raises(VolumeError, match=cause):
+            check_values(array, "ct")
+
+
+def resaved(array, axes="PIL"):
+    """The same volume in another axis order: its array and affine."""
+    image = nib.Nifti1Image(array.astype(np.float64), SUBJECT.affine)
+    here, there = nib.orientations.io_orientation(SUBJECT.affine), nib.orientations.axcodes2ornt(axes)
+    turned = image.as_reoriented(nib.orientations.ornt_transform(here, there).tolist())
+    return np.asarray(turned.dataobj), turned.affine
+
+
+def test_a_volume_saved_again_in_another_order_is_a_duplicate():
+    first, second = audited(SUBJECT.mr, "mr", name="a"), audited(*_with("mr", *resaved(SUBJECT.mr)), name="b")
+    (duplicate,) = [each for each in judge([first, second], SETTINGS) if each.level != "pass"]
+    assert (duplicate.level, duplicate.check, duplicate.case) == ("warn", "duplicate", "b")
+    assert "mr/a" in duplicate.text
+
+
+def test_a_copy_on_both_sides_of_the_split_is_a_leak():
+    first, second = audited(SUBJECT.mr, "mr", name="a"), audited(SUBJECT.mr, "mr", name="b", held_out=True)
+    assert found_in(first, second) == {"leak": "fail"}
+
+
+def test_a_copy_in_both_domains_is_a_leak_though_one_of_them_cannot_be_used():
+    ct = audited(SUBJECT.ct, "ct", name="a")
+    stray = Audited("b", "mr", facts=ct.facts, failure="looks like CT")
+    assert found_in(ct, stray) == {"leak": "fail", "unusable": "fail"}
+
+
+def test_the_same_picture_resampled_is_a_near_duplicate_and_other_subjects_are_not():
+    coarse = ndimage.zoom(SUBJECT.mr, 0.8, order=1)
+    grown = SUBJECT.affine @ np.diag([*(np.array(SUBJECT.mr.shape) / coarse.shape), 1])
+    others = [audited(make_subject(n).mr, "mr", make_subject(n).affine, f"{n}") for n in range(3)]
+    same = [audited(SUBJECT.mr, "mr", name="whole"), audited(coarse, "mr", grown, "coarse")]
+    doubled = [each for each in judge([*others, *same], SETTINGS) if each.check == "near duplicate"]
+    assert [each.case for each in doubled] == ["coarse"] and "whole" in doubled[0].text
+
+
+def test_a_pelvis_among_heads_fails_and_so_do_heads_against_pelves():
+    heads = [make_subject(n) for n in range(3)]
+    pelves = [make_subject(n, "pelvis") for n in range(2)]
+    mr = [audited(s.mr, "mr", s.affine, f"m{n}") for n, s in enumerate(heads)]
+    ct = [audited(s.ct, "ct", s.affine, f"c{n}") for n, s in enumerate(heads)]
+    wrong = [audited(s.ct, "ct", s.affine, f"p{n}") for n, s in enumerate(pelves)]
+    assert found_in(*mr, *ct) == {}
+    failed = [each for each in judge([*mr, *ct, wrong[0]], SETTINGS) if each.level == "fail"]
+    assert [(each.check, each.case) for each in failed] == [("body part", "p0")]
+    failed = [each for each in judge([*mr, *wrong], SETTINGS) if each.level == "fail"]
+    assert [(each.check, each.case) for each in failed] == [("body part", None)]
+
+
+def test_heads_with_and_without_the_neck_are_told_apart():
+    def cut(array, subject):
+        axis = int(np.abs(subject.affine[2, :3]).argmax())
+        size, upwards = array.shape[axis], subject.affine[2, axis] > 0
+        return array.take(range(size // 3, size) if upwards else range(size - size // 3), axis=axis)
+
+    subjects = [make_subject(n) for n in range(3)]
+    mr = [audited(cut(s.mr, s), "mr", s.affine, f"m{n}") for n, s in enumerate(subjects)]
+    ct = [audited(s.ct, "ct", s.affine, f"c{n}") for n, s in enumerate(subjects)]
+    assert found_in(*mr, *ct)["field of view"] == "warn"
+
+
+@pytest.mark.parametrize(("spacing_mm", "warned"), [(None, True), (2.0, False)])
+def test_pixels_of_other_sizes_matter_unless_they_are_brought_to_one(spacing_mm, warned):
+    coarse = ndimage.zoom(SUBJECT.ct, 0.6, order=1)
+    grown = SUBJECT.affine @ np.diag([*(np.array(SUBJECT.ct.shape) / coarse.shape), 1])
+    cases = [audited(SUBJECT.mr, "mr"), audited(coarse, "ct", grown)]
+    assert ("pixel sizes" in found_in(*cases, settings=PreprocessConfig(spacing_mm=spacing_mm))) == warned
+
+
+def test_an_mr_of_bright_fluid_among_others_is_named():
+    subjects = [make_subject(n) for n in range(4)]
+    arrays = [s.mr for s in subjects]
+    brain = np.isin(subjects[3].labels, (4, 5, 7))
+    arrays[3] = np.where(brain, 1.2 * np.quantile(arrays[3][brain], 0.99) - arrays[3], arrays[3]).clip(0)
+    cases = [audited(a, "mr", s.affine, f"m{n}") for n, (a, s) in enumerate(zip(arrays, subjects, strict=True))]
+    assert [each.case for each in judge(cases, SETTINGS) if each.check == "contrast"] == ["m3"]
+
+
+def test_a_case_that_cannot_be_read_fails_and_the_others_are_judged():
+    cases = [Audited("broken", "mr", failure="the file is empty"), audited(SUBJECT.ct, "ct")]
+    findings = judge(cases, SETTINGS)
+    assert [(each.level, each.case, each.text) for each in findings] == [("fail", "broken", "the file is empty")]
+    assert level_of(findings) == "fail" and level_of([]) == "pass"
+
+
+def _with(modality, array, affine):
+    return array, modality, affine
+
+
+REAL = {
+    "mr/mr01*": {"cut off"},
+    "mr/mr02*": set(),
+    "mr/mr03*": {"bias field"},
+    "mr/mr04*": set(),
+    "mr/mr05*": set(),
+    "mr/mr06*": {"bias field", "cut off", "thick slices"},
+    "mr/mr07*": {"contrast"},
+    "ct/ct01*": set(),
+    "ct/ct02*": {"metal"},
+    "ct/ct03*": {"cut off"},
+    "ct/ct04*": {"couch joined"},
+}
+
+
+@pytest.fixture(scope="module")
+def real_cases(real_data):
+    """The public volumes, measured; heads first."""
+    cases = []
+    for pattern in (*REAL, "mr/torso*", "ct/torso_ct0*s.nii.gz", "ct/torso_*d.nii.gz"):
+        for path in sorted(real_data.glob(pattern)):
+            volume, modality = read_volume(path), "mr" if pattern.startswith("mr") else "ct"
+            facts = measure_case(volume, prepare(volume, modality, SETTINGS), modality)
+            cases.append(Audited(path.name, modality, facts=facts))
+    return cases
+
+
+def test_what_is_said_of_the_public_heads_is_right(real_cases):
+    heads = [case for case in real_cases if not case.name.startswith("torso")]
+    findings = judge(heads, SETTINGS)
+    assert level_of(findings) == "warn"
+    for pattern, expected in REAL.items():
+        said = {each.check for each in findings if each.case and each.case.startswith(pattern[3:7])}
+        assert {check for check in said if check not in ("couch", "markers")} == expected, pattern
+    whole = {(each.check, each.domain) for each in findings if each.case is None and each.level == "warn"}
+    assert whole == {("field of view", None), ("pixel sizes", "mr"), ("slice thickness", "mr")}
+
+
+def test_things_beside_the_public_heads_are_noted(real_cases):
+    noted = {each.case[:4]: each.check for each in judge(real_cases, SETTINGS) if each.level == "pass" and each.case}
+    assert noted["mr01"] == "markers" and noted["ct01"] == noted["ct02"] == "couch"
+
+
+def test_trunks_among_the_public_heads_fail(real_cases):
+    failed = [each for each in judge(real_cases, SETTINGS) if each.level == "fail"]
+    assert {each.check for each in failed} == {"body part"} and len(failed) == 4
+    assert all(each.case and each.case.startswith("torso") for each in failed)
+
+
+def test_one_man_in_two_files_of_other_grids_is_recognised(real_data):
+    names = ("colin27_phantom/mr_colin27_t1", "mni2mm_template/mr_single_subj_T1", "mni2mm_template/mr_avg152T1")
+    cases = []
+    for name in names:
+        volume = read_volume(real_data / "pairs" / f"{name}.nii.gz")
+        cases.append(Audited(name, "mr", facts=measure_case(volume, prepare(volume, "mr", SETTINGS), "mr")))
+    doubled = [each.case for each in judge(cases, SETTINGS) if each.check == "near duplicate"]
+    assert doubled == ["mni2mm_template/mr_single_subj_T1"]

@@ -1,0 +1,77 @@
+import shutil
+from itertools import product
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from cyclegan_gc.config import DataConfig, PreprocessConfig, TrainConfig
+from cyclegan_gc.errors import UserError
+from cyclegan_gc.data.cases import held_out_subjects, load_cases, subjects_of
+
+
+def paths(*names: str) -> list[Path]:
+    return [Path(f"{name}.nii.gz") for name in names]
+
+
+def test_a_bids_name_tells_the_subject_and_another_name_is_one():
+    names = paths("x/sub-07_ses-1_T1w", "x/sub-07_ses-2_T1w", "x/patient_7")
+    assert list(subjects_of(names).values()) == ["sub-07", "sub-07", "patient_7"]
+
+
+def test_where_file_names_repeat_the_folder_tells_the_subject():
+    names = paths("data/p1/before/T1", "data/p1/after/T1", "data/p2/T1", "data/p2/T1_late")
+    assert list(subjects_of(names).values()) == ["p1", "p1", "p2", "p2"]
+
+
+@pytest.mark.parametrize(("fraction", "held_out"), [(0, 0), (0.01, 1), (0.1, 2), (0.5, 10), (1, 20)])
+def test_at_least_the_fraction_is_held_out(fraction, held_out):
+    assert len(held_out_subjects({f"mr{n}" for n in range(20)}, set(), fraction)) == held_out
+
+
+def test_all_volumes_of_a_subject_are_on_one_side_in_both_modalities():
+    mr, ct = {f"sub-{n:02}" for n in range(10)}, {f"sub-{n:02}" for n in range(5, 15)}
+    held_out = held_out_subjects(mr, ct, 0.2)
+    assert all(2 <= len(subjects & held_out) <= 4 for subjects in (mr, ct))
+
+
+def test_the_split_does_not_depend_on_other_subjects():
+    mr = {f"mr{n}" for n in range(20)}
+    before, after = held_out_subjects(mr, set(), 0.2), held_out_subjects(mr | {"new"}, set(), 0.2)
+    assert len(before - after) <= 1
+
+
+@pytest.mark.parametrize(("spacing_mm", "warned"), [(None, True), (3.0, False)])
+def test_pixels_of_different_size_are_named_unless_they_are_brought_to_one(phantoms, tmp_path, spacing_mm, warned):
+    for modality, factor in (("mr", 1), ("ct", 2)):
+        (tmp_path / modality).mkdir()
+        for path in (phantoms / modality).iterdir():
+            image = nib.Nifti1Image.from_filename(path)
+            image.set_sform(np.asarray(image.affine) @ np.diag([factor, factor, factor, 1]), code=1)
+            image.to_filename(tmp_path / modality / path.name)
+    data = DataConfig(str(tmp_path / "mr"), str(tmp_path / "ct"), crop=(32, 32), validation_fraction=0)
+    cases = load_cases(TrainConfig(tmp_path / "run", data, preprocess=PreprocessConfig(spacing_mm=spacing_mm)))
+    assert any("show the body at different sizes" in finding.text for finding in cases.findings) == warned
+
+
+@pytest.mark.parametrize("contrasts", [(), ("_a", "_b")])
+@pytest.mark.parametrize("side", ["mr", "ct"])
+def test_a_copy_of_a_validation_pair_among_the_unpaired_volumes_is_named(phantoms, tmp_path, side, contrasts):
+    """Whether it would be trained on or held out, and whatever it is called."""
+    folders = {"unpaired": phantoms, "aside": phantoms / "test"}
+    for (name, source), kind in product(folders.items(), ("mr", "ct")):
+        (tmp_path / name / kind).mkdir(parents=True)
+        endings = contrasts if contrasts and kind == "mr" else ("",)
+        for path in (source / kind).iterdir():
+            for ending in endings:
+                shutil.copy(path, tmp_path / name / kind / path.name.replace(".nii.gz", f"{ending}.nii.gz"))
+    mr, ct = (str(tmp_path / "unpaired" / kind) for kind in ("mr", "ct"))
+    data = DataConfig(mr, ct, contrasts=contrasts, validation_pairs=str(tmp_path / "aside"))
+    copied = next((tmp_path / "aside" / side).iterdir())
+    for path in sorted((tmp_path / "unpaired" / side).iterdir()):
+        before = path.read_bytes()
+        shutil.copy(copied, path)
+        with pytest.raises(UserError, match=f"^{path}: this volume is among --data.validation_pairs too"):
+            load_cases(TrainConfig(tmp_path / "run", data))
+        path.write_bytes(before)

@@ -1,0 +1,306 @@
+import csv
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from cyclegan_gc import metrics
+from cyclegan_gc.metrics.consistency import mr_gradient_correlation
+from cyclegan_gc.prepare.body import ct_body_mask
+from cyclegan_gc.errors import UserError
+from cyclegan_gc.evaluate.baselines import Histogram, HistogramModel, histogram_match
+from cyclegan_gc.evaluate.evaluation import evaluate
+from cyclegan_gc.evaluate.matching import Sources, match_cases
+from cyclegan_gc.evaluate.measures import Row
+from cyclegan_gc.evaluate.summary import Evaluation, summary_table
+
+AFFINE = np.diag([3.0, 3.0, 4.0, 1.0])
+TWO_SLICES_UP = np.array([[3.0, 0, 0, 0], [0, 3, 0, 0], [0, 0, 4, 8], [0, 0, 0, 1]])
+FLIPPED = np.array([[0, -3, 0, 90], [0, 0, 4, -50], [-3, 0, 0, 60], [0, 0, 0, 1.0]])
+
+
+def histogram(values: np.ndarray, low: float, high: float) -> Histogram:
+    counts, edges = np.histogram(values, 200, (low, high))
+    return {"edges": edges.tolist(), "counts": counts.tolist()}
+
+
+def head(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """A CT in HU and an MR: skin, skull, brain with a dark middle."""
+    x, y, z = np.ogrid[-1:1:28j, -1:1:30j, -1:1:18j]
+    radius = np.sqrt((x * (1.1 + 0.1 * seed)) ** 2 + y**2 + 0.6 * z**2)
+    layers = [radius < 0.2, radius < 0.65, radius < 0.8, radius < 0.95]
+    ct, mr = np.select(layers, [10, 40, 900, 0], -1000), np.select(layers, [30, 90, 10, 150], 0)
+    noise = np.random.default_rng(seed).normal(0, 5, (2, *ct.shape))
+    return (ct + noise[0]).astype(np.float32), np.abs(mr + noise[1]).astype(np.float32)
+
+
+def save(path: Path, array: np.ndarray, affine: np.ndarray = AFFINE) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nib.save(nib.Nifti1Image(array, affine), path)  # pyright: ignore[reportPrivateImportUsage]
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    """Three heads; the synthetic CTs are 10, 20 and 30 HU too bright everywhere."""
+    for seed in range(3):
+        ct, mr = head(seed)
+        save(tmp_path / f"sct/head{seed}_sct.nii.gz", ct + 10 * (seed + 1))
+        save(tmp_path / f"ct/head{seed}.nii.gz", ct)
+        save(tmp_path / f"mr/head{seed}.nii.gz", mr)
+        save(tmp_path / f"mask/head{seed}.nii.gz", (ct > -500).astype(np.uint8))
+    return tmp_path
+
+
+def run(folder: Path, **extra) -> Evaluation:
+    return evaluate(str(folder / "sct"), str(folder / "ct"), folder / "out", **extra)
+
+
+def rows_of(evaluation: Evaluation, method: str) -> dict[str, Row]:
+    return {str(row["case"]): row for row in evaluation.rows if row["method"] == method}
+
+
+def test_every_case_is_measured_inside_the_given_mask(folder):
+    rows = rows_of(run(folder, mask=str(folder / "mask")), "sct")
+    assert [row["mae"] for row in rows.values()] == pytest.approx([10, 20, 30], abs=1e-3)
+    ct, _ = head(0)
+    assert rows["head0"]["ssim"] == pytest.approx(metrics.ssim(ct + 10, ct, ct > -500))
+
+
+def test_without_a_mask_the_body_is_found_and_said_so(folder):
+    evaluation = run(folder)
+    assert evaluation.summary["mae"]["sct"]["mean"] == pytest.approx(20, abs=1e-3)
+    assert any("body found in the true CT" in note for note in evaluation.notes)
+
+
+def test_tables_on_disk_hold_what_was_returned(folder):
+    evaluation = run(folder, mr=str(folder / "mr"))
+    with (folder / "out/cases.csv").open(newline="") as file:
+        table = list(csv.DictReader(file))
+    assert [(row["case"], row["method"]) for row in table] == [(row["case"], row["method"]) for row in evaluation.rows]
+    assert [float(row["mae"]) for row in table] == [row["mae"] for row in evaluation.rows]
+    stored = json.loads((folder / "out/evaluation.json").read_text())
+    assert stored["cases"] == evaluation.rows and stored["summary"] == evaluation.summary
+
+
+def test_equal_images_have_a_null_psnr_in_json(folder):
+    save(folder / "sct/head0_sct.nii.gz", head(0)[0])
+    assert rows_of(run(folder), "sct")["head0"]["psnr"] == np.inf
+    stored = json.loads((folder / "out/evaluation.json").read_text())
+    first = stored["cases"][0]
+    assert (first["case"], first["method"], first["psnr"]) == ("head0", "sct", None)
+    assert stored["summary"]["psnr"]["sct"]["n"] == 2
+
+
+def test_no_constant_beats_the_constant_baseline(folder):
+    evaluation = run(folder, mask=str(folder / "mask"))
+    cts = [head(seed)[0] for seed in range(3)]
+    truths = [ct[ct > -500] for ct in cts]
+    best = evaluation.summary["mae"]["constant"]["mean"]
+    errors = [np.mean([np.abs(truth - hu).mean() for truth in truths]) for hu in np.arange(-1000, 1000, 0.5)]
+    assert best == pytest.approx(min(errors), abs=0.02)
+
+
+def test_histogram_matching_stands_beside_the_synthetic_ct(folder):
+    ct, mr = head(0)
+    inside = ct > -500
+    scaled = mr / 100 - 1
+    model = HistogramModel(
+        histogram(scaled[inside], -1, 1), histogram(ct[inside], -1024, 3071), lambda raw, spacing_mm: raw / 100 - 1
+    )
+    evaluation = run(folder, mr=str(folder / "mr"), mask=str(folder / "mask"), model=model)
+    expected = histogram_match(scaled, model.mr, model.ct)
+    found = rows_of(evaluation, "histogram_match")["head0"]
+    assert found["mae"] == pytest.approx(metrics.mae(expected, ct, inside))
+    assert list(evaluation.summary["mae"]) == ["sct", "constant", "histogram_match"]
+    assert "histogram match" in summary_table(evaluation).splitlines()[0]
+
+
+def test_a_true_ct_on_another_grid_is_resampled_and_said_so(folder):
+    ct, _ = head(1)
+    turned = np.flip(ct.transpose(1, 0, 2), 0)
+    affine = np.array([[0, 3.0, 0, 0], [-3.0, 0, 0, 3.0 * 29], [0, 0, 4.0, 0], [0, 0, 0, 1]])
+    save(folder / "ct/head1.nii.gz", turned, affine)
+    evaluation = run(folder, mask=str(folder / "mask"))
+    assert rows_of(evaluation, "sct")["head1"]["mae"] == pytest.approx(20, abs=1e-3)
+    assert [row["resampled"] for row in rows_of(evaluation, "sct").values()] == [None, "true CT", None]
+    assert any("head1 (true CT)" in note for note in evaluation.notes)
+    assert "head1 (true CT)" in (folder / "out/report.html").read_text()
+
+
+def test_what_the_true_ct_does_not_cover_is_not_measured(folder):
+    save(folder / "ct/head0.nii.gz", head(0)[0][:, :, :10])
+    assert rows_of(run(folder, mask=str(folder / "mask")), "sct")["head0"]["mae"] == pytest.approx(10, abs=1e-3)
+
+
+def test_a_bad_case_is_named_and_the_others_go_on(folder):
+    (folder / "sct/head1_sct.nii.gz").write_bytes(b"not a volume")
+    save(folder / "mask/head2.nii.gz", np.zeros((28, 30, 18), np.uint8))
+    save(folder / "sct/lonely_sct.nii.gz", head(0)[0])
+    evaluation = run(folder, mask=str(folder / "mask"))
+    assert list(rows_of(evaluation, "sct")) == ["head0"]
+    assert [failure.split(":")[0] for failure in evaluation.failures] == ["lonely", "head1", "head2"]
+    assert "lonely" in (folder / "out/report.html").read_text()
+
+
+def test_references_without_a_prediction_are_only_noted(folder):
+    (folder / "sct/head2_sct.nii.gz").unlink()
+    evaluation = run(folder)
+    assert not evaluation.failures
+    assert any("head2" in note for note in evaluation.notes)
+
+
+def test_nothing_that_matches_says_what_was_found(folder):
+    save(folder / "other/patient.nii.gz", head(0)[0])
+    with pytest.raises(UserError, match=r"head0, head1, head2.*patient"):
+        evaluate(str(folder / "sct"), str(folder / "other"), folder / "out")
+
+
+def test_one_file_is_held_against_one_file_whatever_their_names(folder):
+    truth = save(folder / "other/patient.nii.gz", head(0)[0])
+    evaluation = evaluate(str(folder / "sct/head0_sct.nii.gz"), str(truth), folder / "out")
+    assert evaluation.summary["mae"]["sct"]["mean"] == pytest.approx(10, abs=1e-3)
+
+
+def test_two_files_of_one_name_are_not_guessed_between(folder):
+    save(folder / "ct/again/head0.nii.gz", head(0)[0])
+    evaluation = run(folder)
+    assert "2 files" in evaluation.failures[0] and evaluation.failures[0].startswith("head0:")
+
+
+def test_an_output_that_is_a_file_is_refused(folder):
+    (folder / "out").write_text("mine")
+    with pytest.raises(UserError, match="out"):
+        run(folder)
+    assert (folder / "out").read_text() == "mine"
+
+
+def test_gradient_correlation_falls_when_the_ct_is_shifted():
+    ct, mr = head(0)
+    inside = ct > -500
+    values = [mr_gradient_correlation(np.roll(ct, shift, axis=0), mr, inside, AFFINE) for shift in (0, 1, 2)]
+    assert values[0] > values[1] > values[2]
+
+
+def test_gradient_correlation_is_that_of_axial_slices_in_any_axis_order():
+    ct, mr = head(0)
+    # File axes run down, left and front; in right, front, up order they are those of `head`.
+    turned = [np.flip(image, (0, 2)).transpose(2, 0, 1) for image in (ct, mr, ct > -500)]
+    expected = mr_gradient_correlation(ct, mr, ct > -500, AFFINE)
+    assert mr_gradient_correlation(turned[0], turned[1], turned[2], FLIPPED) == pytest.approx(expected, abs=1e-6)
+
+
+def test_table_and_pictures_show_the_worst_case_first(folder):
+    run(folder, mr=str(folder / "mr"))
+    text = (folder / "out/report.html").read_text(encoding="utf-8")
+    worst = ["head2", "head1", "head0"]
+    assert re.findall(r"<figcaption>(.*?)</figcaption>", text)[-3:] == worst
+    table = text[text.index("Cases, worst MAE first") : text.index(">Pictures<")]
+    assert re.findall(r">(head\d)<", table) == worst
+
+
+def test_the_true_cts_correlation_with_the_mr_stands_beside_as_the_aim(folder):
+    ct, mr = head(0)
+    save(folder / "sct/head0_sct.nii.gz", np.roll(ct, 2, axis=0))
+    row = rows_of(run(folder, mr=str(folder / "mr"), mask=str(folder / "mask")), "sct")["head0"]
+    assert row["gc_reference"] == pytest.approx(mr_gradient_correlation(ct, mr, ct > -500, AFFINE))
+    assert float(row["gc"] or 0) < float(row["gc_reference"] or 0)
+
+
+def test_two_methods_are_measured_on_the_same_voxels_and_tested_in_pairs(folder):
+    for seed in range(3):
+        ct, _ = head(seed)
+        save(folder / f"other/head{seed}.nii.gz", (ct + 15 * (seed + 2))[:, :, :16])
+    evaluation = run(folder, mask=str(folder / "mask"), compare=str(folder / "other"))
+    ours, theirs = rows_of(evaluation, "sct"), rows_of(evaluation, "compared")
+    assert [row["mae"] for row in theirs.values()] == pytest.approx([30, 45, 60], abs=1e-3)
+    assert all(ours[case]["voxels"] == theirs[case]["voxels"] for case in ours)
+    ct, _ = head(0)
+    assert ours["head0"]["voxels"] == (ct > -500)[:, :, :16].sum() and ours["head0"]["resampled"] == "compared CT"
+    found = evaluation.summary["mae"]["compared"]
+    assert (found["gain"], found["better"], found["pairs"]) == (pytest.approx(25, abs=1e-3), 3, 3)
+    assert (found["gain_ci95_low"] or 0) < 25 < (found["gain_ci95_high"] or 0) and found["effect"] == 1
+    stored = json.loads((folder / "out/evaluation.json").read_text())
+    assert stored["summary"]["mae"]["compared"] == found
+    assert stored["agreement"]["compared"]["bias"] == pytest.approx(45, abs=2)
+    text = (folder / "out/report.html").read_text(encoding="utf-8")
+    assert "Against the compared CT" in text and "gain (95 % CI)" in summary_table(evaluation)
+
+
+def test_a_case_that_the_other_method_lacks_is_named(folder):
+    save(folder / "other/head1.nii.gz", head(1)[0])
+    evaluation = run(folder, compare=str(folder / "other"))
+    assert [failure.split(":")[0] for failure in evaluation.failures] == ["head0", "head2"]
+    assert "compared CT" in evaluation.failures[0] and list(rows_of(evaluation, "compared")) == ["head1"]
+
+
+def test_label_maps_on_another_grid_are_compared_where_the_true_one_reaches(folder):
+    for seed in range(3):
+        ct, _ = head(seed)
+        labels = np.digitize(ct, [-500, 300]).astype(np.uint8)
+        save(folder / f"predicted/head{seed}.nii.gz", labels)
+        save(folder / f"labels/head{seed}.nii.gz", labels[:, :, 2:15], TWO_SLICES_UP)
+    sources = {"labels": str(folder / "labels"), "predicted_labels": str(folder / "predicted")}
+    evaluation = run(folder, **sources)
+    for row in rows_of(evaluation, "sct").values():
+        assert (row["dice_label_1"], row["hd95_label_2"], row["labels_dice"]) == (1, 0, 1)
+        assert row["resampled"] == "true labels"
+    assert "dice_label_2" in (folder / "out/cases.csv").read_text().splitlines()[0]
+    assert "Labels, lowest Dice first" in (folder / "out/report.html").read_text(encoding="utf-8")
+
+
+def test_labels_of_two_methods_are_compared_where_both_have_voxels(folder):
+    for seed in range(3):
+        ct, _ = head(seed)
+        labels = np.digitize(ct, [-500, 300]).astype(np.uint8)
+        save(folder / f"labels/head{seed}.nii.gz", labels)
+        save(folder / f"short/head{seed}.nii.gz", ct[:, :, :9])
+        save(folder / f"short_labels/head{seed}.nii.gz", labels[:, :, :9])
+    sources = {name: str(folder / "labels") for name in ("labels", "predicted_labels")}
+    short = {"compare": str(folder / "short"), "compared_labels": str(folder / "short_labels")}
+    evaluation = run(folder, **sources, **short)
+    for method in ("sct", "compared"):
+        assert {row["labels_dice"] for row in rows_of(evaluation, method).values()} == {1}
+
+
+def test_a_label_that_was_missed_leaves_no_mean_distance_to_the_others(folder):
+    for seed in range(3):
+        labels = np.digitize(head(seed)[0], [-500, 300]).astype(np.uint8)
+        save(folder / f"labels/head{seed}.nii.gz", labels)
+        save(folder / f"predicted/head{seed}.nii.gz", np.where(labels == 2, 0, labels))
+    rows = rows_of(run(folder, labels=str(folder / "labels"), predicted_labels=str(folder / "predicted")), "sct")
+    for row in rows.values():
+        assert (row["dice_label_2"], row["labels_hd95"]) == (0, None) and row["hd95_label_1"] is not None
+
+
+@pytest.mark.parametrize(
+    ("result", "beside"), [("a_sct", "a_sct_uncertainty"), ("a_desc-synthetic_ct", "a_desc-uncertainty_ct")]
+)
+def test_the_map_of_uncertainty_beside_a_result_is_no_case_but_alone_it_is(tmp_path, result, beside):
+    case = result.removesuffix("_sct")
+    for name in (f"sct/{result}", f"sct/{beside}", f"alone/{beside}", f"ct/{case}"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / f"{name}.nii.gz").touch()
+    sources = Sources(predicted=str(tmp_path / "sct"), reference=str(tmp_path / "ct"))
+    cases, failures, _ = match_cases(sources)
+    assert [each.sct.name for each in cases] == [f"{result}.nii.gz"] and not failures
+    [alone], *_ = match_cases(replace(sources, predicted=str(tmp_path / "alone"), reference=str(tmp_path / "alone")))
+    assert alone.id == beside
+
+
+def test_the_body_outline_is_found_in_both_cts_alike(folder):
+    ct, _ = head(0)
+    save(folder / "sct/head0_sct.nii.gz", np.roll(ct, 3, axis=0))
+    rows = rows_of(run(folder, mask=str(folder / "mask")), "sct")
+    body = ct_body_mask(ct, (3, 3, 4))
+    assert rows["head0"]["body_dice"] == pytest.approx(metrics.dice(np.roll(body, 3, axis=0), body), abs=0.01)
+    assert rows["head1"]["body_dice"] == 1
+
+
+def test_a_synthetic_ct_without_a_body_has_no_overlap(folder):
+    save(folder / "sct/head0_sct.nii.gz", head(0)[0] * 0.01 - 990)
+    assert rows_of(run(folder), "sct")["head0"]["body_dice"] == 0

@@ -1,0 +1,101 @@
+"""MetaImage and NRRD against NIfTI of the same picture, written by SimpleITK: an orientation of its own making."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK
+
+from cyclegan_gc.formats.volumes import read_volume, volume_grid
+from cyclegan_gc.errors import VolumeError
+
+TURN = [0.0, -0.8, 0.6, 1.0, 0.0, 0.0, 0.0, 0.6, 0.8]
+
+
+def picture(values: np.ndarray | None = None) -> SimpleITK.Image:
+    """An oblique picture without any symmetry."""
+    values = np.random.default_rng(0).integers(0, 900, (18, 20, 24)) if values is None else values
+    image = SimpleITK.GetImageFromArray(values.astype(np.int16))
+    image.SetSpacing((1.5, 0.9, 3.0))
+    image.SetOrigin((-12.0, 34.5, 7.25))
+    image.SetDirection(TURN)
+    return image
+
+
+@pytest.mark.parametrize("name", ["x.mha", "x.mhd", "x.nrrd", "x.nhdr"])
+def test_a_picture_lies_where_the_same_picture_as_nifti_lies(name: str, tmp_path: Path):
+    SimpleITK.WriteImage(picture(), str(tmp_path / name), useCompression=name.endswith("d"))
+    SimpleITK.WriteImage(picture(), str(tmp_path / "x.nii.gz"))
+    volume, nifti = read_volume(tmp_path / name), read_volume(tmp_path / "x.nii.gz")
+    np.testing.assert_array_equal(volume.array, nifti.array)
+    np.testing.assert_allclose(volume.affine, nifti.affine, atol=1e-5)
+    shape, affine = volume_grid(tmp_path / name)
+    assert shape == volume.array.shape == (24, 20, 18)
+    np.testing.assert_array_equal(affine, volume.affine)
+
+
+def test_each_voxel_lies_where_simpleitk_says(tmp_path: Path):
+    image = picture()
+    SimpleITK.WriteImage(image, str(tmp_path / "x.nrrd"))
+    affine = read_volume(tmp_path / "x.nrrd").affine
+    for index in ((0, 0, 0), (23, 0, 0), (3, 19, 17)):
+        left, back, up = image.TransformIndexToPhysicalPoint(index)
+        np.testing.assert_allclose(affine @ [*index, 1], [-left, -back, up, 1], atol=1e-4)
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-2000])
+
+
+def headless(path: Path) -> None:
+    path.write_bytes(b"NRRD0004\nnonsense\n\n")
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+@pytest.mark.parametrize(
+    ("name", "damage", "cause"),
+    [
+        ("x.mha", cut, "voxels cannot be read|shorter"),
+        ("x.nrrd", cut, "voxels cannot be read|shorter"),
+        ("x.nrrd", headless, "not a readable MetaImage or NRRD"),
+        ("x.mha", headless, "not a readable MetaImage or NRRD"),
+        ("x.mha", empty, r"empty \(0 bytes\)"),
+    ],
+)
+def test_a_damaged_file_fails_in_one_line_with_its_cause(name: str, damage, cause: str, tmp_path: Path):
+    SimpleITK.WriteImage(picture(), str(tmp_path / name))
+    damage(tmp_path / name)
+    with pytest.raises(VolumeError, match=cause) as caught:
+        read_volume(tmp_path / name)
+    assert "\n" not in str(caught.value) and str(caught.value).startswith(str(tmp_path / name))
+
+
+def test_a_header_without_its_voxels_fails(tmp_path: Path):
+    SimpleITK.WriteImage(picture(), str(tmp_path / "x.mhd"))
+    (tmp_path / "x.raw").unlink()
+    with pytest.raises(VolumeError, match="voxels cannot be read"):
+        read_volume(tmp_path / "x.mhd")
+
+
+@pytest.mark.parametrize(
+    ("image", "cause"),
+    [
+        (SimpleITK.Image([20, 20], SimpleITK.sitkInt16), "2-D"),
+        (SimpleITK.Image([20, 20, 20], SimpleITK.sitkVectorUInt8, 3), "3 values a voxel"),
+        (SimpleITK.Image([20, 5, 5], SimpleITK.sitkInt16), "too small"),
+        (SimpleITK.Image([20, 20, 20], SimpleITK.sitkInt16), "no signal"),
+    ],
+)
+def test_a_picture_no_ct_could_come_of_fails_with_the_reason(image: SimpleITK.Image, cause: str, tmp_path: Path):
+    SimpleITK.WriteImage(image, str(tmp_path / "x.mha"))
+    with pytest.raises(VolumeError, match=cause):
+        read_volume(tmp_path / "x.mha")
+
+
+def test_more_voxels_than_allowed_are_refused_from_the_header(tmp_path: Path):
+    SimpleITK.WriteImage(picture(), str(tmp_path / "x.nrrd"))
+    with pytest.raises(VolumeError, match="more than 100"):
+        read_volume(tmp_path / "x.nrrd", max_voxels=100)

@@ -1,0 +1,87 @@
+import numpy as np
+import pytest
+
+from cyclegan_gc.prepare.body import ct_body_mask, mr_body_mask
+from cyclegan_gc.formats.volumes import read_volume
+
+SPACING = (2.0, 2.0, 2.0)
+
+
+def ball(radius: float, centre: tuple[float, float, float] = (24, 24, 24)) -> np.ndarray:
+    grid = np.ogrid[:48, :48, :48]
+    return np.asarray(sum((axis - c) ** 2 for axis, c in zip(grid, centre, strict=True))) <= radius**2
+
+
+@pytest.fixture
+def head_hu() -> np.ndarray:
+    hu = np.where(ball(18), 40.0, -1000.0)
+    hu[ball(16) & ~ball(14)] = 1000
+    hu[ball(5, (24, 30, 24))] = -1000
+    return hu.astype(np.float32)
+
+
+def test_the_body_of_a_ct_holds_its_cavities(head_hu):
+    assert np.array_equal(ct_body_mask(head_hu, SPACING), ball(18))
+
+
+def test_couch_and_head_holder_are_not_body(head_hu):
+    with_couch = head_hu.copy()
+    with_couch[:, 46, :] = 100
+    with_couch[24, 42:47, 24] = 100  # a strap from the couch to the skin
+    body = ct_body_mask(with_couch, SPACING)
+    assert not body[:, 45:].any()
+    assert (body ^ ball(18)).sum() < 0.001 * body.sum()
+
+
+def test_the_body_of_an_mr_holds_dark_bone_and_air_whatever_its_unit(head_hu):
+    mr = np.where(ball(18), 300.0, 5.0)
+    mr[(ball(16) & ~ball(14)) | ball(5, (24, 30, 24))] = 10
+    noisy = np.abs(mr + np.random.default_rng(0).normal(0, 5, mr.shape)).astype(np.float32)
+    for unit in (1.0, 0.001):
+        body = mr_body_mask(noisy * np.float32(unit), SPACING)
+        assert (body & ball(18)).sum() / (body | ball(18)).sum() > 0.9
+
+
+@pytest.mark.parametrize("axes", [(2, 0, 1), (1, 0, 2)])
+def test_a_turned_volume_has_the_turned_mask(phantoms, axes):
+    volume = read_volume(next((phantoms / "test" / "mr").iterdir()))
+    turned = np.ascontiguousarray(volume.array.transpose(axes)[:, ::-1])
+    spacing = tuple(volume.spacing_mm[axis] for axis in axes)
+    expected = mr_body_mask(volume.array, volume.spacing_mm).transpose(axes)[:, ::-1]
+    assert np.array_equal(mr_body_mask(turned, spacing), expected)
+
+
+@pytest.mark.parametrize("modality", ["mr", "ct"])
+def test_the_body_of_a_phantom_is_found(phantoms, modality):
+    path = next((phantoms / "test" / modality).iterdir())
+    volume = read_volume(path)
+    truth = read_volume(phantoms / "test" / "labels" / path.name).array > 0
+    body = (mr_body_mask if modality == "mr" else ct_body_mask)(volume.array, volume.spacing_mm)
+    assert 2 * (body & truth).sum() / (body.sum() + truth.sum()) > 0.95
+
+
+def test_a_constant_volume_has_no_body():
+    assert not mr_body_mask(np.full((16, 16, 16), 7, np.float32), SPACING).any()
+    assert not ct_body_mask(np.full((16, 16, 16), -1000, np.float32), SPACING).any()
+
+
+def test_the_body_of_a_real_mr_matches_that_of_its_ct(real_data):
+    pair = real_data / "pairs" / "colin27_phantom"
+    mr, ct = (read_volume(pair / name) for name in ("mr_colin27_t1.nii.gz", "ct_synthetic_hu_DERIVED.nii.gz"))
+    from_mr, from_ct = mr_body_mask(mr.array, mr.spacing_mm), ct_body_mask(ct.array, ct.spacing_mm)
+    assert 2 * (from_mr & from_ct).sum() / (from_mr.sum() + from_ct.sum()) > 0.95
+
+
+def test_the_gap_between_a_body_and_the_border_is_no_body_but_a_cut_body_reaches_the_border(head_hu):
+    close, cut = head_hu[:, 4:], head_hu[:, :, 12:]
+    assert np.array_equal(ct_body_mask(close, SPACING), ball(18)[:, 4:])
+    assert np.array_equal(ct_body_mask(cut, SPACING), ball(18)[:, :, 12:])
+
+
+def test_fine_voxels_are_gathered_and_give_the_outline_of_coarse_ones():
+    shape, centre = (96, 100, 110), (47.0, 50.0, 54.0)
+    grid = np.ogrid[tuple(slice(n) for n in shape)]
+    inside = np.asarray(sum((axis - c) ** 2 for axis, c in zip(grid, centre, strict=True))) <= 40**2
+    noise = np.random.default_rng(0).normal(0, 10, shape)
+    body = ct_body_mask((np.where(inside, 40.0, -1000.0) + noise).astype(np.float32), (0.5, 0.9, 1.0))
+    assert (body ^ inside).sum() < 0.2 * 4 * np.pi * 40**2  # a fifth of a voxel on average

@@ -1,0 +1,103 @@
+"""What a validation shows: its volumes are the right way round, its errors are true, its names are pseudonyms."""
+
+from dataclasses import replace
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from cyclegan_gc.cli import main
+from cyclegan_gc.config import PreprocessConfig
+from cyclegan_gc.data.cache import cached_stacks
+from cyclegan_gc.prepare.preprocess import to_hu
+from cyclegan_gc.errors import UserError
+from cyclegan_gc.validate.panels import TranslatedPair, error_sheet, histogram_picture
+from cyclegan_gc.validate.gallery import pairs_shown
+from cyclegan_gc.validate.true_pairs import load_pairs, mean_figures, translate_pairs, translate_stack
+
+FINGERPRINT = {"mr": [{"spacing_mm": (2.5, 2.5, 3.0)}], "ct": []}
+
+
+class Constant(nn.Module):
+    """A generator that shows one value everywhere; a parameter tells its device."""
+
+    def __init__(self, value: float) -> None:
+        super().__init__()
+        self.value = nn.Parameter(torch.tensor(value))
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """The value."""
+        return torch.zeros_like(image) + self.value
+
+
+@pytest.fixture
+def config(small_config, phantoms):
+    data = replace(small_config.data, validation_pairs=str(phantoms / "test"))
+    return replace(small_config, preprocess=PreprocessConfig(), data=data)
+
+
+def test_the_error_of_a_constant_is_computed_by_hand(config, phantoms):
+    pairs = load_pairs(config, FINGERPRINT)
+    seen, figures = translate_pairs(Constant(-0.2), pairs, config, FINGERPRINT)
+    ct = np.asarray(nib.load(next((phantoms / "test" / "ct").iterdir())).dataobj)  # pyright: ignore
+    assert pairs[0].ct_hu.shape == ct.shape and (pairs[0].ct_hu == ct).all()
+    sct = seen[0].sct_hu[seen[0].mask]
+    expected = np.abs(sct.astype(float) - seen[0].ct_hu[seen[0].mask]).mean()
+    assert figures[0]["mae_body_hu"] == pytest.approx(expected)
+    assert np.median(sct) == 0 and figures[0]["bone_dice"] == 0  # -0.2 of [-1000, 1500] HU
+    assert mean_figures([{"a": 1.0, "b": None}, {"a": 3.0, "b": 2.0}]) == {"a": 2.0, "b": 2.0}
+
+
+@pytest.mark.parametrize("axis", ["axial", "coronal", "sagittal"])
+def test_a_stack_of_any_plane_becomes_the_same_volume(config, phantoms, tmp_path, axis):
+    """The same head, whichever way it was sliced: equal proportions, brain above, air outside."""
+    [path] = (phantoms / "test" / "mr").iterdir()
+    [stack] = cached_stacks([path], "mr", config.preprocess, (axis,), tmp_path)
+    mr, sct_hu, spacing_mm = translate_stack(Constant(0.2), stack, config)
+    assert mr.shape == sct_hu.shape and set(np.unique(sct_hu.round())) == {-1000, 500}
+    body = np.argwhere(sct_hu > 0)
+    extent_mm = (np.ptp(body, axis=0) + 1) * spacing_mm
+    expected_mm = stack.statistics["case"]["body_mm"]
+    assert extent_mm == pytest.approx(expected_mm, rel=0.15)
+    assert spacing_mm == pytest.approx(stack.statistics["case"]["spacing_mm"])
+
+
+def test_pairs_are_shown_worst_first_under_pseudonyms():
+    random = np.random.default_rng(0)
+    mask = np.ones((12, 14, 10), bool)
+    ct = random.normal(0, 100, mask.shape)
+    pairs = [
+        TranslatedPair(name, ct, ct + off, ct, mask, (1.0, 1.0, 2.0)) for name, off in (("DOE", 10.0), ("ROE", 200.0))
+    ]
+    figures = [{"mae_body_hu": off, "bone_dice": 1.0} for off in (10.0, 200.0)]
+    shown = pairs_shown(pairs, figures, {"DOE": "case-d", "ROE": "case-r"}.__getitem__)
+    assert [row[0] for row in shown.tables["true"].rows] == ["case-r", "case-d"]
+    assert shown.captions["error"] == "case-r, case-d"
+    sheet = shown.pictures["error"]
+    assert sheet.dtype == np.uint8 and (sheet != error_sheet(pairs, [10.0, 200.0])).any()
+
+
+def test_the_histogram_is_a_picture_of_two_curves():
+    real = {"edges": np.linspace(-1000, 1500, 513).tolist(), "counts": [1.0] * 512}
+    pixels = histogram_picture(to_hu(torch.zeros(1000), PreprocessConfig()).numpy(), real)
+    assert pixels.dtype == np.uint8 and pixels.shape[2] == 3 and len(np.unique(pixels)) > 10
+
+
+def test_a_pair_that_is_none_is_named(config, phantoms, tmp_path, capsys):
+    for kind in ("mr", "ct"):
+        (tmp_path / kind).mkdir()
+    [mr] = (phantoms / "test" / "mr").iterdir()
+    other = sorted((phantoms / "ct").iterdir())[0]
+    (tmp_path / "mr" / mr.name).symlink_to(mr)
+    (tmp_path / "ct" / other.name).symlink_to(other)
+    alone = replace(config, data=replace(config.data, validation_pairs=str(tmp_path)))
+    with pytest.raises(UserError, match=r"no CT named .* beside it"):
+        load_pairs(alone, FINGERPRINT)
+    (tmp_path / "ct" / mr.name).symlink_to(other)
+    with pytest.raises(UserError, match="not on the grid of its MR"):
+        load_pairs(alone, FINGERPRINT)
+    words = ["train", "--data.mr", phantoms / "mr", "--data.ct", phantoms / "ct", "--output", tmp_path / "run"]
+    code = main([*map(str, words), "--data.validation_pairs", "NOWHERE", "--device", "cpu"])
+    assert code == 2 and "NOWHERE/ct: no such file or folder" in capsys.readouterr().err
