@@ -48,8 +48,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def run_audit(config: AuditConfig) -> int:
     """Audit the volumes; what fails should not be trained on."""
     from cyclegan_gc.audit.audit import audit, closing_line, text_table
+    from cyclegan_gc.data.cases import volumes_to_audit
 
-    outcome = audit(config)
+    outcome = audit(volumes_to_audit(config.data), config.preprocess, config.data.slice_axes, config.output)
     print(text_table(outcome))
     print(f"{closing_line(outcome)}; pictures: {config.output / 'audit.png'}")
     return 2 if outcome.failed else 0
@@ -121,8 +122,8 @@ def run_manifest(config: ManifestConfig) -> int:
 
 def run_evaluate(config: EvaluateConfig) -> int:
     """Evaluate, print the table and name the report."""
-    from cyclegan_gc.evaluate.summary import summary_table
     from cyclegan_gc.evaluate.provenance import evaluate_tracked
+    from cyclegan_gc.evaluate.summary import summary_table
 
     evaluation = evaluate_tracked(config)
     print(summary_table(evaluation))

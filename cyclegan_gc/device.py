@@ -1,6 +1,9 @@
-"""Which processor to run on."""
+"""Which processor to run on, with how many threads."""
 
+import os
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -10,6 +13,9 @@ try:
     import resource
 except ImportError:  # Windows does not tell
     resource = None
+
+MOST_THREADS = 4
+"""Of the choice by the number of CPUs; each holds a volume in memory."""
 
 
 def choose_device(name: str, local_rank: int | None = None) -> torch.device:
@@ -62,3 +68,20 @@ def peak_bytes(device: torch.device) -> int:
         return 0
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else 1024 * peak
+
+
+def usable_cpus() -> int:
+    """Threads by the number of CPUs, at most 4."""
+    usable: Callable[[int], set[int]] | None = getattr(os, "sched_getaffinity", None)
+    return min(MOST_THREADS, len(usable(0)) if usable else os.cpu_count() or 1)
+
+
+@contextmanager
+def one_torch_thread() -> Iterator[None]:
+    """One volume a thread; sums then also come out the same however many there are."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -11,14 +11,22 @@ from torch import Tensor, nn
 
 from cyclegan_gc.checkpoint import TrainedModel
 from cyclegan_gc.config import Fusion, SliceAxis
-from cyclegan_gc.prepare.grid import NetworkGrid, mask_to_network, network_grid, pixel_mm, to_network, to_plane, to_source
-from cyclegan_gc.prepare.preprocess import AIR_HU, Prepared, prepare, to_hu, turn_back
-from cyclegan_gc.data.slices import around
-from cyclegan_gc.formats.volumes import Volume
 from cyclegan_gc.errors import VolumeError
+from cyclegan_gc.formats.volumes import Volume
 from cyclegan_gc.metrics import slice_discontinuity
 from cyclegan_gc.model.cyclegan import air_outside
 from cyclegan_gc.model.passes import Passes
+from cyclegan_gc.prepare.grid import (
+    NetworkGrid,
+    around,
+    mask_to_network,
+    network_grid,
+    pixel_mm,
+    to_network,
+    to_plane,
+    to_source,
+)
+from cyclegan_gc.prepare.preprocess import AIR_HU, Prepared, prepare, to_hu, turn_back
 
 SYNTHETIC_MR_SCALE = 1000
 """Synthetic MR has no unit; its [-1, 1] is written as 0 to this value."""

@@ -21,7 +21,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from cyclegan_gc.config import DataConfig, LossConfig, NetworkConfig, OptimizerConfig, TrainConfig
 from cyclegan_gc.model.cyclegan import Batch
-from cyclegan_gc.train.step import TrainState, build_state, train_step
+from cyclegan_gc.train.state import TrainState, build_state
+from cyclegan_gc.train.step import train_step
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 REFERENCE = "configs/hip.yaml"

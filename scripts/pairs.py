@@ -21,11 +21,11 @@ from truth import HIGHER_IS_BETTER, errors_of
 
 from cyclegan_gc.checkpoint import load_model
 from cyclegan_gc.config import DemoConfig, TrainConfig, WandbConfig
-from cyclegan_gc.phantom.subject import write_phantoms
-from cyclegan_gc.formats.volumes import read_volume
 from cyclegan_gc.demo import recipe
 from cyclegan_gc.evaluate.statistics import Statistics, compare, describe
+from cyclegan_gc.formats.volumes import read_volume
 from cyclegan_gc.inference import members_of, translate_volume
+from cyclegan_gc.phantom.subject import write_phantoms
 from cyclegan_gc.train.loop import train
 
 SUBJECTS, TESTED, MOST_PAIRS = 8, 8, 10

@@ -19,8 +19,8 @@ import nibabel as nib
 import numpy as np
 
 from cyclegan_gc.config import DataConfig, PreprocessConfig, TrainConfig, WandbConfig
-from cyclegan_gc.data.slices import UnpairedSlices, slice_loader
 from cyclegan_gc.data.cases import load_cases
+from cyclegan_gc.data.slices import UnpairedSlices, slice_loader
 
 SHAPE = (64, 64, 100)
 BATCH, BATCHES = 4, 150

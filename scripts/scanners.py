@@ -25,9 +25,9 @@ from truth import HIGHER_IS_BETTER, errors_of
 
 from cyclegan_gc.config import ConvertConfig, DemoConfig, PreprocessConfig, Scanner, TrainConfig, WandbConfig
 from cyclegan_gc.convert.batch import convert
-from cyclegan_gc.phantom.subject import write_phantoms
 from cyclegan_gc.demo import recipe
 from cyclegan_gc.evaluate.statistics import compare
+from cyclegan_gc.phantom.subject import write_phantoms
 from cyclegan_gc.train.loop import train
 
 SCANNERS: tuple[Scanner, ...] = get_args(Scanner)

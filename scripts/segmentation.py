@@ -26,15 +26,15 @@ from torch.nn import functional
 from cyclegan_gc.atomic import atomic_write
 from cyclegan_gc.checkpoint import State
 from cyclegan_gc.config import PreprocessConfig
-from cyclegan_gc.formats.files import case_id, find_volumes
-from cyclegan_gc.phantom.subject import LABELS, write_phantoms
-from cyclegan_gc.prepare.preprocess import AIR, in_canonical_frame, prepare
-from cyclegan_gc.formats.volumes import Volume, read_volume
 from cyclegan_gc.errors import UserError, VolumeError
 from cyclegan_gc.evaluate.ablation import Result
 from cyclegan_gc.evaluate.ablation_report import write_ablation
 from cyclegan_gc.evaluate.measures import Metric
+from cyclegan_gc.formats.files import case_id, find_volumes
+from cyclegan_gc.formats.volumes import Volume, read_volume
 from cyclegan_gc.metrics import dice
+from cyclegan_gc.phantom.subject import LABELS, write_phantoms
+from cyclegan_gc.prepare.preprocess import AIR, in_canonical_frame, prepare
 
 GROUPS = {
     "soft tissue": ("skin", "fat", "muscle", "organ", "tendon", "vessel"),

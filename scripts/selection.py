@@ -30,11 +30,11 @@ from cyclegan_gc.config import (
     TrainConfig,
     WandbConfig,
 )
-from cyclegan_gc.phantom.subject import write_phantoms
+from cyclegan_gc.data.cases import load_cases
 from cyclegan_gc.formats.volumes import read_volume
 from cyclegan_gc.inference import members_of, translate_volume
 from cyclegan_gc.model.cyclegan import Networks
-from cyclegan_gc.data.cases import load_cases
+from cyclegan_gc.phantom.subject import write_phantoms
 from cyclegan_gc.train.loop import train
 from cyclegan_gc.validate.fixed_slices import fixed_slices, validate
 

@@ -11,12 +11,12 @@ from typing import Any
 from cyclegan_gc.atomic import write_text
 from cyclegan_gc.config import ConvertConfig, public_settings
 from cyclegan_gc.convert.plan import plan
-from cyclegan_gc.formats.content import content_hash
-from cyclegan_gc.formats.files import case_id, find_volumes
-from cyclegan_gc.phantom.subject import write_phantoms
 from cyclegan_gc.errors import UserError
 from cyclegan_gc.evaluate.matching import Sources, match_cases
+from cyclegan_gc.formats.content import content_hash
+from cyclegan_gc.formats.files import case_id, find_volumes
 from cyclegan_gc.parsing import parse
+from cyclegan_gc.phantom.subject import write_phantoms
 
 Flags = tuple[str, ...]
 

@@ -20,15 +20,15 @@ import numpy as np
 import torch
 
 from cyclegan_gc.config import DemoConfig, WandbConfig
-from cyclegan_gc.phantom.subject import write_phantoms
 from cyclegan_gc.demo import recipe
 from cyclegan_gc.distributed import ALONE
 from cyclegan_gc.model.cyclegan import Networks
+from cyclegan_gc.phantom.subject import write_phantoms
 from cyclegan_gc.train import loop
 from cyclegan_gc.train.batches import batches_from
 from cyclegan_gc.train.run import Run, open_run
 from cyclegan_gc.train.step import train_step
-from cyclegan_gc.validate.validation import validation_of
+from cyclegan_gc.train.validation import validation_of
 from cyclegan_gc.validate.fixed_slices import fixed_slices, validate
 
 BLOCK = 20

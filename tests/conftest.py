@@ -13,6 +13,14 @@ import pydicom.uid
 import pytest
 from wandb.proto import wandb_internal_pb2
 
+from cyclegan_gc.config import (
+    DataConfig,
+    NetworkConfig,
+    OptimizerConfig,
+    PreprocessConfig,
+    TrainConfig,
+    WandbConfig,
+)
 from cyclegan_gc.phantom.subject import write_phantoms
 
 REAL_DATA = Path(__file__).parents[2] / "shared" / "data"
@@ -24,6 +32,30 @@ def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("phantoms")
     write_phantoms(folder, subjects=2, test_subjects=1, seed=7)
     return folder
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Prepared slices that all runs share."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="session")
+def small_config(phantoms: Path, cache: Path) -> TrainConfig:
+    """The same as a configuration, without a folder of its own yet."""
+    return TrainConfig(
+        output=Path("nowhere"),
+        data=DataConfig(str(phantoms / "mr"), str(phantoms / "ct"), crop=(32, 24), cache=cache),
+        steps=20,
+        log_every=1,
+        validate_every=10,
+        save_every=5,
+        device="cpu",
+        preprocess=PreprocessConfig(spacing_mm=6.0),
+        network=NetworkConfig(width=4, blocks=1, discriminator_width=4, discriminator_layers=1),
+        optimizer=OptimizerConfig(batch_size=2, learning_rate=1e-3, pool_size=4, ema_decay=0.9),
+        wandb=WandbConfig(mode="disabled"),
+    )
 
 
 @pytest.fixture(scope="session")

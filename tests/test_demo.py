@@ -6,8 +6,8 @@ import yaml
 
 from cyclegan_gc.cli import main
 from cyclegan_gc.config import DemoConfig, public_settings
-from cyclegan_gc.formats.volumes import read_volume
 from cyclegan_gc.demo import recipe
+from cyclegan_gc.formats.volumes import read_volume
 
 PRESET = Path(__file__).parents[1] / "configs" / "phantom.yaml"
 

@@ -9,10 +9,10 @@ import pytest
 import segmentation
 import torch
 
-from cyclegan_gc.formats.files import case_id, find_volumes
-from cyclegan_gc.phantom.subject import LABELS
-from cyclegan_gc.formats.volumes import read_volume
 from cyclegan_gc.errors import UserError, VolumeError
+from cyclegan_gc.formats.files import case_id, find_volumes
+from cyclegan_gc.formats.volumes import read_volume
+from cyclegan_gc.phantom.subject import LABELS
 
 BONE = list(segmentation.GROUPS).index("bone") + 1
 

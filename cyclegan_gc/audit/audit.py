@@ -8,18 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from cyclegan_gc.atomic import atomic_write, write_text
-from cyclegan_gc.config import AuditConfig, PreprocessConfig, TrainConfig
-from cyclegan_gc.audit.findings import Audited, judge, level_of
 from cyclegan_gc.audit.checks import LEVELS, Finding
 from cyclegan_gc.audit.facts import measure_case, measure_volume
-from cyclegan_gc.formats.files import find_cases
-from cyclegan_gc.data.preparation import one_torch_thread, usable_cpus
-from cyclegan_gc.prepare.preprocess import Modality, check_volume, prepare
-from cyclegan_gc.formats.volumes import read_contrasts
+from cyclegan_gc.audit.findings import Audited, judge, level_of
+from cyclegan_gc.audit.sheet import Shown, Views, contact_sheet, views_of
+from cyclegan_gc.config import PreprocessConfig, SliceAxis, TrainConfig
+from cyclegan_gc.device import one_torch_thread, usable_cpus
 from cyclegan_gc.distributed import Ranks
 from cyclegan_gc.errors import UserError, VolumeError
-from cyclegan_gc.audit.sheet import Shown, Views, contact_sheet, views_of
-from cyclegan_gc.data.cases import held_out_subjects, names_of, subjects_of
+from cyclegan_gc.formats.volumes import read_contrasts
+from cyclegan_gc.prepare.preprocess import check_volume, prepare
 
 MOST_WARNINGS = 10
 MOST_LINES = 60
@@ -42,26 +40,37 @@ class Audit:
         return [each for each in self.findings if (each.domain, each.case) == (case.modality, case.name)]
 
 
-def audit(config: AuditConfig) -> Audit:
+def audit(
+    volumes: Sequence[tuple[Sequence[Path], Audited]],
+    settings: PreprocessConfig,
+    planes: Sequence[SliceAxis],
+    output: Path,
+) -> Audit:
     """Measure and judge all volumes; writes ``audit.json`` and ``audit.png`` into the output folder.
 
+    Args:
+        volumes: the files of each case, and what it is.
+        settings: of the training.
+        planes: of the slices that it takes.
+        output: folder, made if missing.
+
     Raises:
-        UserError: if a folder is missing or empty, or the output cannot be written.
+        UserError: if the output cannot be written.
     """
     with one_torch_thread(), ThreadPoolExecutor(usable_cpus()) as pool:
-        jobs = [pool.submit(_look, paths, case, config.preprocess) for paths, case in _find(config)]
+        jobs = [pool.submit(_look, paths, case, settings) for paths, case in volumes]
         looked = [job.result() for job in jobs]
     cases = [case for case, _ in looked]
-    outcome = Audit(cases, judge(cases, config.preprocess, config.data.slice_axes))
+    outcome = Audit(cases, judge(cases, settings, planes))
     shown: list[Shown] = [(case, level_of(outcome.of(case)), views) for case, views in looked]
     try:
-        config.output.mkdir(parents=True, exist_ok=True)
-        write_text(config.output / "audit.json", json.dumps(_report(outcome), indent=2) + "\n")
+        output.mkdir(parents=True, exist_ok=True)
+        write_text(output / "audit.json", json.dumps(_report(outcome), indent=2) + "\n")
         sheet = contact_sheet(shown)
-        with atomic_write(config.output / "audit.png") as file:
+        with atomic_write(output / "audit.png") as file:
             file.write(sheet)
     except OSError as error:
-        raise UserError(f"{config.output}: cannot be written ({error.strerror}); choose another --output") from error
+        raise UserError(f"{output}: cannot be written ({error.strerror}); choose another --output") from error
     return outcome
 
 
@@ -108,18 +117,6 @@ def closing_line(outcome: Audit) -> str:
     sets = [each.level for each in outcome.findings if each.case is None]
     counted = ", ".join(f"{levels.count(level)} {level}" for level in LEVELS)
     return f"{len(levels)} volumes: {counted}; of whole sets: {sets.count('fail')} fail, {sets.count('warn')} warn"
-
-
-def _find(config: AuditConfig) -> list[tuple[tuple[Path, ...], Audited]]:
-    files, ct_files = find_cases(config.data.mr, config.data.contrasts)[0], find_cases(config.data.ct)[0]
-    mr, ct = subjects_of(list(files)), subjects_of(list(ct_files))
-    held_out = held_out_subjects(set(mr.values()), set(ct.values()), config.data.validation_fraction)
-    domains: list[tuple[Modality, dict[Path, str]]] = [("mr", mr), ("ct", ct)]
-    return [
-        ((files | ct_files)[path], Audited(name, modality, subjects[path] in held_out))
-        for modality, subjects in domains
-        for path, name in names_of(list(subjects)).items()
-    ]
 
 
 def _look(paths: Sequence[Path], case: Audited, settings: PreprocessConfig) -> tuple[Audited, Views | None]:

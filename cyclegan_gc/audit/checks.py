@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from cyclegan_gc.config import SliceAxis
 from cyclegan_gc.audit.facts import Facts
+from cyclegan_gc.config import SliceAxis
 from cyclegan_gc.prepare.preprocess import Modality
 
 Level = Literal["pass", "warn", "fail"]

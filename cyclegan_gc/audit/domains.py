@@ -4,9 +4,9 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from cyclegan_gc.config import PreprocessConfig
 from cyclegan_gc.audit.checks import HEAD_CM2, Finding, Level
 from cyclegan_gc.audit.facts import Facts
+from cyclegan_gc.config import PreprocessConfig
 from cyclegan_gc.prepare.preprocess import Modality
 
 OTHER_PART, OTHER_SIZE = 1.8, 1.5

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cyclegan_gc.config import PreprocessConfig, SliceAxis
 from cyclegan_gc.audit.checks import LEVELS, Finding, Level, Remark, check_facts
 from cyclegan_gc.audit.domains import between_domains, within_domain
 from cyclegan_gc.audit.facts import Facts
+from cyclegan_gc.config import PreprocessConfig, SliceAxis
 from cyclegan_gc.prepare.preprocess import Modality
 
 SAME_PICTURE = 0.98

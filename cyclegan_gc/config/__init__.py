@@ -15,12 +15,12 @@ from cyclegan_gc.config.commands import (
     SyncConfig,
 )
 from cyclegan_gc.config.data import DataConfig, PreprocessConfig, slab_channels
-from cyclegan_gc.config.paired import PairedConfig
 from cyclegan_gc.config.training import (
     LossConfig,
     MonitorConfig,
     NetworkConfig,
     OptimizerConfig,
+    PairedConfig,
     TrainConfig,
     WandbConfig,
     public_settings,

@@ -16,12 +16,12 @@ from cyclegan_gc.convert.outcome import Conversion, Converted, as_row, settings_
 from cyclegan_gc.convert.pipeline import overlapped
 from cyclegan_gc.convert.plan import Job, part_of, plan, shard_of
 from cyclegan_gc.convert.provenance import described, lineage, log_cases
-from cyclegan_gc.formats.files import WRITABLE
-from cyclegan_gc.prepare.preprocess import check_volume
-from cyclegan_gc.formats.volumes import read_contrasts, write_volume
 from cyclegan_gc.device import choose_device
 from cyclegan_gc.errors import UserError, VolumeError
+from cyclegan_gc.formats.files import WRITABLE
+from cyclegan_gc.formats.volumes import read_contrasts, write_volume
 from cyclegan_gc.inference import Member, members_of, translate_volume
+from cyclegan_gc.prepare.preprocess import check_volume
 from cyclegan_gc.tracking import opened
 
 BIDS_DESCRIPTION = """{

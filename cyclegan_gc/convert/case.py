@@ -13,14 +13,14 @@ from cyclegan_gc.convert.outcome import TOOL, Conversion, Converted, finished, k
 from cyclegan_gc.convert.plan import Job
 from cyclegan_gc.convert.preview import preview_png
 from cyclegan_gc.convert.quality import Quality, judge
-from cyclegan_gc.data.cache import case_statistics
+from cyclegan_gc.errors import UserError, VolumeError
 from cyclegan_gc.formats.content import companions
 from cyclegan_gc.formats.dicom.write import SeriesLabel, write_ct_series
-from cyclegan_gc.prepare.preprocess import Prepared, check_volume
 from cyclegan_gc.formats.sources import find_sources, read_source
 from cyclegan_gc.formats.volumes import Volume, write_volume
-from cyclegan_gc.errors import UserError, VolumeError
 from cyclegan_gc.inference import Translation, prepare_for, translate_cases
+from cyclegan_gc.prepare.preprocess import Prepared, check_volume
+from cyclegan_gc.prepare.statistics import case_statistics
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cyclegan_gc.config import ConvertConfig, Direction
+from cyclegan_gc.errors import UserError
 from cyclegan_gc.formats.files import BIDS_RESULT, WRITABLE, uncertainty_name
 from cyclegan_gc.formats.sources import Source, find_sources
-from cyclegan_gc.errors import UserError
 
 ENDINGS: dict[Direction, str] = {"mr_to_ct": "_sct", "ct_to_mr": "_smr"}
 """What is added to a source's name."""

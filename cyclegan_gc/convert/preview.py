@@ -5,8 +5,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from cyclegan_gc.metrics.consistency import gradient_correlation_map
 from cyclegan_gc.formats.geometry import to_ras
+from cyclegan_gc.metrics.consistency import gradient_correlation_map
 from cyclegan_gc.metrics.voxelwise import BONE_ABOVE_HU
 from cyclegan_gc.pictures.sheets import png, upright
 from cyclegan_gc.voxels import values_inside

@@ -10,11 +10,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from cyclegan_gc.metrics.consistency import mr_gradient_correlation
-from cyclegan_gc.metrics.alignment import gathered, gathering, shift_mm
-from cyclegan_gc.prepare.body import ct_body_mask
 from cyclegan_gc.formats.geometry import to_ras
+from cyclegan_gc.metrics.alignment import gathered, gathering, shift_mm
+from cyclegan_gc.metrics.consistency import mr_gradient_correlation
 from cyclegan_gc.metrics.voxelwise import AIR_BELOW_HU, BONE_ABOVE_HU
+from cyclegan_gc.prepare.body import ct_body_mask
 from cyclegan_gc.voxels import dice, values_inside
 
 Verdict = Literal["pass", "warn", "fail"]

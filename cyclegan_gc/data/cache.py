@@ -12,15 +12,16 @@ import torch
 from torch import Tensor
 
 from cyclegan_gc.atomic import atomic_write, write_text
-from cyclegan_gc.config import PreprocessConfig, SliceAxis
 from cyclegan_gc.audit.facts import measure_case
-from cyclegan_gc.formats.content import contents_hash, known_contents
-from cyclegan_gc.prepare.grid import mask_to_network, network_grid, to_network
-from cyclegan_gc.data.pairs import check_pair, measure_pair, prepare_pair
-from cyclegan_gc.prepare.preprocess import Modality, Prepared, check_volume, prepare, to_hu, turn_back
-from cyclegan_gc.formats.volumes import Volume, read_contrasts
+from cyclegan_gc.audit.pairs import measure_pair
+from cyclegan_gc.config import PreprocessConfig, SliceAxis
+from cyclegan_gc.data.pairs import check_pair, prepare_pair
 from cyclegan_gc.errors import UserError, VolumeError
-from cyclegan_gc.voxels import values_inside
+from cyclegan_gc.formats.content import contents_hash, known_contents
+from cyclegan_gc.formats.volumes import Volume, read_contrasts
+from cyclegan_gc.prepare.grid import mask_to_network, network_grid, to_network
+from cyclegan_gc.prepare.preprocess import Modality, Prepared, check_volume, prepare, to_hu
+from cyclegan_gc.prepare.statistics import case_statistics
 
 FORMAT = 4
 """Raised whenever the same content and settings would give other slices or facts."""
@@ -102,27 +103,6 @@ def decode(raw: np.ndarray) -> tuple[Tensor, Tensor]:
     mask = torch.from_numpy(raw[:, 0] != OUTSIDE)
     image = torch.from_numpy(raw.astype(np.float32) / SCALE)
     return image.clamp_(-1, 1).flatten(0, 1), mask
-
-
-def case_statistics(case: Prepared, array: np.ndarray) -> dict[str, Any]:
-    """What is remembered of a training case, and compared with a case to be converted.
-
-    Args:
-        case: the prepared volume.
-        array: its own values, (X, Y, Z) on the source's axes.
-
-    Returns:
-        ``spacing_mm`` and ``shape`` along H, W and D, ``body_mm`` the body's extent along them, and the quantiles 1,
-        25, 50, 75 and 99 % of the foreground (a sample where it is large) in the volume's own unit.
-    """
-    foreground = values_inside(array, turn_back(case.mask, case), at_most=SAMPLE)
-    box = network_grid(case, "axial", None).box
-    return {
-        "spacing_mm": case.spacing_mm,
-        "shape": tuple(case.mask.shape[1:]),
-        "body_mm": tuple((side.stop - side.start) * mm for side, mm in zip(box, case.spacing_mm, strict=True)),
-        "quantiles": np.quantile(foreground, (0.01, 0.25, 0.5, 0.75, 0.99)).tolist(),
-    }
 
 
 def fingerprint(mr: Sequence[SliceStack], ct: Sequence[SliceStack], settings: PreprocessConfig) -> dict[str, Any]:

@@ -1,22 +1,21 @@
 """The training and validation cases: found, told apart by subject, prepared into the slice cache."""
 
-import hashlib
-import math
-import os
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cyclegan_gc.config import TrainConfig
-from cyclegan_gc.audit.findings import Audited, judge
 from cyclegan_gc.audit.checks import LEVELS, Finding
+from cyclegan_gc.audit.findings import Audited, judge
+from cyclegan_gc.audit.pairs import check_alignment
+from cyclegan_gc.config import AuditDataConfig, TrainConfig
 from cyclegan_gc.data.cache import SliceStack
-from cyclegan_gc.formats.content import content_hash
-from cyclegan_gc.formats.files import case_id, find_cases
-from cyclegan_gc.data.pairs import Pair, check_alignment, find_pairs
+from cyclegan_gc.data.pairs import Pair, find_pairs
 from cyclegan_gc.data.preparation import prepare_volumes
-from cyclegan_gc.prepare.preprocess import Modality
+from cyclegan_gc.data.subjects import held_out_subjects, names_of, subject_of, subjects_of
 from cyclegan_gc.errors import UserError
+from cyclegan_gc.formats.content import content_hash
+from cyclegan_gc.formats.files import find_cases
+from cyclegan_gc.prepare.preprocess import Modality
 
 
 @dataclass(frozen=True)
@@ -77,53 +76,21 @@ def load_cases(config: TrainConfig) -> Cases:
     )
 
 
-def names_of(paths: Sequence[Path]) -> dict[Path, str]:
-    """Each file's name from the folder on that all share: short, unlike any other's and without the way there."""
-    shared = Path(os.path.commonpath([path.absolute().parent for path in paths]))
-    if shared == Path(shared.anchor):  # nothing but the root, below which stands the whole way
-        return {path: f"{number} {path.name}" for number, path in enumerate(paths, start=1)}
-    return {path: path.absolute().relative_to(shared).as_posix() for path in paths}
+def volumes_to_audit(data: AuditDataConfig) -> list[tuple[tuple[Path, ...], Audited]]:
+    """The files of every volume that a training would be given, MR first, and whether it would be held out.
 
-
-def subjects_of(paths: Sequence[Path]) -> dict[Path, str]:
-    """Each file's subject: ``sub-XX`` of a BIDS name, else the file's name without its suffix.
-
-    Where names repeat (``p1/T1.nii``, ``p2/T1.nii``) it is the first folder in which the paths differ.
+    Raises:
+        UserError: if a folder is missing or empty.
     """
-    names = [case_id(path) for path in paths]
-    if len(set(names)) < len(names):
-        whole = [path.absolute() for path in paths]
-        shared = len(Path(os.path.commonpath([path.parent for path in whole])).parts)
-        names = [
-            case if case.startswith("sub-") else path.parts[shared] for case, path in zip(names, whole, strict=True)
-        ]
-    return {path: subject_of(name) for path, name in zip(paths, names, strict=True)}
-
-
-def subject_of(name: str) -> str:
-    """``sub-XX`` of a BIDS name, else the whole name."""
-    return name.split("_")[0] if name.startswith("sub-") else name
-
-
-def held_out_subjects(mr: set[str], ct: set[str], fraction: float, never: Collection[str] = ()) -> set[str]:
-    """Subjects for validation: enough for ``fraction`` of each modality, never one subject on both sides.
-
-    The choice depends on the subjects' names alone, so that added volumes move few others.
-
-    Args:
-        mr: subjects.
-        ct: subjects.
-        fraction: to hold out.
-        never: subjects that are trained on in any case.
-    """
-    subjects = (mr - set(never), ct - set(never))
-    wanted = [math.ceil(fraction * len(each)) for each in subjects]
-    held_out: set[str] = set()
-    for subject in sorted(subjects[0] | subjects[1], key=lambda name: hashlib.sha256(name.encode()).hexdigest()):
-        counts = [len(held_out & each) for each in subjects]
-        if any(subject in each and n < want for each, n, want in zip(subjects, counts, wanted, strict=True)):
-            held_out.add(subject)
-    return held_out
+    files, ct_files = find_cases(data.mr, data.contrasts)[0], find_cases(data.ct)[0]
+    mr, ct = subjects_of(list(files)), subjects_of(list(ct_files))
+    held_out = held_out_subjects(set(mr.values()), set(ct.values()), data.validation_fraction)
+    domains: list[tuple[Modality, dict[Path, str]]] = [("mr", mr), ("ct", ct)]
+    return [
+        ((files | ct_files)[path], Audited(name, modality, subjects[path] in held_out))
+        for modality, subjects in domains
+        for path, name in names_of(list(subjects)).items()
+    ]
 
 
 def _prepare(

@@ -1,22 +1,18 @@
 """Many volumes into the slice cache: several at once, each once, the rest after an interruption."""
 
-import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
 from pathlib import Path
 
-import torch
 from rich.progress import Progress
 
 from cyclegan_gc.config import PreprocessConfig, SliceAxis
 from cyclegan_gc.data.cache import Kind, SliceStack, cached_stacks, known_stacks
+from cyclegan_gc.device import one_torch_thread, usable_cpus
 from cyclegan_gc.errors import VolumeError
 
-MOST_THREADS = 4
-"""Of the choice by the number of CPUs; each holds a volume in memory."""
 SHOWN_FAILURES = 3
 SECONDS_BETWEEN_LINES = 30
 
@@ -74,20 +70,3 @@ def _all_in_one(failures: Sequence[str]) -> str:
         return failures[0]
     more = f"; and {len(failures) - SHOWN_FAILURES} more" if len(failures) > SHOWN_FAILURES else ""
     return f"{len(failures)} volumes cannot be used: " + "; ".join(failures[:SHOWN_FAILURES]) + more
-
-
-def usable_cpus() -> int:
-    """Threads by the number of CPUs, at most 4."""
-    usable: Callable[[int], set[int]] | None = getattr(os, "sched_getaffinity", None)
-    return min(MOST_THREADS, len(usable(0)) if usable else os.cpu_count() or 1)
-
-
-@contextmanager
-def one_torch_thread() -> Iterator[None]:
-    """One volume a thread; sums then also come out the same however many there are."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -17,7 +17,8 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from cyclegan_gc.config import DataConfig
 from cyclegan_gc.data.augment import as_another_scanner, augmentation
 from cyclegan_gc.data.cache import SliceStack, decode
-from cyclegan_gc.data.depth import relative_depth
+from cyclegan_gc.prepare.body import relative_depth
+from cyclegan_gc.prepare.grid import around
 
 HEIGHT_SPREAD = 0.05
 """Standard deviation of the relative height between matched MR and CT slices."""
@@ -133,11 +134,6 @@ def load_slice(stack: SliceStack, index: int, context: int = 0) -> tuple[Tensor,
         side by side, and beyond the ends the last slice repeats.
     """
     return decode(np.asarray(_open(stack.path)[around(index, len(stack.heights), context)]))
-
-
-def around(index: int, count: int, context: int) -> list[int]:
-    """``index`` between its ``context`` neighbours on each side, of ``count`` slices; the ends repeat."""
-    return [min(max(other, 0), count - 1) for other in range(index - context, index + context + 1)]
 
 
 def slice_loader(

@@ -6,14 +6,13 @@ from typing import TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from cyclegan_gc.prepare.body import ct_body_mask
-from cyclegan_gc.formats.geometry import same_grid
-from cyclegan_gc.prepare.preprocess import AIR_HU
-from cyclegan_gc.formats.volumes import Volume, read_labels, read_mask, read_volume
 from cyclegan_gc.errors import VolumeError
-from cyclegan_gc.evaluate.grids import resample
 from cyclegan_gc.evaluate.matching import CaseFiles
 from cyclegan_gc.evaluate.measures import COMPARED, SCT
+from cyclegan_gc.formats.geometry import resample, same_grid
+from cyclegan_gc.formats.volumes import Volume, read_labels, read_mask, read_volume
+from cyclegan_gc.prepare.body import ct_body_mask
+from cyclegan_gc.prepare.preprocess import AIR_HU
 
 TRUE_LABELS, SCT_LABELS, COMPARED_LABELS = "true labels", "synthetic CT's labels", "compared CT's labels"
 

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from cyclegan_gc.formats.files import case_id, find_volumes, uncertainty_name
 from cyclegan_gc.errors import UserError, VolumeError
+from cyclegan_gc.formats.files import case_id, find_volumes, uncertainty_name
 
 NAMES_SHOWN = 5
 

@@ -7,11 +7,11 @@ from typing import Any
 from cyclegan_gc.atomic import file_sha256
 from cyclegan_gc.checkpoint import load_model
 from cyclegan_gc.config import EvaluateConfig
-from cyclegan_gc.formats.files import case_id, find_volumes
 from cyclegan_gc.evaluate.baselines import load_histogram_model
 from cyclegan_gc.evaluate.evaluation import evaluate
 from cyclegan_gc.evaluate.measures import METRICS, SCT
 from cyclegan_gc.evaluate.summary import Evaluation, leading_metrics, worst_first
+from cyclegan_gc.formats.files import case_id, find_volumes
 from cyclegan_gc.pictures.sheets import read_png
 from cyclegan_gc.tracking import Picture, Pseudonyms, Table, WandbRun, code_sha256, opened, wandb_mode
 

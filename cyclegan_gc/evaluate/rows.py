@@ -7,14 +7,14 @@ from statistics import fmean
 import numpy as np
 from numpy.typing import NDArray
 
-from cyclegan_gc.metrics.consistency import mr_gradient_correlation
-from cyclegan_gc.prepare.body import ct_body_mask
-from cyclegan_gc.data.preparation import one_torch_thread, usable_cpus
-from cyclegan_gc.prepare.preprocess import AIR_HU
+from cyclegan_gc.device import one_torch_thread, usable_cpus
 from cyclegan_gc.evaluate.baselines import HistogramModel, histogram_match
 from cyclegan_gc.evaluate.loading import Case
 from cyclegan_gc.evaluate.measures import SCT, Row
 from cyclegan_gc.metrics import case_metrics, dice, label_overlaps
+from cyclegan_gc.metrics.consistency import mr_gradient_correlation
+from cyclegan_gc.prepare.body import ct_body_mask
+from cyclegan_gc.prepare.preprocess import AIR_HU
 
 
 def measured_rows(case: Case, model: HistogramModel | None) -> list[Row]:

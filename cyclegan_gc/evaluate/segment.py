@@ -7,11 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from cyclegan_gc.atomic import file_sha256
+from cyclegan_gc.errors import UserError, VolumeError
+from cyclegan_gc.evaluate.matching import CaseFiles
 from cyclegan_gc.formats.content import companions
 from cyclegan_gc.formats.files import WRITABLE, case_id
 from cyclegan_gc.formats.volumes import read_labels, read_volume, write_volume
-from cyclegan_gc.errors import UserError, VolumeError
-from cyclegan_gc.evaluate.matching import CaseFiles
 
 PROGRAM = "TotalSegmentator"
 OPTIONS = ("--ml", "--fast", "--quiet")

@@ -4,8 +4,8 @@ import nibabel as nib
 import numpy as np
 from nibabel.spatialimages import HeaderDataError
 
-from cyclegan_gc.formats.nifti import Header
 from cyclegan_gc.errors import VolumeError
+from cyclegan_gc.formats.nifti import Header
 
 PLAUSIBLE_SPACING_MM = (0.05, 50.0)
 UNIT_IN_MM = {1: ("metres", 1000.0), 3: ("micrometres", 0.001)}

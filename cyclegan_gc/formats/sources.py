@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from cyclegan_gc.errors import UserError, VolumeError
 from cyclegan_gc.formats.dicom.read import DicomSeries, group_series, is_dicom, read_series, series_grid
 from cyclegan_gc.formats.files import case_id, is_volume, join_contrasts, list_files, missing_contrasts
 from cyclegan_gc.formats.volumes import Volume, read_contrasts, volume_grid
-from cyclegan_gc.errors import UserError, VolumeError
 
 
 @dataclass(frozen=True)

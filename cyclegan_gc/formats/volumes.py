@@ -13,12 +13,12 @@ import numpy as np
 from isal import igzip
 
 from cyclegan_gc.atomic import atomic_write
+from cyclegan_gc.errors import VolumeError
 from cyclegan_gc.formats.files import WRITABLE
 from cyclegan_gc.formats.geometry import same_grid
 from cyclegan_gc.formats.itk import is_itk, itk_grid, read_itk
 from cyclegan_gc.formats.nifti import Header, geometry_header, read_header, read_nifti, slope_and_intercept, write_nifti
 from cyclegan_gc.formats.nifti_affine import affine_mm
-from cyclegan_gc.errors import VolumeError
 
 MAX_VOXELS = 2**31
 MOST_ROUNDING = 0.1

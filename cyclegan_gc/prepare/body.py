@@ -62,6 +62,19 @@ def mr_body_mask(array: np.ndarray, spacing_mm: Spacing) -> BoolArray:
     return _solid_body(array > threshold, spacing_mm)
 
 
+def relative_depth(masks: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Distance of each pixel to the outside over the largest one in its slice, 0 outside the body.
+
+    Args:
+        masks: ``(..., H, W)``, true inside the body; what lies beyond the borders is outside.
+
+    Returns:
+        The same shape, in [0, 1].
+    """
+    slices = masks.reshape(-1, *masks.shape[-2:])
+    return np.array([_slice_depth(mask) for mask in slices], dtype=np.float32).reshape(masks.shape)
+
+
 def _solid_body(tissue: BoolArray, spacing_mm: Spacing) -> BoolArray:
     """The body among all that is tissue, found on a coarser grid where voxels are fine; laid out in memory alike."""
     order = np.argsort(np.abs(tissue.strides), kind="stable")[::-1]
@@ -185,3 +198,8 @@ def _otsu(array: np.ndarray) -> float:
     mean_above = np.cumsum((counts * centres)[::-1])[::-1] / np.maximum(above, 1)
     between = below[:-1] * above[1:] * (mean_below[:-1] - mean_above[1:]) ** 2
     return float(edges[1:-1][between.argmax()])
+
+
+def _slice_depth(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
+    depth = np.asarray(ndimage.distance_transform_edt(np.pad(mask, 1)), dtype=np.float64)[1:-1, 1:-1]
+    return depth / max(depth.max(), 1.0)

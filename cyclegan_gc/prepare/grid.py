@@ -132,6 +132,11 @@ def seen_mm(own_mm: float, wanted_mm: float | None) -> float:
     return own_mm if wanted_mm is None or abs(own_mm / wanted_mm - 1) <= SPACING_TOLERANCE else wanted_mm
 
 
+def around(index: int, count: int, context: int) -> list[int]:
+    """``index`` between its ``context`` neighbours on each side, of ``count`` slices; the ends repeat."""
+    return [min(max(other, 0), count - 1) for other in range(index - context, index + context + 1)]
+
+
 def _boxed(volume: Tensor, grid: NetworkGrid) -> Tensor:
     """The body's slices (D', C, h, w) at the volume's own pixel size."""
     return to_plane(volume, grid.axis)[(slice(None), *grid.box)].permute(3, 0, 1, 2).contiguous()

@@ -22,10 +22,10 @@ from monai.transforms.transform import MapTransform
 from torch import Tensor
 
 from cyclegan_gc.config import PreprocessConfig
+from cyclegan_gc.errors import VolumeError
+from cyclegan_gc.formats.volumes import Volume, read_volume
 from cyclegan_gc.prepare.bias_field import bias_field
 from cyclegan_gc.prepare.body import ct_body_mask, mr_body_mask
-from cyclegan_gc.formats.volumes import Volume, read_volume
-from cyclegan_gc.errors import VolumeError
 from cyclegan_gc.voxels import values_inside
 
 Modality = Literal["mr", "ct"]

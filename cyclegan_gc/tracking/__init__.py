@@ -4,10 +4,9 @@ W&B is a sink: it never prompts, its failure never stops anything, and nothing t
 handed to it: no path, host, command line, console output or git remote.
 """
 
-from cyclegan_gc.tracking.artifacts import code_sha256
-from cyclegan_gc.tracking.mode import wandb_mode
+from cyclegan_gc.tracking.privacy import wandb_mode
 from cyclegan_gc.tracking.pseudonyms import Pseudonyms
-from cyclegan_gc.tracking.records import Artifact, Picture, Table
+from cyclegan_gc.tracking.records import Artifact, Picture, Table, code_sha256
 from cyclegan_gc.tracking.sink import WandbRun, opened
 from cyclegan_gc.tracking.tracker import Tracker
 

@@ -8,10 +8,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from cyclegan_gc.config import WandbConfig
-from cyclegan_gc.tracking.artifacts import log_artifact
-from cyclegan_gc.tracking.mode import Mode, lacks_key, wandb_mode
-from cyclegan_gc.tracking.privacy import private_environment, private_settings
-from cyclegan_gc.tracking.records import Artifact, Cell, Picture, Table
+from cyclegan_gc.tracking.privacy import Mode, lacks_key, private_environment, private_settings, wandb_mode
+from cyclegan_gc.tracking.records import Artifact, Cell, Picture, Table, log_artifact
 from cyclegan_gc.tracking.without_pictures import ENDING
 
 T = TypeVar("T")

@@ -9,8 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from cyclegan_gc.errors import UserError
-from cyclegan_gc.tracking.mode import has_key
-from cyclegan_gc.tracking.privacy import private_environment
+from cyclegan_gc.tracking.privacy import has_key, private_environment
 from cyclegan_gc.tracking.sink import PICTURES
 from cyclegan_gc.tracking.without_pictures import copy_without_pictures
 

@@ -15,12 +15,12 @@ from cyclegan_gc.model.cyclegan import Batch
 from cyclegan_gc.train.batches import batches_from
 from cyclegan_gc.train.checkpoints import LAST, best_score_before, find_before, save
 from cyclegan_gc.train.memory import memory_line
-from cyclegan_gc.validate.watchdog import Alarm, blank_share, training_findings
-from cyclegan_gc.validate.panels import save_pictures
 from cyclegan_gc.train.run import Run, open_run
 from cyclegan_gc.train.signals import Signals
 from cyclegan_gc.train.step import train_step
-from cyclegan_gc.validate.validation import Validated, validation_of
+from cyclegan_gc.train.validation import Validated, validation_of
+from cyclegan_gc.validate.panels import save_pictures
+from cyclegan_gc.validate.watchdog import Alarm, blank_share, training_findings
 
 UNPAIRED = ("cycle_mr", "cycle_ct", "gradient_mr", "gradient_ct", "discriminator_ct", "discriminator_mr")
 SHOWN = ("generator", *UNPAIRED, "paired_l1", "paired_gradient", "paired_discriminator")

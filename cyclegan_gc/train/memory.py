@@ -12,7 +12,8 @@ from torch.utils._pytree import tree_leaves
 from cyclegan_gc.config import TrainConfig
 from cyclegan_gc.device import free_bytes
 from cyclegan_gc.model.cyclegan import Batch
-from cyclegan_gc.train.step import build_state, train_step
+from cyclegan_gc.train.state import build_state
+from cyclegan_gc.train.step import train_step
 
 HALVED = 0.72
 """What a step holds in 16 bits over what it holds in 32, the copies of the weights apart: convolutions are halved,

@@ -13,9 +13,9 @@ from cyclegan_gc import __version__
 from cyclegan_gc.atomic import file_sha256, write_text
 from cyclegan_gc.checkpoint import State, load_checkpoint, save_checkpoint
 from cyclegan_gc.config import TrainConfig, public_settings
+from cyclegan_gc.data.cases import Cases
 from cyclegan_gc.formats.content import contents_hash
 from cyclegan_gc.tracking import Artifact, Pseudonyms, code_sha256
-from cyclegan_gc.data.cases import Cases
 from cyclegan_gc.train.checkpoints import BEST, LAST
 
 LEFT_OUT = {"optimizers": {}, "schedulers": {}, "scaler": {}, "pools": [], "meter": {}, "monitor": {}}

@@ -10,14 +10,14 @@ from typing import Any
 import torch
 
 from cyclegan_gc.atomic import file_sha256, write_text
+from cyclegan_gc.audit.audit import announce
 from cyclegan_gc.checkpoint import State
 from cyclegan_gc.config import TrainConfig, public_settings
 from cyclegan_gc.data.cache import fingerprint
+from cyclegan_gc.data.cases import Cases, load_cases
 from cyclegan_gc.distributed import Ranks
 from cyclegan_gc.errors import UserError
 from cyclegan_gc.tracking import Tracker
-from cyclegan_gc.audit.audit import announce
-from cyclegan_gc.data.cases import Cases, load_cases
 from cyclegan_gc.train.checkpoints import (
     BEST,
     LAST,
@@ -27,12 +27,12 @@ from cyclegan_gc.train.checkpoints import (
     find_saved,
     load_relative,
 )
-from cyclegan_gc.train.provenance import data_artifact, model_artifact, model_artifacts, run_name, run_settings
 from cyclegan_gc.train.meter import Meter
-from cyclegan_gc.validate.watchdog import Monitor
+from cyclegan_gc.train.provenance import data_artifact, model_artifact, model_artifacts, run_name, run_settings
 from cyclegan_gc.train.signals import preempts
-from cyclegan_gc.train.step import TrainState, begin_with, build_state, load_state, state_dict
+from cyclegan_gc.train.state import TrainState, begin_with, build_state, load_state, state_dict
 from cyclegan_gc.validate.true_pairs import MOST_JUDGES, TruePair, load_pair, load_pairs
+from cyclegan_gc.validate.watchdog import Monitor
 
 
 @dataclass

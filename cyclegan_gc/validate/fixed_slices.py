@@ -11,11 +11,11 @@ from torch import Tensor
 
 from cyclegan_gc.config import TrainConfig
 from cyclegan_gc.data.cache import SliceStack
-from cyclegan_gc.prepare.preprocess import to_hu
 from cyclegan_gc.data.slices import load_slice
 from cyclegan_gc.model.cyclegan import Batch, Networks, Translations, consistency_losses, translate
-from cyclegan_gc.validate.watchdog import validation_figures
+from cyclegan_gc.prepare.preprocess import to_hu
 from cyclegan_gc.validate.score import RealCT, Slabs, combined_score, unpaired_parts
+from cyclegan_gc.validate.watchdog import validation_figures
 
 HEIGHTS = np.linspace(0.15, 0.85, 8)
 """Where the slabs lie in the body."""

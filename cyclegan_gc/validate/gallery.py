@@ -8,10 +8,11 @@ import numpy as np
 
 from cyclegan_gc.config import TrainConfig
 from cyclegan_gc.data.cache import SliceStack
-from cyclegan_gc.prepare.preprocess import to_hu
 from cyclegan_gc.model.cyclegan import Networks
 from cyclegan_gc.pictures.sheets import Pixels
+from cyclegan_gc.prepare.preprocess import to_hu
 from cyclegan_gc.tracking import Picture, Table
+from cyclegan_gc.validate.fixed_slices import HEIGHTS, SLAB, FixedSlices, Look
 from cyclegan_gc.validate.panels import (
     Seen,
     TranslatedPair,
@@ -21,7 +22,6 @@ from cyclegan_gc.validate.panels import (
     mr_to_ct_sheet,
     planes_sheet,
 )
-from cyclegan_gc.validate.fixed_slices import HEIGHTS, SLAB, FixedSlices, Look
 from cyclegan_gc.validate.true_pairs import slice_pixel_mm, translate_stack
 
 SHOWN_SLABS = (0, 2, 5, 7)

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from scipy.ndimage import binary_fill_holes
 from torch import Tensor
 
-from cyclegan_gc.data.depth import relative_depth
 from cyclegan_gc.metrics import dice
 from cyclegan_gc.metrics.voxelwise import AIR_BELOW_HU, BONE_ABOVE_HU
 from cyclegan_gc.model.depth_histogram import DEPTHS
 from cyclegan_gc.model.losses import gradient_correlation
+from cyclegan_gc.prepare.body import relative_depth
 
 BIN_HU = 25.0
 TISSUES_HU = (AIR_BELOW_HU, BONE_ABOVE_HU)

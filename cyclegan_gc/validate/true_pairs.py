@@ -11,19 +11,19 @@ from torch import nn
 
 from cyclegan_gc.checkpoint import TrainedModel
 from cyclegan_gc.config import TrainConfig
-from cyclegan_gc.prepare.body import ct_body_mask
 from cyclegan_gc.data.cache import SliceStack
-from cyclegan_gc.formats.geometry import to_ras
-from cyclegan_gc.prepare.grid import from_plane, pixel_mm, seen_mm
 from cyclegan_gc.data.pairs import Pair, find_pairs
-from cyclegan_gc.prepare.preprocess import Prepared, to_hu
 from cyclegan_gc.data.slices import load_slice
-from cyclegan_gc.formats.volumes import read_contrasts, read_volume
 from cyclegan_gc.errors import UserError
+from cyclegan_gc.formats.geometry import to_ras
+from cyclegan_gc.formats.volumes import read_contrasts, read_volume
 from cyclegan_gc.inference import Member, prepare_for, translate_cases
 from cyclegan_gc.metrics import bone_dice, mae
 from cyclegan_gc.model.cyclegan import air_outside
 from cyclegan_gc.model.passes import Passes
+from cyclegan_gc.prepare.body import ct_body_mask
+from cyclegan_gc.prepare.grid import from_plane, pixel_mm, seen_mm
+from cyclegan_gc.prepare.preprocess import Prepared, to_hu
 from cyclegan_gc.validate.panels import TranslatedPair
 
 MOST_PAIRS, MOST_JUDGES = 3, 8

@@ -10,12 +10,12 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from cyclegan_gc.config import AuditConfig, AuditDataConfig, PreprocessConfig
+from cyclegan_gc.audit.audit import announce, audit, closing_line, text_table
 from cyclegan_gc.audit.checks import Finding
+from cyclegan_gc.config import AuditDataConfig, PreprocessConfig
+from cyclegan_gc.data.cases import load_cases, volumes_to_audit
 from cyclegan_gc.distributed import Ranks
 from cyclegan_gc.errors import UserError
-from cyclegan_gc.audit.audit import announce, audit, closing_line, text_table
-from cyclegan_gc.data.cases import load_cases
 from cyclegan_gc.train.loop import train
 
 
@@ -38,7 +38,7 @@ def config(small_config, folders, tmp_path):
 def look(folders, tmp_path):
     mr, ct = folders
     data = AuditDataConfig(str(mr), str(ct), validation_fraction=0.0)
-    return audit(AuditConfig(data, output=tmp_path / "audit", preprocess=PreprocessConfig()))
+    return audit(volumes_to_audit(data), PreprocessConfig(), ("axial",), tmp_path / "audit")
 
 
 def double(folder: Path) -> Path:

@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from cyclegan_gc.config import PreprocessConfig
-from cyclegan_gc.audit.findings import Audited, judge, level_of
 from cyclegan_gc.audit.facts import measure_case
+from cyclegan_gc.audit.findings import Audited, judge, level_of
+from cyclegan_gc.config import PreprocessConfig
+from cyclegan_gc.errors import VolumeError
+from cyclegan_gc.formats.volumes import read_volume, volume_on_grid
 from cyclegan_gc.phantom.subject import make_subject
 from cyclegan_gc.prepare.preprocess import Modality, check_values, prepare
-from cyclegan_gc.formats.volumes import read_volume, volume_on_grid
-from cyclegan_gc.errors import VolumeError
 
 SETTINGS = PreprocessConfig()
 SUBJECT = make_subject(5)

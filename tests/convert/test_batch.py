@@ -13,8 +13,8 @@ from cyclegan_gc.config import (
     ConvertConfig,
 )
 from cyclegan_gc.convert.batch import convert
-from cyclegan_gc.formats.volumes import Volume, read_volume
 from cyclegan_gc.errors import UserError, VolumeError
+from cyclegan_gc.formats.volumes import Volume, read_volume
 from cyclegan_gc.inference import Member, translate_volume
 
 

@@ -18,9 +18,9 @@ from cyclegan_gc.checkpoint import load_checkpoint, save_checkpoint
 from cyclegan_gc.cli import main
 from cyclegan_gc.config import ConvertConfig
 from cyclegan_gc.convert.batch import convert
+from cyclegan_gc.errors import UserError
 from cyclegan_gc.formats.dicom.read import read_series
 from cyclegan_gc.formats.volumes import read_volume
-from cyclegan_gc.errors import UserError
 
 MANY = 10**9
 

@@ -6,10 +6,11 @@ import pytest
 
 from cyclegan_gc.config import PreprocessConfig
 from cyclegan_gc.convert.quality import Quality, judge
-from cyclegan_gc.data.cache import cached_stacks, case_statistics, fingerprint
+from cyclegan_gc.data.cache import cached_stacks, fingerprint
+from cyclegan_gc.formats.volumes import read_volume
 from cyclegan_gc.phantom.subject import write_phantoms
 from cyclegan_gc.prepare.preprocess import prepare, turn_back
-from cyclegan_gc.formats.volumes import read_volume
+from cyclegan_gc.prepare.statistics import case_statistics
 
 SETTINGS = PreprocessConfig()
 

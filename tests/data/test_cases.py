@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from cyclegan_gc.config import DataConfig, PreprocessConfig, TrainConfig
+from cyclegan_gc.data.cases import load_cases
+from cyclegan_gc.data.subjects import held_out_subjects, subjects_of
 from cyclegan_gc.errors import UserError
-from cyclegan_gc.data.cases import held_out_subjects, load_cases, subjects_of
 
 
 def paths(*names: str) -> list[Path]:

@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 import torch
 
+from cyclegan_gc.audit.pairs import check_alignment, measure_pair
 from cyclegan_gc.config import DataConfig, PreprocessConfig
 from cyclegan_gc.data.cache import SliceStack, cached_stacks
-from cyclegan_gc.data.pairs import check_alignment, check_pair, find_pairs, measure_pair, prepare_pair
-from cyclegan_gc.prepare.preprocess import prepare
+from cyclegan_gc.data.pairs import check_pair, find_pairs, prepare_pair
 from cyclegan_gc.data.slices import PairedSlices, load_slice
-from cyclegan_gc.formats.volumes import Volume, read_contrasts, read_volume
 from cyclegan_gc.errors import UserError, VolumeError
+from cyclegan_gc.formats.volumes import Volume, read_contrasts, read_volume
+from cyclegan_gc.prepare.preprocess import prepare
 
 SETTINGS = PreprocessConfig()
 CONFIG = DataConfig(pairs="", crop=(48, 40))

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from cyclegan_gc.config import PreprocessConfig
-from cyclegan_gc.formats.content import content_hash, known_hash
 from cyclegan_gc.data.preparation import prepare_volumes
 from cyclegan_gc.errors import VolumeError
+from cyclegan_gc.formats.content import content_hash, known_hash
 
 SETTINGS = PreprocessConfig(spacing_mm=4.0)
 

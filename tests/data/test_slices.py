@@ -8,9 +8,9 @@ from torch.utils.data import DataLoader
 
 from cyclegan_gc.config import DataConfig, PreprocessConfig, SliceAxis
 from cyclegan_gc.data.cache import OUTSIDE, SliceStack, cached_stacks, fingerprint
-from cyclegan_gc.data.depth import relative_depth
 from cyclegan_gc.data.slices import UnpairedSlices, awaited, load_slice, slice_loader
 from cyclegan_gc.errors import VolumeError
+from cyclegan_gc.prepare.body import relative_depth
 
 SETTINGS = PreprocessConfig(spacing_mm=4.0)
 CONFIG = DataConfig("", "", crop=(48, 40))

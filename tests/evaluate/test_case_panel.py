@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from cyclegan_gc.formats.geometry import to_ras
 from cyclegan_gc.evaluate.case_panel import case_panel
+from cyclegan_gc.formats.geometry import to_ras
 from cyclegan_gc.pictures.sheets import Pixels, read_png, upright
 
 FLIPPED = np.array([[0, -3, 0, 90], [0, 0, 4, -50], [-3, 0, 0, 60], [0, 0, 0, 1.0]])

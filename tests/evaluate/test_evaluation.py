@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 
 from cyclegan_gc import metrics
-from cyclegan_gc.metrics.consistency import mr_gradient_correlation
-from cyclegan_gc.prepare.body import ct_body_mask
 from cyclegan_gc.errors import UserError
 from cyclegan_gc.evaluate.baselines import Histogram, HistogramModel, histogram_match
 from cyclegan_gc.evaluate.evaluation import evaluate
 from cyclegan_gc.evaluate.matching import Sources, match_cases
 from cyclegan_gc.evaluate.measures import Row
 from cyclegan_gc.evaluate.summary import Evaluation, summary_table
+from cyclegan_gc.metrics.consistency import mr_gradient_correlation
+from cyclegan_gc.prepare.body import ct_body_mask
 
 AFFINE = np.diag([3.0, 3.0, 4.0, 1.0])
 TWO_SLICES_UP = np.array([[3.0, 0, 0, 0], [0, 3, 0, 0], [0, 0, 4, 8], [0, 0, 0, 1]])

@@ -9,9 +9,9 @@ import pydicom.datadict
 import pydicom.uid
 import pytest
 
+from cyclegan_gc.errors import VolumeError
 from cyclegan_gc.formats.dicom.read import read_series
 from cyclegan_gc.formats.dicom.write import PATIENT_AND_STUDY, SeriesLabel, write_ct_series
-from cyclegan_gc.errors import VolumeError
 
 PIXELS = np.random.default_rng(1).integers(0, 900, (20, 24, 6)).astype(np.int16)
 LABEL = SeriesLabel("0123abcd", "Model 12345, step 7.", "cyclegan-gc 0.1")

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import SimpleITK
 
-from cyclegan_gc.formats.volumes import read_volume, volume_grid
 from cyclegan_gc.errors import VolumeError
+from cyclegan_gc.formats.volumes import read_volume, volume_grid
 
 TURN = [0.0, -0.8, 0.6, 1.0, 0.0, 0.0, 0.0, 0.6, 0.8]
 

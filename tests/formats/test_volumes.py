@@ -13,9 +13,9 @@ from nibabel.funcs import as_closest_canonical
 from nibabel.nifti1 import Nifti1Extension
 from nibabel.quaternions import angle_axis2mat
 
+from cyclegan_gc.errors import UserError, VolumeError
 from cyclegan_gc.formats.files import case_id, find_volumes
 from cyclegan_gc.formats.volumes import Volume, read_contrasts, read_labels, read_mask, read_volume, write_volume
-from cyclegan_gc.errors import UserError, VolumeError
 
 ODD = (Path(__file__).parents[2] / "../shared/data/odd").resolve()
 OBLIQUE = from_matvec(angle_axis2mat(0.3, [1, 2, 3]) @ np.diag([-1.5, 1.25, 3.0]), [12.5, -80.25, 7.0])

@@ -8,9 +8,9 @@ import torch
 from scipy import ndimage
 
 from cyclegan_gc.config import Scanner
-from cyclegan_gc.phantom.subject import LABELS, Kind, Subject, make_subject, write_phantoms
 from cyclegan_gc.errors import UserError
 from cyclegan_gc.model.losses import gradient_correlation
+from cyclegan_gc.phantom.subject import LABELS, Kind, Subject, make_subject, write_phantoms
 
 BONE_HU = 250
 SEEDS = range(5)

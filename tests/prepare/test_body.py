@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from cyclegan_gc.prepare.body import ct_body_mask, mr_body_mask
 from cyclegan_gc.formats.volumes import read_volume
+from cyclegan_gc.prepare.body import ct_body_mask, mr_body_mask
 
 SPACING = (2.0, 2.0, 2.0)
 

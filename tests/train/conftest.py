@@ -12,15 +12,6 @@ from typing import Any
 import pytest
 import torch
 
-from cyclegan_gc.config import (
-    DataConfig,
-    NetworkConfig,
-    OptimizerConfig,
-    PreprocessConfig,
-    TrainConfig,
-    WandbConfig,
-)
-
 COMMAND = [sys.executable, "-m", "cyclegan_gc.cli", "train"]
 
 SMALL = {
@@ -45,12 +36,6 @@ SMALL = {
 
 
 @pytest.fixture(scope="session")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Prepared slices that all runs share."""
-    return tmp_path_factory.mktemp("cache")
-
-
-@pytest.fixture(scope="session")
 def train_options(phantoms: Path, cache: Path) -> Callable[..., list[str]]:
     """The options of a small training into a folder; keywords with __ for dots change them."""
 
@@ -66,24 +51,6 @@ def train_options(phantoms: Path, cache: Path) -> Callable[..., list[str]]:
         return [word for name, value in settings.items() for word in (f"--{name}", str(value))]
 
     return options
-
-
-@pytest.fixture(scope="session")
-def small_config(phantoms: Path, cache: Path) -> TrainConfig:
-    """The same as a configuration, without a folder of its own yet."""
-    return TrainConfig(
-        output=Path("nowhere"),
-        data=DataConfig(str(phantoms / "mr"), str(phantoms / "ct"), crop=(32, 24), cache=cache),
-        steps=20,
-        log_every=1,
-        validate_every=10,
-        save_every=5,
-        device="cpu",
-        preprocess=PreprocessConfig(spacing_mm=6.0),
-        network=NetworkConfig(width=4, blocks=1, discriminator_width=4, discriminator_layers=1),
-        optimizer=OptimizerConfig(batch_size=2, learning_rate=1e-3, pool_size=4, ema_decay=0.9),
-        wandb=WandbConfig(mode="disabled"),
-    )
 
 
 @pytest.fixture(scope="session")

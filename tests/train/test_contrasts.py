@@ -13,12 +13,12 @@ from cyclegan_gc.config import ConvertConfig, LossConfig, TrainConfig
 from cyclegan_gc.convert.batch import convert, convert_volume
 from cyclegan_gc.convert.plan import plan
 from cyclegan_gc.data.cache import cached_stacks
-from cyclegan_gc.formats.files import find_cases
 from cyclegan_gc.data.slices import load_slice
-from cyclegan_gc.formats.volumes import read_volume
+from cyclegan_gc.data.subjects import subjects_of
 from cyclegan_gc.errors import UserError, VolumeError
+from cyclegan_gc.formats.files import find_cases
+from cyclegan_gc.formats.volumes import read_volume
 from cyclegan_gc.model.cyclegan import Batch, Translations, air_outside, consistency_losses
-from cyclegan_gc.data.cases import subjects_of
 from cyclegan_gc.train.loop import train
 
 ENDINGS = ("_T1w", "_T2w")

@@ -14,14 +14,15 @@ from cyclegan_gc.checkpoint import load_checkpoint, load_model, save_checkpoint
 from cyclegan_gc.cli import main
 from cyclegan_gc.config import ConvertConfig, DataConfig, LossConfig, PairedConfig, TrainConfig
 from cyclegan_gc.convert.batch import convert
-from cyclegan_gc.prepare.body import ct_body_mask
-from cyclegan_gc.phantom.subject import write_phantoms
-from cyclegan_gc.formats.volumes import read_volume
-from cyclegan_gc.errors import TrainingStoppedError, UserError
-from cyclegan_gc.model.cyclegan import Batch
 from cyclegan_gc.data.cases import load_cases
+from cyclegan_gc.errors import TrainingStoppedError, UserError
+from cyclegan_gc.formats.volumes import read_volume
+from cyclegan_gc.model.cyclegan import Batch
+from cyclegan_gc.phantom.subject import write_phantoms
+from cyclegan_gc.prepare.body import ct_body_mask
 from cyclegan_gc.train.loop import train
-from cyclegan_gc.train.step import build_state, train_step
+from cyclegan_gc.train.state import build_state
+from cyclegan_gc.train.step import train_step
 
 STATE = ("networks", "ema", "optimizers", "schedulers", "pools", "rng", "best_score", "meter", "fingerprint")
 TERMS = ("paired_adversarial", "paired_l1", "paired_gradient", "paired_discriminator")

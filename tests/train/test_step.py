@@ -6,11 +6,12 @@ import pytest
 import torch
 
 from cyclegan_gc.config import LossConfig
-from cyclegan_gc.data.depth import relative_depth
 from cyclegan_gc.model.acceleration import Accelerated
 from cyclegan_gc.model.cyclegan import Batch
+from cyclegan_gc.prepare.body import relative_depth
 from cyclegan_gc.train.memory import MemoryMeter, estimate_bytes, memory_line
-from cyclegan_gc.train.step import TrainState, build_state, train_step
+from cyclegan_gc.train.state import TrainState, build_state
+from cyclegan_gc.train.step import train_step
 
 CPU = torch.device("cpu")
 LOSS = LossConfig(identity=0.5, depth_histogram=1.0)
@@ -117,7 +118,7 @@ def test_an_overflow_in_fp16_leaves_out_the_step_and_is_no_broken_figure(config)
 
 
 def test_the_scaler_of_fp16_is_resumed(config):
-    from cyclegan_gc.train.step import load_state, state_dict
+    from cyclegan_gc.train.state import load_state, state_dict
 
     half = replace(config, precision="fp16")
     state, other = build_state(half, CPU), build_state(half, CPU)

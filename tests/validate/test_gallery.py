@@ -11,10 +11,10 @@ from torch import nn
 from cyclegan_gc.cli import main
 from cyclegan_gc.config import PreprocessConfig
 from cyclegan_gc.data.cache import cached_stacks
-from cyclegan_gc.prepare.preprocess import to_hu
 from cyclegan_gc.errors import UserError
-from cyclegan_gc.validate.panels import TranslatedPair, error_sheet, histogram_picture
+from cyclegan_gc.prepare.preprocess import to_hu
 from cyclegan_gc.validate.gallery import pairs_shown
+from cyclegan_gc.validate.panels import TranslatedPair, error_sheet, histogram_picture
 from cyclegan_gc.validate.true_pairs import load_pairs, mean_figures, translate_pairs, translate_stack
 
 FINGERPRINT = {"mr": [{"spacing_mm": (2.5, 2.5, 3.0)}], "ct": []}

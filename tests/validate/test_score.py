@@ -10,8 +10,8 @@ from scipy.ndimage import binary_erosion, gaussian_filter, shift
 from cyclegan_gc.config import PreprocessConfig
 from cyclegan_gc.data.cache import cached_stacks
 from cyclegan_gc.prepare.preprocess import to_hu
-from cyclegan_gc.validate.score import RealCT, Slabs, combined_score, unpaired_parts
 from cyclegan_gc.validate.fixed_slices import SLAB, _slabs
+from cyclegan_gc.validate.score import RealCT, Slabs, combined_score, unpaired_parts
 
 SETTINGS = PreprocessConfig()
 WINDOW = SETTINGS.ct_window_hu

@@ -18,8 +18,8 @@ from cyclegan_gc.errors import TrainingStoppedError
 from cyclegan_gc.model.cyclegan import Batch, Networks
 from cyclegan_gc.train.checkpoints import best_score_before
 from cyclegan_gc.train.loop import train
-from cyclegan_gc.validate.watchdog import Monitor, blank_share, training_findings, validation_findings
 from cyclegan_gc.validate.fixed_slices import fixed_slices, validate
+from cyclegan_gc.validate.watchdog import Monitor, blank_share, training_findings, validation_findings
 
 HEALTHY = {
     "discriminator_ct": 0.2,

@@ -13,9 +13,9 @@ from pydicom.pixels.decoders.base import get_decoder
 from pydicom.pixels.processing import apply_rescale
 from pydicom.uid import ImplicitVRLittleEndian
 
+from cyclegan_gc.errors import VolumeError
 from cyclegan_gc.formats.dicom.geometry import Frame, Stack, stack
 from cyclegan_gc.formats.volumes import Volume, volume_on_grid
-from cyclegan_gc.errors import VolumeError
 
 SUFFIXES = (".dcm", ".dicom", ".ima")
 SERIES_TAGS = ["SOPClassUID", "SeriesInstanceUID", "SeriesNumber", "Modality", "Rows", "Columns"]

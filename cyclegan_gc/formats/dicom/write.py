@@ -20,9 +20,9 @@ from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian
 from pydicom.valuerep import format_number_as_ds, validate_value
 
 from cyclegan_gc.config import DISCLAIMER
-from cyclegan_gc.formats.dicom.read import frames_of, read_frames, read_headers
-from cyclegan_gc.formats.dicom.geometry import Frame, aligned, stack
 from cyclegan_gc.errors import VolumeError
+from cyclegan_gc.formats.dicom.geometry import Frame, aligned, stack
+from cyclegan_gc.formats.dicom.read import frames_of, read_frames, read_headers
 
 PATIENT_AND_STUDY = (
     *("SpecificCharacterSet", "PatientName", "PatientID", "IssuerOfPatientID", "PatientBirthDate", "PatientSex"),

@@ -8,12 +8,12 @@ from typing import Any
 from cyclegan_gc.errors import TrainingStoppedError, VolumeError
 from cyclegan_gc.model.cyclegan import Networks
 from cyclegan_gc.train.meter import CURE
-from cyclegan_gc.validate.watchdog import validation_findings
-from cyclegan_gc.validate.panels import TranslatedPair
 from cyclegan_gc.train.run import Run
-from cyclegan_gc.validate.gallery import Named, Shown, histogram_shown, pairs_shown, slices_shown, together
 from cyclegan_gc.validate.fixed_slices import FixedSlices, fixed_slices, validate
+from cyclegan_gc.validate.gallery import Named, Shown, histogram_shown, pairs_shown, slices_shown, together
+from cyclegan_gc.validate.panels import TranslatedPair
 from cyclegan_gc.validate.true_pairs import TruePair, mean_figures, translate_pairs
+from cyclegan_gc.validate.watchdog import validation_findings
 
 MOST_SHOWN = 3
 """Held-out pairs in the picture of errors."""

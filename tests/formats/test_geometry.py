@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
 
-from cyclegan_gc.formats.geometry import same_grid, to_ras
-from cyclegan_gc.evaluate.grids import resample
+from cyclegan_gc.formats.geometry import resample, same_grid, to_ras
 
 
 def test_axes_are_turned_to_right_front_and_up():
