@@ -1,19 +1,15 @@
-"""State to disk and back: plain types and tensors only, read without running any code from the file."""
+"""Checkpoint files: training state as plain types and tensors, read without running any code from the file."""
 
 import errno
 import zipfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
-from cyclegan_gc.atomic import atomic_write, file_sha256
-from cyclegan_gc.config import Direction, NetworkConfig, PreprocessConfig, SliceAxis, slab_channels
+from cyclegan_gc.atomic import atomic_write
 from cyclegan_gc.errors import UserError
-from cyclegan_gc.model.cyclegan import build_generator
 
 FORMAT = 4
 TRAINED = {"networks", "ema", "optimizers", "schedulers", "scaler", "pools", "rng", "meter", "monitor"}
@@ -21,44 +17,6 @@ PROGRESS = {"step", "stale", "suspect", "stream", "best_score", "run_id"}
 PARTS = {"config", "fingerprint", "init_sha256"} | TRAINED | PROGRESS
 
 State = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class TrainedModel:
-    """What conversion and evaluation need of a checkpoint."""
-
-    generator: nn.Module
-    """Moving average of one generator, in evaluation mode."""
-    back: nn.Module | None
-    """The same of the opposite generator, which tells how much of the input a translation still holds; None for a model
-    of the paired objective, which has none."""
-    direction: Direction
-    preprocess: PreprocessConfig
-    slice_axes: tuple[SliceAxis, ...]
-    """Planes whose slices it was trained on."""
-    context: int
-    """Neighbours on each side that go through the generators with a slice."""
-    contrasts: tuple[str, ...]
-    """Endings of the names of the MR contrasts that are its channels; none for a single one."""
-    crop: tuple[int, int]
-    """Size of the training slices (h, w); smaller slices are padded to it."""
-    fingerprint: dict[str, Any]
-    """What the training sets looked like; see :func:`cyclegan_gc.data.cache.fingerprint`."""
-    step: int
-    sha256: str
-    """Of the checkpoint's file."""
-    run_id: str | None = None
-    """W&B id of the training; None where it had none."""
-
-    @property
-    def artifact(self) -> str | None:
-        """Under which name and alias W&B knows it, where it was sent; None where the training had no W&B run."""
-        return f"model-{self.run_id}:step-{self.step}" if self.run_id else None
-
-    @property
-    def in_channels(self) -> int:
-        """Of the generator: every contrast of an MR slice and its neighbours, or every slice of a CT."""
-        return slab_channels(self.context, self.contrasts)["mr" if self.direction == "mr_to_ct" else "ct"]
 
 
 def save_checkpoint(path: Path, state: State, *, written: Callable[[Path], None] | None = None) -> None:
@@ -113,57 +71,6 @@ def load_checkpoint(path: Path) -> State:
     if not isinstance(state, dict) or state.get("format") != FORMAT or not state.keys() >= PARTS:
         raise UserError(f"{path}: not a checkpoint of cyclegan-gc (format {FORMAT}); give last.pt or best.pt of a run")
     return state
-
-
-def load_model(path: Path, direction: Direction = "mr_to_ct", device: torch.device | None = None) -> TrainedModel:
-    """One generator of a checkpoint, by its moving average, with everything needed to use it.
-
-    Raises:
-        UserError: as :func:`load_checkpoint`, and if it was not trained in that direction.
-    """
-    state = load_checkpoint(path)
-    if direction not in state["ema"]:
-        raise UserError(f"{path}: trained with objective paired, from MR to CT only; leave out --direction {direction}")
-    try:
-        return _model_of(state, direction, device or torch.device("cpu"), file_sha256([path]))
-    except (KeyError, TypeError, RuntimeError) as error:
-        raise UserError(f"{path}: a checkpoint of another version of cyclegan-gc; convert with that version") from error
-
-
-def _model_of(state: State, direction: Direction, device: torch.device, sha256: str) -> TrainedModel:
-    config = state["config"]
-    opposite: Direction = "ct_to_mr" if direction == "mr_to_ct" else "mr_to_ct"
-    return TrainedModel(
-        generator=_generator(state, direction).to(device),
-        back=_generator(state, opposite).to(device) if opposite in state["ema"] else None,
-        direction=direction,
-        preprocess=PreprocessConfig(**config["preprocess"]),
-        slice_axes=tuple(config["data"]["slice_axes"]),
-        context=config["data"]["context_slices"],
-        contrasts=tuple(config["data"]["contrasts"]),
-        crop=tuple(config["data"]["crop"]),
-        fingerprint=state["fingerprint"],
-        step=state["step"],
-        sha256=sha256,
-        run_id=state["run_id"],
-    )
-
-
-def _generator(state: State, direction: Direction) -> nn.Module:
-    network, data = NetworkConfig(**state["config"]["network"]), state["config"]["data"]
-    channels = slab_channels(data["context_slices"], data["contrasts"])
-    source, target = ("mr", "ct") if direction == "mr_to_ct" else ("ct", "mr")
-    generator = build_generator(
-        network.width,
-        network.blocks,
-        network.reduction,
-        network.stem,
-        network.upsampling,
-        in_channels=channels[source],
-        out_channels=channels[target],
-    )
-    generator.load_state_dict(averaged_weights(state, direction))
-    return generator.eval()
 
 
 def averaged_weights(state: State, name: str) -> State:

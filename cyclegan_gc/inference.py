@@ -9,7 +9,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from cyclegan_gc.checkpoint import TrainedModel
 from cyclegan_gc.config import Fusion, SliceAxis
 from cyclegan_gc.errors import VolumeError
 from cyclegan_gc.formats.volumes import Volume
@@ -27,6 +26,7 @@ from cyclegan_gc.prepare.grid import (
     to_source,
 )
 from cyclegan_gc.prepare.preprocess import AIR_HU, Prepared, prepare, to_hu, turn_back
+from cyclegan_gc.trained_model import Translator
 
 SYNTHETIC_MR_SCALE = 1000
 """Synthetic MR has no unit; its [-1, 1] is written as 0 to this value."""
@@ -37,16 +37,16 @@ FAR_FACTOR = 1.25
 
 
 class Member(NamedTuple):
-    """One of the translations that are fused: a model, a plane, mirrored or not."""
+    """One of the translations that are fused: a translator in one plane, mirrored or not."""
 
-    model: TrainedModel
+    translator: Translator
     axis: SliceAxis
     mirrored: bool = False
 
 
 @dataclass(frozen=True)
 class Translation:
-    """What became of a volume, on the source's axes."""
+    """A translated volume on the source's axes."""
 
     array: NDArray[np.int16]
     """(X, Y, Z): HU, rounded, -1000 outside the body; for ``ct_to_mr`` 0 to 1000."""
@@ -55,25 +55,25 @@ class Translation:
     uncertainty: NDArray[np.int16] | None
     """(X, Y, Z): standard deviation over the members, in the result's unit, rounded; None for a single member."""
     cycle_error: float | None
-    """Error of the input translated there and back over its own variation in the body; 1 where nothing comes back, None
-    for a model without a way back."""
+    """Error of the input translated there and back, relative to its own variation in the body. At 1 nothing comes back.
+    None for a model without the opposite generator."""
     discontinuity: dict[str, float]
     """:func:`cyclegan_gc.metrics.slice_discontinuity` of the ``source``, of one plane (``single``) and ``fused``."""
     notes: tuple[str, ...]
-    """What was done otherwise than asked: pixels resampled, memory short."""
+    """Remarks for the user: resampled pixels, short memory."""
 
 
 def members_of(
-    models: Sequence[TrainedModel], planes: Sequence[SliceAxis] | None = None, *, mirror: bool = False
+    translators: Sequence[Translator], planes: Sequence[SliceAxis] | None = None, *, mirror: bool = False
 ) -> list[Member]:
-    """Every translation to be fused; without ``planes`` each model's first one.
+    """Every translation to be fused; without ``planes`` in the first plane of each translator.
 
     A sagittal slice is never mirrored: that would swap front and back.
     """
     return [
-        Member(model, axis, mirrored)
-        for model in models
-        for axis in planes or model.slice_axes[:1]
+        Member(translator, axis, mirrored)
+        for translator in translators
+        for axis in planes or translator.slice_axes[:1]
         for mirrored in ((False, True) if mirror and axis != "sagittal" else (False,))
     ]
 
@@ -97,9 +97,9 @@ def translate_volume(
 
 def prepare_for(members: Sequence[Member], volume: Volume) -> list[Prepared]:
     """The volume as each member's model sees it; models with equal settings share one."""
-    modality = "mr" if members[0].model.direction == "mr_to_ct" else "ct"
-    cases = {settings: prepare(volume, modality, settings) for settings in {m.model.preprocess for m in members}}
-    return [cases[member.model.preprocess] for member in members]
+    modality = "mr" if members[0].translator.direction == "mr_to_ct" else "ct"
+    cases = {settings: prepare(volume, modality, settings) for settings in {m.translator.preprocess for m in members}}
+    return [cases[member.translator.preprocess] for member in members]
 
 
 def translate_cases(
@@ -122,7 +122,7 @@ def translate_cases(
     )
     fused, spread = fuse(single, others, fusion)
 
-    outside = AIR_HU if member.model.direction == "mr_to_ct" else 0
+    outside = AIR_HU if member.translator.direction == "mr_to_ct" else 0
     values = torch.where(case.mask, fused.round(), outside)
     if not values.isfinite().all():
         raise VolumeError("the network gave values that are not finite; convert it with another checkpoint")
@@ -159,17 +159,17 @@ def wanted_pixel_mm(spacing_mm: tuple[float, float, float], member: Member) -> f
 
     A model that took every pixel size as it came sees a case far from all of them at the usual one.
     """
-    if member.model.preprocess.spacing_mm is not None:
-        return member.model.preprocess.spacing_mm
-    modality = "mr" if member.model.direction == "mr_to_ct" else "ct"
-    known = [pixel_mm(each["spacing_mm"], member.axis) for each in member.model.fingerprint[modality]]
+    if member.translator.preprocess.spacing_mm is not None:
+        return member.translator.preprocess.spacing_mm
+    modality = "mr" if member.translator.direction == "mr_to_ct" else "ct"
+    known = [pixel_mm(each["spacing_mm"], member.axis) for each in member.translator.fingerprint[modality]]
     low, high = np.min(known) / FAR_FACTOR, np.max(known) * FAR_FACTOR
     near = all(low <= own <= high for own in pixel_mm(spacing_mm, member.axis))
     return None if near else float(np.median(known))
 
 
 def _grid(case: Prepared, member: Member) -> NetworkGrid:
-    return network_grid(case, member.axis, wanted_pixel_mm(case.spacing_mm, member), member.model.crop)
+    return network_grid(case, member.axis, wanted_pixel_mm(case.spacing_mm, member), member.translator.crop)
 
 
 class _Slices(NamedTuple):
@@ -185,49 +185,60 @@ class _Slices(NamedTuple):
 
 def _translate(case: Prepared, member: Member, grid: NetworkGrid, passes: Passes) -> _Slices:
     images, masks = to_network(case.image.as_tensor(), grid), mask_to_network(case.mask, grid)
+    generator, context = member.translator.generator, member.translator.context
     if member.mirrored:
-        slices = _run(member.model.generator, images.flip(-1), member, passes).flip(-1)
-    else:
-        slices = _run(member.model.generator, images, member, passes)
-    return _Slices(images, masks, air_outside(slices, masks))
+        flipped = translate_slices(generator, images.flip(-1), masks.flip(-1), context, passes)
+        return _Slices(images, masks, flipped.flip(-1))
+    return _Slices(images, masks, translate_slices(generator, images, masks, context, passes))
 
 
-def _run(network: nn.Module, slices: Tensor, member: Member, passes: Passes) -> Tensor:
-    """All slices of a volume (D, C, h, w) through a network that sees each with its neighbours, (D, C', h, w).
+def translate_slices(generator: nn.Module, images: Tensor, masks: Tensor, context: int, passes: Passes) -> Tensor:
+    """Translate the slices of a volume in their order, each with its neighbours; the one way through a generator.
 
-    A slice is the mean of what is said of it in its own place and as a neighbour.
+    With neighbours (2.5-D) the generator translates each slice several times, once in its own place and as a
+    neighbour. The result is the mean.
+
+    Args:
+        generator: in evaluation mode.
+        images: ``(D, C, h, w)`` in [-1, 1], C the contrasts.
+        masks: ``(D, 1, h, w)`` bool, the body.
+        context: neighbours on each side.
+        passes: how many slices go through at once.
+
+    Returns:
+        ``(D, C', h, w)`` float32 on the CPU, air outside the body.
     """
-    context, count = member.model.context, len(slices)
     if not context:
-        return passes.run(network, slices)
+        return air_outside(passes.run(generator, images), masks)
+    count = len(images)
     places = torch.tensor([around(index, count, context) for index in range(count)])
-    said = passes.run(network, slices[places].flatten(1, 2)).unflatten(1, (2 * context + 1, -1))
-    total, times = torch.zeros_like(said[:, 0]), torch.zeros(count)
+    translated = passes.run(generator, images[places].flatten(1, 2)).unflatten(1, (2 * context + 1, -1))
+    total, times = torch.zeros_like(translated[:, 0]), torch.zeros(count)
     for neighbour in range(2 * context + 1):
-        # At the ends the last slice is repeated; what is said of a repetition does not count.
+        # At the ends the last slice is repeated; the translations of a repetition do not count.
         true = places[:, neighbour] == torch.arange(count) + neighbour - context
-        total.index_add_(0, places[true, neighbour], said[true, neighbour])
+        total.index_add_(0, places[true, neighbour], translated[true, neighbour])
         times.index_add_(0, places[true, neighbour], torch.ones(int(true.sum())))
-    return total / times[:, None, None, None]
+    return air_outside(total / times[:, None, None, None], masks)
 
 
 def _as_volume(slices: _Slices, member: Member, grid: NetworkGrid) -> Tensor:
     """The translation in its unit, (1, H, W, D); of several contrasts the first."""
     result = to_source(slices.translated[:, :1], slices.masks, grid)
-    if member.model.direction == "mr_to_ct":
-        return to_hu(result, member.model.preprocess)
+    if member.translator.direction == "mr_to_ct":
+        return to_hu(result, member.translator.preprocess)
     return (result + 1) / 2 * SYNTHETIC_MR_SCALE
 
 
 def _cycle_error(slices: _Slices, member: Member, passes: Passes) -> float | None:
-    if member.model.back is None:
+    if member.translator.back is None:
         return None
-    count, context = len(slices.images), member.model.context
+    count, context = len(slices.images), member.translator.context
     chosen = torch.linspace(0, count - 1, min(CYCLE_SLICES, count)).round().long()
     images, masks, _ = (each[chosen] for each in slices)
     places = torch.tensor([around(index, count, context) for index in chosen.tolist()])
-    said = passes.run(member.model.back, slices.translated[places].flatten(1, 2))
-    back, masks = said.unflatten(1, (2 * context + 1, -1))[:, context], masks.expand_as(images)
+    returned = passes.run(member.translator.back, slices.translated[places].flatten(1, 2))
+    back, masks = returned.unflatten(1, (2 * context + 1, -1))[:, context], masks.expand_as(images)
     inside = images[masks]
     if not len(inside):
         return 1.0

@@ -19,7 +19,6 @@ from typing import Any
 import torch
 from truth import HIGHER_IS_BETTER, errors_of
 
-from cyclegan_gc.checkpoint import load_model
 from cyclegan_gc.config import DemoConfig, TrainConfig, WandbConfig
 from cyclegan_gc.demo import recipe
 from cyclegan_gc.evaluate.statistics import Statistics, compare, describe
@@ -27,6 +26,7 @@ from cyclegan_gc.formats.volumes import read_volume
 from cyclegan_gc.inference import members_of, translate_volume
 from cyclegan_gc.phantom.subject import write_phantoms
 from cyclegan_gc.train.loop import train
+from cyclegan_gc.trained_model import load_model
 
 SUBJECTS, TESTED, MOST_PAIRS = 8, 8, 10
 Errors = list[dict[str, float]]

@@ -21,7 +21,6 @@ import torch
 from scipy.stats import rankdata
 from truth import errors_of
 
-from cyclegan_gc.checkpoint import load_model
 from cyclegan_gc.config import (
     DataConfig,
     LossConfig,
@@ -36,6 +35,7 @@ from cyclegan_gc.inference import members_of, translate_volume
 from cyclegan_gc.model.cyclegan import Networks
 from cyclegan_gc.phantom.subject import write_phantoms
 from cyclegan_gc.train.loop import train
+from cyclegan_gc.trained_model import load_model
 from cyclegan_gc.validate.fixed_slices import fixed_slices, validate
 
 KEPT = (100, 200, 300, 450, 600, 800, 1000, 1200)

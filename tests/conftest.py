@@ -3,6 +3,7 @@ offline runs of W&B."""
 
 import json
 import struct
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from cyclegan_gc.config import (
     TrainConfig,
     WandbConfig,
 )
+from cyclegan_gc.data.cases import Cases, find_files, load_cases
 from cyclegan_gc.phantom.subject import write_phantoms
 
 REAL_DATA = Path(__file__).parents[2] / "shared" / "data"
@@ -56,6 +58,12 @@ def small_config(phantoms: Path, cache: Path) -> TrainConfig:
         optimizer=OptimizerConfig(batch_size=2, learning_rate=1e-3, pool_size=4, ema_decay=0.9),
         wandb=WandbConfig(mode="disabled"),
     )
+
+
+@pytest.fixture(scope="session")
+def cases_of() -> Callable[[TrainConfig], Cases]:
+    """The prepared cases of a training."""
+    return lambda config: load_cases(find_files(config.data), config.data, config.preprocess, config.cache)
 
 
 @pytest.fixture(scope="session")

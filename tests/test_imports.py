@@ -10,7 +10,7 @@ FLOORS = {
     **dict.fromkeys(("errors", "atomic", "voxels"), 0),
     **dict.fromkeys(("config", "device", "distributed"), 1),
     **dict.fromkeys(("model", "formats", "phantom"), 2),
-    **dict.fromkeys(("checkpoint", "prepare", "metrics", "pictures"), 3),
+    **dict.fromkeys(("checkpoint", "trained_model", "prepare", "metrics", "pictures"), 3),
     **dict.fromkeys(("inference", "tracking", "audit"), 4),
     "data": 5,
     "validate": 6,

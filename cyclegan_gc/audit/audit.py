@@ -12,7 +12,7 @@ from cyclegan_gc.audit.checks import LEVELS, Finding
 from cyclegan_gc.audit.facts import measure_case, measure_volume
 from cyclegan_gc.audit.findings import Audited, judge, level_of
 from cyclegan_gc.audit.sheet import Shown, Views, contact_sheet, views_of
-from cyclegan_gc.config import PreprocessConfig, SliceAxis, TrainConfig
+from cyclegan_gc.config import PreprocessConfig, SliceAxis
 from cyclegan_gc.device import one_torch_thread, usable_cpus
 from cyclegan_gc.distributed import Ranks
 from cyclegan_gc.errors import UserError, VolumeError
@@ -74,15 +74,15 @@ def audit(
     return outcome
 
 
-def announce(findings: Sequence[Finding], config: TrainConfig, ranks: Ranks) -> None:
-    """Warn of what the audit found at the start of a training, on the first rank.
+def announce(findings: Sequence[Finding], ranks: Ranks, *, stop: bool) -> None:
+    """Warn of the audit's findings at the start of a training, on the first rank.
 
     Raises:
-        UserError: on every rank, if something fails and ``config.audit`` is ``stop``.
+        UserError: on every rank, if a check fails and ``stop`` is set.
     """
     odd = [finding for finding in findings if finding.level != "pass"]
     failed = [finding for finding in odd if finding.level == "fail"]
-    stop = bool(failed) and config.audit == "stop"
+    stop = stop and bool(failed)
     warned = [finding for finding in odd if not (stop and finding.level == "fail")]
     for finding in warned[:MOST_WARNINGS]:
         ranks.says(f"warning: audit: {_about(finding)}: {finding.check}: {finding.text}", warning=True)

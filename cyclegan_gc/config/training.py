@@ -180,6 +180,16 @@ class TrainConfig:
     monitor: MonitorConfig = field(default_factory=MonitorConfig)
     wandb: WandbConfig = field(default_factory=WandbConfig)
 
+    @property
+    def cache(self) -> Path:
+        """Folder of the prepared slices."""
+        return self.data.cache or self.output / "cache"
+
+    @property
+    def end(self) -> int:
+        """Step after which this call of the program stops."""
+        return self.stop_at or self.steps
+
     def __post_init__(self) -> None:
         _check_sources(self.objective, self.data)
         if self.seed >= 2**32:

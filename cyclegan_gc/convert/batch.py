@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 
 from cyclegan_gc.atomic import write_text
-from cyclegan_gc.checkpoint import load_model
 from cyclegan_gc.config import ConvertConfig, Direction
 from cyclegan_gc.convert.case import read_case, translate_case, write_case
 from cyclegan_gc.convert.estimate import LONG, estimate
@@ -23,6 +22,7 @@ from cyclegan_gc.formats.volumes import read_contrasts, write_volume
 from cyclegan_gc.inference import Member, members_of, translate_volume
 from cyclegan_gc.prepare.preprocess import check_volume
 from cyclegan_gc.tracking import opened
+from cyclegan_gc.trained_model import TrainedModel, load_model
 
 BIDS_DESCRIPTION = """{
   "Name": "Synthetic CT",
@@ -60,8 +60,8 @@ def convert_volume(
     result = Path(result)
     if not result.name.lower().endswith(WRITABLE):
         raise UserError(f"{result}: the result's name must end in .nii or .nii.gz")
-    members = members_of([load_model(Path(checkpoint), direction, choose_device(device))])
-    contrasts = members[0].model.contrasts if direction == "mr_to_ct" else ()
+    translator = load_model(Path(checkpoint), direction, choose_device(device)).translator
+    contrasts = translator.contrasts if direction == "mr_to_ct" else ()
     if len(sources) != max(1, len(contrasts)):
         raise UserError(
             f"{checkpoint}: converts {contrasts or 'one volume'}, got {len(sources)} files; give one of each"
@@ -69,7 +69,7 @@ def convert_volume(
     volume = read_contrasts(sources)
     try:
         check_volume(volume, "mr" if direction == "mr_to_ct" else "ct")
-        translation = translate_volume(members, volume)
+        translation = translate_volume(members_of([translator]), volume)
     except VolumeError as error:
         raise VolumeError(f"{sources[0]}: {error}") from None
     write_volume(result, translation.array, volume)
@@ -98,14 +98,16 @@ def convert(
     jobs, notes = plan(config)  # once before the model is loaded, to tell a wrong input at once
     shard = shard_of(config)
     _make_folder(config.output)
-    members = _members(config)
-    if config.direction == "mr_to_ct" and members[0].model.contrasts:
-        jobs, notes = plan(config, members[0].model.contrasts)
+    models = _models(config)
+    first = models[0].translator
+    if config.direction == "mr_to_ct" and first.contrasts:
+        jobs, notes = plan(config, first.contrasts)
     jobs = part_of(jobs, shard)
     if config.naming == "bids":
         write_text(config.output / "dataset_description.json", BIDS_DESCRIPTION)
-    conversion = Conversion(config, members, settings_of(config, members))
-    if config.direction == "mr_to_ct" and members[0].model.back is None:
+    members = _members(config, models)
+    conversion = Conversion(config, models, members, settings_of(config, models, members))
+    if config.direction == "mr_to_ct" and first.back is None:
         notes = [*notes, "the model was trained on pairs alone and has no way back: no cycle error is judged"]
     if len(jobs) >= LONG:
         notes = [*notes, estimate(jobs, members)]
@@ -132,20 +134,25 @@ def manifest(outcomes: list[Converted], conversion: Conversion) -> Manifest:
     return manifest_of([as_row(case, conversion.config.output) for case in outcomes], conversion.settings)
 
 
-def _members(config: ConvertConfig) -> list[Member]:
+def _models(config: ConvertConfig) -> list[TrainedModel]:
     device = choose_device(config.device)
     paths = [config.checkpoint, *config.ensemble]
     models = [load_model(path, config.direction, device) for path in paths]
     for path, model in zip(paths, models, strict=True):
-        unknown = [plane for plane in config.planes or () if plane not in model.slice_axes]
+        known = model.translator.slice_axes
+        unknown = [plane for plane in config.planes or () if plane not in known]
         if unknown:
             raise UserError(
-                f"{path}: trained on {', '.join(model.slice_axes)} slices, not {', '.join(unknown)}; choose other "
+                f"{path}: trained on {', '.join(known)} slices, not {', '.join(unknown)}; choose other "
                 "--planes or train with --data.slice_axes"
             )
-    if len({model.contrasts for model in models}) > 1:
+    if len({model.translator.contrasts for model in models}) > 1:
         raise UserError("--ensemble: the models were trained on different MR contrasts; take models of the same ones")
-    members = members_of(models, config.planes, mirror=config.mirror)
+    return models
+
+
+def _members(config: ConvertConfig, models: Sequence[TrainedModel]) -> list[Member]:
+    members = members_of([model.translator for model in models], config.planes, mirror=config.mirror)
     if config.uncertainty and len(members) == 1:
         raise UserError("--uncertainty needs several translations: give --planes, --mirror or --ensemble")
     return members

@@ -141,7 +141,7 @@ def _quality(loaded: Loaded, result: Translation, conversion: Conversion) -> Qua
         result.mask,
         result.array,
         loaded.volume.affine,
-        conversion.members[0].model.fingerprint,
+        conversion.members[0].translator.fingerprint,
         mr_facts=case_statistics(loaded.cases[0], loaded.volume.array),
         cycle_error=result.cycle_error,
     )
@@ -154,7 +154,7 @@ def _write_preview(loaded: Loaded, result: Translation, path: Path) -> None:
 
 
 def _derivation(conversion: Conversion) -> str:
-    model = conversion.members[0].model
+    model = conversion.models[0]
     return f"Model {model.sha256[:16]} at step {model.step}, planes {', '.join(conversion.settings['planes'])}."
 
 

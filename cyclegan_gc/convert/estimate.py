@@ -34,8 +34,8 @@ def estimate(jobs: Sequence[Job], members: Sequence[Member]) -> str:
     """
     grids = [grid for job in jobs if (grid := _grid(job))]
     voxels = [prod(shape) for shape, _ in grids]
-    speeds = {id(member.model): _seconds_per_pixel(member) for member in members}
-    network = sum(speeds[id(member.model)] * _pixels(grid, member) for grid in grids for member in members)
+    speeds = {id(member.translator): _seconds_per_pixel(member) for member in members}
+    network = sum(speeds[id(member.translator)] * _pixels(grid, member) for grid in grids for member in members)
     gigabytes = BYTES_PER_VOXEL * max(voxels, default=0) / 1e9
     return (
         f"{len(jobs)} cases, about {_in_words(network + SECONDS_PER_VOXEL * sum(voxels))} if none is finished, and "
@@ -61,10 +61,10 @@ def _pixels(grid: Grid, member: Member) -> float:
 
 
 def _seconds_per_pixel(member: Member) -> float:
-    passes, image = Passes(1), torch.zeros(1, member.model.in_channels, TIMED_PIXELS, TIMED_PIXELS)
+    passes, image = Passes(1), torch.zeros(1, member.translator.in_channels, TIMED_PIXELS, TIMED_PIXELS)
     marks = [time.perf_counter()]
     for _ in range(TIMED_PASSES):
-        passes.run(member.model.generator, image)
+        passes.run(member.translator.generator, image)
         marks.append(time.perf_counter())
     # The quickest: the first pass also warms up, and others may have had to share the machine.
     return float(np.diff(marks).min()) / image.numel()

@@ -19,6 +19,7 @@ from cyclegan_gc.convert.plan import Job
 from cyclegan_gc.convert.quality import Quality
 from cyclegan_gc.formats.volumes import Volume
 from cyclegan_gc.inference import Member, Translation
+from cyclegan_gc.trained_model import TrainedModel
 from cyclegan_gc.voxels import values_inside
 
 TOOL = f"cyclegan-gc {__version__}"
@@ -46,16 +47,17 @@ class Conversion:
     """What all cases of a conversion share."""
 
     config: ConvertConfig
+    models: Sequence[TrainedModel]
     members: Sequence[Member]
     settings: Mapping[str, Any]
     """Everything but the input that decides about the result."""
 
 
-def settings_of(config: ConvertConfig, members: Sequence[Member]) -> dict[str, Any]:
+def settings_of(config: ConvertConfig, models: Sequence[TrainedModel], members: Sequence[Member]) -> dict[str, Any]:
     """Everything but the input that decides about the pixels, in plain values and without any path."""
     return {
         "tool": TOOL,
-        "models": list(dict.fromkeys(member.model.sha256 for member in members)),
+        "models": list(dict.fromkeys(model.sha256 for model in models)),
         "direction": config.direction,
         "planes": list(dict.fromkeys(member.axis for member in members)),
         "mirror": config.mirror,
@@ -88,7 +90,7 @@ def sidecar(
         },
         "result": {"name": job.result.name, "sha256": _result_sha256(job.result)},
         "settings": dict(conversion.settings),
-        "artifacts": sorted({member.model.artifact or "" for member in conversion.members} - {""}),
+        "artifacts": sorted({model.artifact or "" for model in conversion.models} - {""}),
         "versions": {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__},
         "warnings": list(warnings),
         "values_in_body": {

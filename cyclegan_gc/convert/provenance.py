@@ -19,7 +19,7 @@ def described(conversion: Conversion) -> dict[str, Any]:
 
 def lineage(conversion: Conversion) -> list[dict[str, Any]]:
     """Each model by its hash, its step and its artifact in W&B."""
-    models = {member.model.sha256: member.model for member in conversion.members}
+    models = {model.sha256: model for model in conversion.models}
     return [{"sha256": sha256, "step": model.step, "artifact": model.artifact} for sha256, model in models.items()]
 
 

@@ -1,4 +1,4 @@
-"""The training and validation cases: found, told apart by subject, prepared into the slice cache."""
+"""The volumes of a training: found, told apart by subject, split and prepared into the slice cache."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -7,72 +7,113 @@ from pathlib import Path
 from cyclegan_gc.audit.checks import LEVELS, Finding
 from cyclegan_gc.audit.findings import Audited, judge
 from cyclegan_gc.audit.pairs import check_alignment
-from cyclegan_gc.config import AuditDataConfig, TrainConfig
+from cyclegan_gc.config import AuditDataConfig, DataConfig, PreprocessConfig
 from cyclegan_gc.data.cache import SliceStack
 from cyclegan_gc.data.pairs import Pair, find_pairs
-from cyclegan_gc.data.preparation import prepare_volumes
+from cyclegan_gc.data.preparation import Source, prepare_volumes
 from cyclegan_gc.data.subjects import held_out_subjects, names_of, subject_of, subjects_of
 from cyclegan_gc.errors import UserError
 from cyclegan_gc.formats.content import content_hash
 from cyclegan_gc.formats.files import find_cases
 from cyclegan_gc.prepare.preprocess import Modality
 
+CaseFiles = Mapping[Path, tuple[Path, ...]]
+"""The volumes of each case, an MR's contrasts or the CT, under the path that names the case."""
+
+
+@dataclass(frozen=True)
+class Files:
+    """The volumes that a training was given, found but not read."""
+
+    mr: CaseFiles
+    """With the paired objective the MRs of the pairs."""
+    ct: CaseFiles
+    pairs: tuple[Pair, ...]
+    """Registered pairs to train on."""
+    validation_pairs: tuple[Pair, ...]
+    """``data.validation_pairs``, which are never trained on."""
+    notes: tuple[str, ...]
+    """A sentence for everything that was left out."""
+
 
 @dataclass(frozen=True)
 class Cases:
     """Prepared cases of both modalities, each once a plane; where no subject is held out, validation looks at the
-    training cases. With objective paired they are those of the pairs."""
+    training cases. With the paired objective they are the cases of the pairs."""
 
     mr: list[SliceStack]
     ct: list[SliceStack]
     validation_mr: list[SliceStack]
     validation_ct: list[SliceStack]
+    held_out: int
+    """Subjects that are held out for validation."""
     findings: tuple[Finding, ...] = ()
-    """Of the audit of all volumes, worst first."""
-    notes: tuple[str, ...] = ()
-    """What was left out."""
+    """Findings of the audit of all volumes, worst first."""
     pairs: tuple[SliceStack, ...] = ()
     """Registered pairs to train on, each once a plane."""
+    judges: tuple[Pair, ...] = ()
+    """With the paired objective the pairs that choose best.pt."""
     validation_pairs: tuple[Pair, ...] = ()
-    """With objective paired the pairs that choose best.pt."""
+    """``data.validation_pairs``, for figures alone."""
 
 
-def load_cases(config: TrainConfig) -> Cases:
-    """Find, split and prepare all volumes.
+def find_files(data: DataConfig) -> Files:
+    """Find all volumes of a training; reads nothing but the headers of pairs.
 
     Raises:
-        UserError: if a folder is missing or empty, if MR and CT share a file, if pairs are none, if something is among
-            ``data.validation_pairs`` too, or if too few subjects remain.
-        VolumeError: if a volume cannot be used.
+        UserError: if a folder is missing or empty, MR and CT share a file or pairs are not on one grid.
+        VolumeError: if the header of a pair cannot be read.
     """
-    pairs, (mr_source, ct_source) = _find_pairs(config), _sources(config)
-    (mr, notes), (ct, _) = find_cases(mr_source, config.data.contrasts), find_cases(ct_source)
+    pairs, validation_pairs = (
+        tuple(find_pairs(folder, data.contrasts, setting)) if folder is not None else ()
+        for folder, setting in ((data.pairs, "--data.pairs"), (data.validation_pairs, "--data.validation_pairs"))
+    )
+    # With the paired objective there are no other volumes.
+    mr_source, ct_source = (data.mr, data.ct) if data.mr and data.ct else (f"{data.pairs}/mr", f"{data.pairs}/ct")
+    (mr, notes), (ct, _) = find_cases(mr_source, data.contrasts), find_cases(ct_source)
     shared = {path.resolve() for paths in mr.values() for path in paths} & {path.resolve() for path in ct}
     if shared:
         raise UserError(
             f"{min(shared)}: given as MR and as CT ({len(shared)} such files); "
             "point --data.mr and --data.ct to different folders"
         )
-    _check_only_looked_at(pairs, [path for paths in (*mr.values(), *ct.values()) for path in paths], config)
-    cases: dict[Modality, dict[Path, tuple[Path, ...]]] = {"mr": mr, "ct": ct}
-    subjects: dict[Modality, dict[Path, str]] = {name: subjects_of(list(each)) for name, each in cases.items()}
-    never = _subjects_among(pairs, cases, subjects, config) if config.objective == "unpaired" else set()
-    held_out = _hold_out(subjects, never, config)
-    held_out_cases = {case for each in subjects.values() for case, subject in each.items() if subject in held_out}
-    parts, audited = _prepare(cases, held_out_cases, config)
+    return Files(mr, ct, pairs, validation_pairs, tuple(notes))
+
+
+def load_cases(files: Files, data: DataConfig, settings: PreprocessConfig, cache: Path) -> Cases:
+    """Split the volumes by subject and prepare all of them.
+
+    Args:
+        files: from :func:`find_files`.
+        data: planes, held-out share and number of threads.
+        settings: of the slices.
+        cache: folder of the prepared slices.
+
+    Raises:
+        UserError: if a case of ``data.validation_pairs`` is among the others too, or too few subjects remain.
+        VolumeError: if a volume cannot be used.
+    """
+    subjects: dict[Modality, dict[Path, str]] = {
+        "mr": subjects_of(list(files.mr)),
+        "ct": subjects_of(list(files.ct)),
+    }
+    _check_only_validated(files, subjects, cache)
+    held_out = _hold_out(files, subjects, data, cache)
+    parts, audited = _prepare_cases(files, subjects, held_out, data, settings, cache)
+    stacks, of_pairs = _prepare_pairs(files.pairs, data, settings, cache)
+    findings = [*of_pairs, *judge(audited, settings, data.slice_axes)]
     (train_mr, valid_mr), (train_ct, valid_ct) = parts["mr"], parts["ct"]
-    findings = judge(audited, config.preprocess, config.data.slice_axes)
-    stacks, of_alignment = _prepare_pairs(pairs, config)
-    aside = [pair for pair in pairs if subject_of(pair.name) in held_out]
+    aside = [pair for pair in files.pairs if subject_of(pair.name) in held_out]
     return Cases(
         train_mr,
         train_ct,
         valid_mr or train_mr,
         valid_ct or train_ct,
-        tuple(sorted([*of_alignment, *findings], key=lambda finding: LEVELS.index(finding.level))),
-        tuple(notes),
-        tuple(stack for pair, planes in zip(pairs, stacks, strict=True) if pair not in aside for stack in planes),
-        tuple(aside or pairs) if config.objective == "paired" else (),
+        len(held_out),
+        tuple(sorted(findings, key=lambda finding: LEVELS.index(finding.level))),
+        tuple(stack for pair, planes in zip(files.pairs, stacks, strict=True) if pair not in aside for stack in planes),
+        () if data.mr else tuple(aside or files.pairs),
+        files.validation_pairs,
     )
 
 
@@ -93,45 +134,46 @@ def volumes_to_audit(data: AuditDataConfig) -> list[tuple[tuple[Path, ...], Audi
     ]
 
 
-def _prepare(
-    cases: dict[Modality, dict[Path, tuple[Path, ...]]], held_out: set[Path], config: TrainConfig
-) -> tuple[dict[Modality, tuple[list[SliceStack], list[SliceStack]]], list[Audited]]:
-    """The training and the held-out cases of each modality, and what the audit knows of all."""
-    known: list[tuple[Path, tuple[Path, ...], Modality]] = [
-        (case, paths, modality) for modality, each in cases.items() for case, paths in each.items()
-    ]
-    folder = config.data.cache or config.output / "cache"
-    prepared = prepare_volumes(
-        [(paths, modality) for _, paths, modality in known],
-        config.preprocess,
-        config.data.slice_axes,
-        folder,
-        threads=config.data.prepare_threads,
+def _check_only_validated(files: Files, subjects: Mapping[Modality, Mapping[Path, str]], cache: Path) -> None:
+    """Check that no subject and no volume of the validation pairs is trained on.
+
+    A subject is told by its name, a volume by its content whatever its name.
+
+    Raises:
+        UserError: one line with the first that is.
+    """
+    if not files.validation_pairs:
+        return
+    known = {subject_of(pair.name) for pair in files.validation_pairs}
+    contents = _contents((path for pair in files.validation_pairs for path in pair.files), cache)
+    for pair in files.pairs:
+        if subject_of(pair.name) in known or contents & _contents(pair.files, cache):
+            raise _also_validated(pair.mr[0], "subject")
+    for cases, names in ((files.mr, subjects["mr"]), (files.ct, subjects["ct"])):
+        for case, paths in cases.items():
+            if names[case] in known:
+                raise _also_validated(paths[0], "subject")
+            if contents & _contents(paths, cache):
+                raise _also_validated(paths[0], "volume")
+
+
+def _also_validated(path: Path, what: str) -> UserError:
+    return UserError(
+        f"{path}: this {what} is among --data.validation_pairs too, which are never trained on; take it out of one of "
+        "them"
     )
-    names = {case: name for each in cases.values() for case, name in names_of(list(each)).items()}
-    audited: list[Audited] = []
-    parts: dict[Modality, tuple[list[SliceStack], list[SliceStack]]] = {"mr": ([], []), "ct": ([], [])}
-    for (case, paths, modality), stacks in zip(known, prepared, strict=True):
-        aside = case in held_out
-        parts[modality][aside].extend(replace(stack, sources=paths) for stack in stacks)
-        facts, doubts = stacks[0].statistics["audit"], stacks[0].warnings
-        audited.append(Audited(names[case], modality, aside, facts, notes=doubts))
-    return parts, audited
 
 
-def _sources(config: TrainConfig) -> tuple[str, str]:
-    """Where the MR and the CT are; with objective paired those of the pairs."""
-    data = config.data
-    if config.objective == "paired":
-        return f"{data.pairs}/mr", f"{data.pairs}/ct"
-    return str(data.mr), str(data.ct)
+def _contents(paths: Iterable[Path], cache: Path) -> set[str]:
+    return {content_hash(path, cache) for path in paths}
 
 
-def _hold_out(subjects: Mapping[Modality, Mapping[Path, str]], never: set[str], config: TrainConfig) -> set[str]:
-    """Subjects for validation; none of ``never``, who are trained on in any case."""
+def _hold_out(files: Files, subjects: Mapping[Modality, Mapping[Path, str]], data: DataConfig, cache: Path) -> set[str]:
+    """Subjects for validation; in unpaired training none of the pairs' subjects, who are trained on in any case."""
     mr, ct = set(subjects["mr"].values()), set(subjects["ct"].values())
-    held_out = held_out_subjects(mr, ct, config.data.validation_fraction, never=never)
-    for name, each in (("pairs" if config.objective == "paired" else "mr", mr), ("ct", ct)):
+    trained_on = _subjects_among_pairs(files, subjects, cache) if data.mr else set()
+    held_out = held_out_subjects(mr, ct, data.validation_fraction, never=trained_on)
+    for name, each in (("mr" if data.mr else "pairs", mr), ("ct", ct)):
         if not each - held_out:
             raise UserError(
                 f"--data.{name}: no subject left to train on ({len(held_out)} held out for validation, told apart by "
@@ -140,67 +182,50 @@ def _hold_out(subjects: Mapping[Modality, Mapping[Path, str]], never: set[str], 
     return held_out
 
 
-def _subjects_among(
-    pairs: Sequence[Pair],
-    cases: Mapping[Modality, Mapping[Path, tuple[Path, ...]]],
-    subjects: Mapping[Modality, Mapping[Path, str]],
-    config: TrainConfig,
-) -> set[str]:
-    """Unpaired subjects who are, by name or by a file's content, among the pairs too; all pairs are trained on."""
-    folder = config.data.cache or config.output / "cache"
-    contents = {content_hash(path, folder) for pair in pairs for path in pair.files}
+def _subjects_among_pairs(files: Files, subjects: Mapping[Modality, Mapping[Path, str]], cache: Path) -> set[str]:
+    """Unpaired subjects who are also among the pairs, by name or by a file's content."""
+    contents = _contents((path for pair in files.pairs for path in pair.files), cache)
     copies = {
-        subjects[modality][case]
-        for modality, each in cases.items()
-        for case, paths in each.items()
-        if contents and contents & {content_hash(path, folder) for path in paths}
+        names[case]
+        for cases, names in ((files.mr, subjects["mr"]), (files.ct, subjects["ct"]))
+        for case, paths in cases.items()
+        if contents and contents & _contents(paths, cache)
     }
-    return copies | {subject_of(pair.name) for pair in pairs}
+    return copies | {subject_of(pair.name) for pair in files.pairs}
 
 
-def _find_pairs(config: TrainConfig) -> list[Pair]:
-    """The pairs to train on."""
-    if config.data.pairs is None:
-        return []
-    return find_pairs(config.data.pairs, config.data.contrasts, "--data.pairs")
+def _prepare_cases(
+    files: Files,
+    subjects: Mapping[Modality, Mapping[Path, str]],
+    held_out: set[str],
+    data: DataConfig,
+    settings: PreprocessConfig,
+    cache: Path,
+) -> tuple[dict[Modality, tuple[list[SliceStack], list[SliceStack]]], list[Audited]]:
+    """The training and the held-out cases of each modality, and the audit's facts about all of them."""
+    domains: tuple[tuple[Modality, CaseFiles], ...] = (("mr", files.mr), ("ct", files.ct))
+    known: list[tuple[Path, tuple[Path, ...], Modality]] = [
+        (case, paths, modality) for modality, each in domains for case, paths in each.items()
+    ]
+    sources: list[Source] = [(paths, modality) for _, paths, modality in known]
+    prepared = prepare_volumes(sources, settings, data.slice_axes, cache, threads=data.prepare_threads)
+    names = {case: name for _, each in domains for case, name in names_of(list(each)).items()}
+    audited: list[Audited] = []
+    parts: dict[Modality, tuple[list[SliceStack], list[SliceStack]]] = {"mr": ([], []), "ct": ([], [])}
+    for (case, paths, modality), stacks in zip(known, prepared, strict=True):
+        aside = subjects[modality][case] in held_out
+        parts[modality][aside].extend(replace(stack, sources=paths) for stack in stacks)
+        facts, doubts = stacks[0].statistics["audit"], stacks[0].warnings
+        audited.append(Audited(names[case], modality, aside, facts, notes=doubts))
+    return parts, audited
 
 
-def _check_only_looked_at(pairs: Sequence[Pair], unpaired: Iterable[Path], config: TrainConfig) -> None:
-    """Whether no training pair's subject and no unpaired volume is also among the pairs that are only to be looked at.
-
-    Raises:
-        UserError: one line with the first that is.
-    """
-    if config.data.validation_pairs is None:
-        return
-    others = find_pairs(config.data.validation_pairs, config.data.contrasts, "--data.validation_pairs")
-    folder = config.data.cache or config.output / "cache"
-    subjects = {subject_of(other.name) for other in others}
-    contents = {content_hash(path, folder) for other in others for path in other.files}
-    for pair in pairs:
-        if subject_of(pair.name) in subjects or contents & {content_hash(path, folder) for path in pair.files}:
-            raise _also_looked_at(pair.mr[0], "subject")
-    for path in unpaired:
-        if content_hash(path, folder) in contents:
-            raise _also_looked_at(path, "volume")
-
-
-def _also_looked_at(path: Path, what: str) -> UserError:
-    return UserError(
-        f"{path}: this {what} is among --data.validation_pairs too, which are never trained on; take it out of one of "
-        "them"
-    )
-
-
-def _prepare_pairs(pairs: Sequence[Pair], config: TrainConfig) -> tuple[list[list[SliceStack]], list[Finding]]:
-    """The stacks of each pair, and what is wrong with its alignment."""
-    prepared = prepare_volumes(
-        [(pair.files, "pair") for pair in pairs],
-        config.preprocess,
-        config.data.slice_axes,
-        config.data.cache or config.output / "cache",
-        threads=config.data.prepare_threads,
-    )
+def _prepare_pairs(
+    pairs: Sequence[Pair], data: DataConfig, settings: PreprocessConfig, cache: Path
+) -> tuple[list[list[SliceStack]], list[Finding]]:
+    """The stacks of each pair, and the faults of its alignment."""
+    sources: list[Source] = [(pair.files, "pair") for pair in pairs]
+    prepared = prepare_volumes(sources, settings, data.slice_axes, cache, threads=data.prepare_threads)
     findings = [
         Finding(level, check, text, case=pair.name)
         for pair, stacks in zip(pairs, prepared, strict=True)

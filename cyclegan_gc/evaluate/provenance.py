@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from cyclegan_gc.atomic import file_sha256
-from cyclegan_gc.checkpoint import load_model
 from cyclegan_gc.config import EvaluateConfig
 from cyclegan_gc.evaluate.baselines import load_histogram_model
 from cyclegan_gc.evaluate.evaluation import evaluate
@@ -14,6 +13,7 @@ from cyclegan_gc.evaluate.summary import Evaluation, leading_metrics, worst_firs
 from cyclegan_gc.formats.files import case_id, find_volumes
 from cyclegan_gc.pictures.sheets import read_png
 from cyclegan_gc.tracking import Picture, Pseudonyms, Table, WandbRun, code_sha256, opened, wandb_mode
+from cyclegan_gc.trained_model import load_model
 
 
 def evaluate_tracked(config: EvaluateConfig) -> Evaluation:

@@ -16,7 +16,7 @@ def batches_from(run: Run) -> Iterator[StepBatches]:
     """This rank's batches of every step from where the run stands, a function of seed and step alone."""
     config, first = run.config, run.progress.step
     every = 1 if config.objective == "paired" else config.paired.every
-    pairs = iter(_pairs(run, first=-(-first // every), end=-(-run.end // every)) if run.cases.pairs else ())
+    pairs = iter(_pairs(run, first=-(-first // every), end=-(-run.config.end // every)) if run.cases.pairs else ())
     if config.objective == "paired":
         yield from ((None, _batch(sample, run.device)) for sample in pairs)
         return
@@ -27,7 +27,7 @@ def batches_from(run: Run) -> Iterator[StepBatches]:
 
 def _unpaired(run: Run) -> Iterable[Sample]:
     config = run.config
-    samples, depths = run.end * config.optimizer.batch_size, config.loss.depth_histogram > 0
+    samples, depths = run.config.end * config.optimizer.batch_size, config.loss.depth_histogram > 0
     slices = UnpairedSlices(run.cases.mr, run.cases.ct, config.data, config.seed, samples, run.progress.stream, depths)
     return _loaded(slices, run, run.progress.step)
 

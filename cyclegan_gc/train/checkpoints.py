@@ -1,14 +1,14 @@
-"""The checkpoints of a run folder: which are kept, which one a run goes on from, and whether it may."""
+"""The checkpoints of a run folder, and how a run begins: from one of them, with other weights, or anew."""
 
 import math
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cyclegan_gc.atomic import file_sha256, link_over, remove_leftovers
 from cyclegan_gc.checkpoint import State, load_checkpoint, save_checkpoint
-from cyclegan_gc.config import TrainConfig, public_settings
 from cyclegan_gc.distributed import Ranks
 from cyclegan_gc.errors import UserError
 
@@ -18,7 +18,7 @@ SAME_RUN = ("objective", "network", "preprocess", "data", "steps", "seed", "loss
 
 WEIGHTLESS = {"dropout"}
 ALIKE = {"network": (), "data": ("context_slices", "contrasts"), "preprocess": ("ct_window_hu",)}
-"""What a relative's weights need to mean the same: all of a section but what has no weights, or these settings."""
+"""Settings that two runs must share so that the weights of one fit the other: a whole section or some of it."""
 
 
 def save(output: Path, state: State, *, best: bool, rotate: bool = True) -> None:
@@ -44,85 +44,61 @@ def save(output: Path, state: State, *, best: bool, rotate: bool = True) -> None
     save_checkpoint(last, state, written=give_names)
 
 
-def find_saved(config: TrainConfig, ranks: Ranks) -> State | None:
-    """The state from which the run goes on, read by every rank; None for a new run.
+@dataclass(frozen=True)
+class Beginning:
+    """How a run begins: from its own checkpoint, with the weights of another run, or with fresh weights."""
+
+    saved: State | None = None
+    """Checkpoint that the run continues."""
+    other: State | None = None
+    """Checkpoint of another run whose weights the run begins with."""
+    init_sha256: str | None = None
+    """SHA-256 of the file whose weights the run began with; None for fresh weights."""
+    resume: str | None = None
+    """The option, for messages."""
+
+    def check_volumes(self, fingerprint: Mapping[str, Any]) -> None:
+        """Check that a continued run has its own training volumes.
+
+        Raises:
+            UserError: one line.
+        """
+        if self.saved is not None and self.saved["fingerprint"] != fingerprint:
+            raise _not_the_same_run("other training volumes", self.resume)
+
+
+def find_beginning(
+    output: Path, resume: str | None, init_from: Path | None, settings: Mapping[str, Any], ranks: Ranks
+) -> Beginning:
+    """Decide how a run begins, the same on every rank.
+
+    Args:
+        output: run folder.
+        resume: ``auto`` or a checkpoint to continue from; None for a new run.
+        init_from: checkpoint of another run, for the weights of a new one.
+        settings: of the run, :func:`cyclegan_gc.config.public_settings`.
+        ranks: the processes of the run.
 
     Raises:
-        UserError: if a run is in the folder and ``resume`` is not given, or if no checkpoint can be read.
+        UserError: if a run is in the folder and ``resume`` is None, if no checkpoint can be read, or if it is of other
+            settings.
     """
-    path = ranks.from_first(_choose(config, ranks) if ranks.first else None)
-    return None if path is None else load_checkpoint(path)
+    path = ranks.from_first(_choose(output, resume, ranks) if ranks.first else None)
+    if path is not None:
+        saved = load_checkpoint(path)
+        _check_same_settings(saved, settings, resume)
+        _check_same_weights(saved, init_from)
+        return Beginning(saved=saved, init_sha256=saved["init_sha256"], resume=resume)
+    if init_from is None:
+        return Beginning()
+    other = load_checkpoint(init_from)
+    _check_alike(other, settings, init_from)
+    return Beginning(other=other, init_sha256=file_sha256([init_from]))
 
 
 def find_before(output: Path, step: int, ranks: Ranks) -> Path | None:
     """The newest checkpoint of the folder from before ``step``, the same for every rank; None where there is none."""
     return ranks.from_first(_before(output, step) if ranks.first else None)
-
-
-def load_relative(config: TrainConfig) -> State:
-    """The checkpoint of ``init_from``.
-
-    Raises:
-        UserError: if it cannot be read or its networks or slices are of another kind; one line with both.
-    """
-    assert config.init_from is not None
-    saved, now = load_checkpoint(config.init_from), public_settings(config)
-    if config.objective == "unpaired" and saved["config"]["objective"] == "paired":
-        raise UserError(
-            f"--init_from {config.init_from}: trained with objective paired, so it has no way from CT to MR; give an "
-            "unpaired model"
-        )
-    for part, kinds in ALIKE.items():
-        names = kinds or now[part].keys() - WEIGHTLESS
-        theirs, ours = ({name: each[part][name] for name in sorted(names)} for each in (saved["config"], now))
-        if theirs != ours:
-            raise UserError(
-                f"--init_from {config.init_from}: {part} {theirs} there and {ours} here; give the same settings"
-            )
-    return saved
-
-
-def check_same_settings(saved: State, config: TrainConfig) -> None:
-    """A continued run must be the run that was stopped.
-
-    Raises:
-        UserError: one line with what differs, as it was and as it is.
-    """
-    before, now = saved["config"], public_settings(config)
-    changed = [
-        f"{part}: {before[part]} in the checkpoint, {now[part]} now" for part in SAME_RUN if before[part] != now[part]
-    ]
-    if changed:
-        raise _not_the_same_run("; ".join(changed), config)
-
-
-def check_same_beginning(saved: State, config: TrainConfig) -> None:
-    """Where ``init_from`` is given again, it must be the file that the continued run began with.
-
-    Raises:
-        UserError: one line.
-    """
-    if config.init_from is None:
-        return
-    try:
-        same = saved["init_sha256"] == file_sha256([config.init_from])
-    except OSError as error:
-        raise UserError(f"--init_from {config.init_from}: cannot be read ({error.strerror}); leave it out") from error
-    if not same:
-        raise UserError(
-            f"--init_from {config.init_from}: this run began with other weights; choose another --output, or leave it "
-            "out"
-        )
-
-
-def check_same_volumes(saved: State, fingerprint: Mapping[str, Any], config: TrainConfig) -> None:
-    """The volumes too.
-
-    Raises:
-        UserError: one line.
-    """
-    if saved["fingerprint"] != fingerprint:
-        raise _not_the_same_run("other training volumes", config)
 
 
 def best_score_before(output: Path, step: int) -> float:
@@ -137,9 +113,61 @@ def best_score_before(output: Path, step: int) -> float:
     return math.inf
 
 
-def _not_the_same_run(difference: str, config: TrainConfig) -> UserError:
+def _check_alike(other: State, settings: Mapping[str, Any], init_from: Path) -> None:
+    """Check that the weights of another run fit this one.
+
+    Raises:
+        UserError: one line with both settings.
+    """
+    if settings["objective"] == "unpaired" and other["config"]["objective"] == "paired":
+        raise UserError(
+            f"--init_from {init_from}: trained with objective paired, so it has no way from CT to MR; give an "
+            "unpaired model"
+        )
+    for part, kinds in ALIKE.items():
+        names = kinds or settings[part].keys() - WEIGHTLESS
+        theirs, ours = ({name: each[part][name] for name in sorted(names)} for each in (other["config"], settings))
+        if theirs != ours:
+            raise UserError(f"--init_from {init_from}: {part} {theirs} there and {ours} here; give the same settings")
+
+
+def _check_same_settings(saved: State, settings: Mapping[str, Any], resume: str | None) -> None:
+    """Check that the continued run has the settings of the one that was stopped.
+
+    Raises:
+        UserError: one line with the settings that differ, before and now.
+    """
+    before = saved["config"]
+    changed = [
+        f"{part}: {before[part]} in the checkpoint, {settings[part]} now"
+        for part in SAME_RUN
+        if before[part] != settings[part]
+    ]
+    if changed:
+        raise _not_the_same_run("; ".join(changed), resume)
+
+
+def _check_same_weights(saved: State, init_from: Path | None) -> None:
+    """Check that ``init_from``, where it is given again, is the file that the continued run began with.
+
+    Raises:
+        UserError: one line.
+    """
+    if init_from is None:
+        return
+    try:
+        same = saved["init_sha256"] == file_sha256([init_from])
+    except OSError as error:
+        raise UserError(f"--init_from {init_from}: cannot be read ({error.strerror}); leave it out") from error
+    if not same:
+        raise UserError(
+            f"--init_from {init_from}: this run began with other weights; choose another --output, or leave it out"
+        )
+
+
+def _not_the_same_run(difference: str, resume: str | None) -> UserError:
     return UserError(
-        f"--resume {config.resume}: not the same run ({difference}); resume with the run's own settings and volumes or "
+        f"--resume {resume}: not the same run ({difference}); resume with the run's own settings and volumes or "
         "choose another --output"
     )
 
@@ -153,13 +181,13 @@ def _before(output: Path, step: int) -> Path | None:
     return max(earlier, key=lambda path: steps[path], default=None)
 
 
-def _choose(config: TrainConfig, ranks: Ranks) -> Path | None:
-    known = [path for name in (LAST, PREVIOUS) if (path := config.output / name).exists()]
-    if config.resume is None and known:
+def _choose(output: Path, resume: str | None, ranks: Ranks) -> Path | None:
+    known = [path for name in (LAST, PREVIOUS) if (path := output / name).exists()]
+    if resume is None and known:
         raise UserError(f"{known[0]}: a run is here already; continue it with --resume auto or choose another --output")
-    if config.resume is None or (config.resume == "auto" and not known):
+    if resume is None or (resume == "auto" and not known):
         return None
-    return _newest_valid(known, ranks) if config.resume == "auto" else Path(config.resume)
+    return _newest_valid(known, ranks) if resume == "auto" else Path(resume)
 
 
 def _newest_valid(known: list[Path], ranks: Ranks) -> Path:

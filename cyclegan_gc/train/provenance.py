@@ -12,7 +12,7 @@ import torch
 from cyclegan_gc import __version__
 from cyclegan_gc.atomic import file_sha256, write_text
 from cyclegan_gc.checkpoint import State, load_checkpoint, save_checkpoint
-from cyclegan_gc.config import TrainConfig, public_settings
+from cyclegan_gc.config import TrainConfig
 from cyclegan_gc.data.cases import Cases
 from cyclegan_gc.formats.content import contents_hash
 from cyclegan_gc.tracking import Artifact, Pseudonyms, code_sha256
@@ -37,13 +37,13 @@ def run_name(config: TrainConfig) -> str:
     return f"cycle{loss.cycle:g}-{gradient}-id{loss.identity:g}{depth}{pairs}-{rest}"
 
 
-def run_settings(config: TrainConfig, facts: Mapping[str, Any], cases: Cases) -> dict[str, Any]:
+def run_settings(facts: Mapping[str, Any], cases: Cases) -> dict[str, Any]:
     """The public settings with what was trained on and with which code; no path and no name."""
     return {
-        **public_settings(config),
+        **facts["config"],
         "init_sha256": facts["init_sha256"],
         "trained_on": {
-            name: len(each) // len(config.data.slice_axes)
+            name: len({stack.sources for stack in each})
             for name, each in (("mr", cases.mr), ("ct", cases.ct), ("pairs", cases.pairs))
         },
         "data_sha256": hash_of(facts["fingerprint"]),
@@ -52,10 +52,9 @@ def run_settings(config: TrainConfig, facts: Mapping[str, Any], cases: Cases) ->
 
 
 def data_artifact(
-    folder: Path, config: TrainConfig, facts: Mapping[str, Any], cases: Cases, pseudonyms: Pseudonyms
+    folder: Path, cache: Path, facts: Mapping[str, Any], cases: Cases, pseudonyms: Pseudonyms
 ) -> Artifact:
     """The data set as a manifest of hashes, written below ``folder``/wandb: pseudonyms, contents, figures; no path."""
-    cache = config.data.cache or config.output / "cache"
     known: dict[str, dict[str, Any]] = {}
     parts = {
         "train": {"mr": cases.mr, "ct": cases.ct, "pair": cases.pairs},

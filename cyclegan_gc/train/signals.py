@@ -30,6 +30,8 @@ class Signals:
     def __init__(self) -> None:
         self.caught = 0
         """Number of the first signal that was postponed, 0 where none came."""
+        self.ended_by = 0
+        """Number of the signal that ended the training after a whole step; 0 while none has."""
         self._postponing = False
         self._before: dict[int, Any] = {}
 

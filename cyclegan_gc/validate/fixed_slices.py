@@ -1,4 +1,4 @@
-"""A look at fixed slices by the generators' moving averages: consistency figures, the score, and the score by case."""
+"""The fixed slices that every validation looks at: their translations, the score and the figures of the watchdog."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,18 +9,21 @@ import torch
 from monai.transforms.croppad.array import ResizeWithPadOrCrop
 from torch import Tensor
 
-from cyclegan_gc.config import TrainConfig
+from cyclegan_gc.config import LossConfig
 from cyclegan_gc.data.cache import SliceStack
 from cyclegan_gc.data.slices import load_slice
-from cyclegan_gc.model.cyclegan import Batch, Networks, Translations, consistency_losses, translate
+from cyclegan_gc.inference import translate_slices
+from cyclegan_gc.model.cyclegan import Batch, Translations, consistency_losses
+from cyclegan_gc.model.passes import Passes
 from cyclegan_gc.prepare.preprocess import to_hu
+from cyclegan_gc.trained_model import Translator
 from cyclegan_gc.validate.score import RealCT, Slabs, combined_score, unpaired_parts
 from cyclegan_gc.validate.watchdog import validation_figures
 
 HEIGHTS = np.linspace(0.15, 0.85, 8)
-"""Where the slabs lie in the body."""
+"""Relative heights of the slabs in the body."""
 SLAB = 3
-"""Neighbouring slices of a slab."""
+"""Neighbouring slices of a slab that are judged."""
 REAL_CASES = 32
 """Real CTs, at most, that synthetic CT is compared with."""
 SLICES_A_PASS = 8
@@ -28,95 +31,124 @@ SLICES_A_PASS = 8
 
 @dataclass(frozen=True)
 class FixedSlices:
-    """What every validation of a run looks at."""
+    """Slabs of the held-out cases and figures of real CTs at the same heights; on the CPU."""
 
-    batch: Batch
-    """Slabs of the held-out cases, 24 slices with their neighbours."""
+    mr: Tensor
+    """(N, contrasts, h, w); a model of 2.5-D also has the slices beside each slab."""
+    mr_mask: Tensor
+    """(N, 1, h, w)."""
+    ct: Tensor
+    ct_mask: Tensor
+    judged: Tensor
+    """Indices of the 24 slices that are judged; the others are their neighbours."""
     real: RealCT
-    """Of real CTs, the training cases' among them, at the heights of the slabs."""
+    """Figures of real CTs, the training cases among them."""
     mr_stacks: tuple[SliceStack, ...]
-    """Where each MR slab comes from."""
+    """Case of each MR slab."""
     ct_stacks: tuple[SliceStack, ...]
-    """The same of the CT."""
+    """Case of each CT slab."""
 
 
 @dataclass(frozen=True)
 class Look:
-    """What a validation saw."""
+    """Figures and pictures of one validation of the fixed slices."""
 
     figures: dict[str, float]
-    """Every consistency term, the parts of the score, ``score`` (lower is better), and what the watchdog looks at."""
+    """Every consistency term, the parts of the score, ``score`` (lower is better), and the watchdog's figures."""
     batch: Batch
-    """The slices on the CPU, of several contrasts the first, without neighbours."""
+    """The judged slices (24, 1, h, w), the first of several contrasts."""
     images: Translations
-    """What became of them."""
+    """Their translations, as ``convert`` would write them."""
     by_case: dict[str, dict[str, float]]
     """Parts of the score and ``score`` of each MR case, under a name that must not leave the run folder."""
 
 
 def fixed_slices(
-    mr: Sequence[SliceStack], ct: Sequence[SliceStack], all_ct: Sequence[SliceStack], config: TrainConfig
+    mr: Sequence[SliceStack],
+    ct: Sequence[SliceStack],
+    all_ct: Sequence[SliceStack],
+    crop: tuple[int, int],
+    translator: Translator,
 ) -> FixedSlices:
-    """Slabs spread over cases and heights, padded or cut to ``data.crop``; on the CPU."""
-    crop, context = config.data.crop, config.data.context_slices
-    (real_mr, mr_mask), (real_ct, ct_mask) = _slabs(mr, crop, context), _slabs(ct, crop, context)
+    """Slabs spread over cases and heights, padded or cut to ``crop``.
+
+    Args:
+        mr: held-out cases, each once a plane.
+        ct: held-out cases.
+        all_ct: real CTs to compare with.
+        crop: height and width of the slices.
+        translator: with the settings of the run.
+    """
+    # A slice and its neighbours are means over their own neighbours, there and back.
+    margin, settings = 4 * translator.context, translator.preprocess
+    (mr_images, mr_mask), (ct_images, ct_mask) = slabs(mr, crop, margin), slabs(ct, crop, margin)
     chosen = [all_ct[n] for n in np.unique(np.linspace(0, len(all_ct) - 1, REAL_CASES).round().astype(int))]
-    images, masks = zip(*(_slabs([stack], crop) for stack in chosen), strict=True)
-    slabs = Slabs.of(to_hu(torch.cat(images), config.preprocess), torch.cat(masks), SLAB)
+    images, masks = zip(*(slabs([stack], crop) for stack in chosen), strict=True)
+    real = Slabs.of(to_hu(torch.cat(images), settings), torch.cat(masks), SLAB)
     return FixedSlices(
-        Batch(real_mr, real_ct, mr_mask, ct_mask),
-        RealCT.of(slabs, config.preprocess.ct_window_hu),
+        mr_images,
+        mr_mask,
+        ct_images,
+        ct_mask,
+        torch.arange(len(mr_images)).view(len(HEIGHTS), -1)[:, margin : margin + SLAB].flatten(),
+        RealCT.of(real, settings.ct_window_hu),
         *(tuple(each[n % len(each)] for n in range(len(HEIGHTS))) for each in (mr, ct)),
     )
 
 
-@torch.inference_mode()
-def validate(networks: Networks, fixed: FixedSlices, config: TrainConfig, device: torch.device) -> Look:
-    """Translate the fixed slices by ``networks`` and judge the result."""
-    loss, batch = config.loss, fixed.batch
-    passes = [
-        _on(translate(networks, _on(part, device), identity=False), torch.device("cpu"))
-        for part in batch.parts(-(-len(batch.real_mr) // SLICES_A_PASS))
-    ]
-    images = Translations(*(torch.cat([getattr(each, name) for each in passes]) for name in PICTURES))
+def look_at(fixed: FixedSlices, translator: Translator, loss: LossConfig) -> Look:
+    """Translate the fixed slices there and back and judge the result.
+
+    Args:
+        fixed: from :func:`fixed_slices`.
+        translator: of both directions.
+        loss: form of the gradient correlation.
+    """
+    batch, images = _translated(fixed, translator)
     terms = consistency_losses(
         batch, images, gradient_mode=loss.gradient_mode, gradient_operator=loss.gradient_operator
     )
-    batch, images = (_centre(each, config.data.ct_channels) for each in (batch, images))
+    batch, images = _first_contrast(batch), _first_contrast(images)
+    settings = translator.preprocess
     mr, back = (Slabs.of(image, batch.mr_mask, SLAB) for image in (batch.real_mr, images.rec_mr))
-    sct = Slabs.of(to_hu(images.fake_ct, config.preprocess), batch.mr_mask, SLAB)
-    window_hu = config.preprocess.ct_window_hu
-    parts = unpaired_parts(mr, back, sct, fixed.real, window_hu)
+    sct = Slabs.of(to_hu(images.fake_ct, settings), batch.mr_mask, SLAB)
+    parts = unpaired_parts(mr, back, sct, fixed.real, settings.ct_window_hu)
     figures = {name: float(term) for name, term in terms.items()}
-    watched = validation_figures(batch, images, sct, fixed.real, window_hu)
+    watched = validation_figures(batch, images, sct, fixed.real, settings.ct_window_hu)
     by_case = {}
     for case in dict.fromkeys(stack.name for stack in fixed.mr_stacks):
         own = [n for n, stack in enumerate(fixed.mr_stacks) if stack.name == case]
         seen = [Slabs(each.values[own], each.mask[own]) for each in (mr, back, sct)]
-        its = unpaired_parts(seen[0], seen[1], seen[2], fixed.real, window_hu)
+        its = unpaired_parts(seen[0], seen[1], seen[2], fixed.real, settings.ct_window_hu)
         by_case[case] = {**its, "score": combined_score(its)}
     return Look({**figures, **parts, "score": combined_score(parts), **watched}, batch, images, by_case)
 
 
-PICTURES = ("fake_ct", "fake_mr", "rec_mr", "rec_ct")
+def _translated(fixed: FixedSlices, translator: Translator) -> tuple[Batch, Translations]:
+    """The judged slices and their translations there and back."""
+    mr_to_ct, ct_to_mr, context = translator.generator, translator.back, translator.context
+    assert ct_to_mr is not None, "a model of the unpaired objective has both directions"
+    passes, kept = Passes(SLICES_A_PASS), fixed.judged
+    fake_ct = translate_slices(mr_to_ct, fixed.mr, fixed.mr_mask, context, passes)
+    fake_mr = translate_slices(ct_to_mr, fixed.ct, fixed.ct_mask, context, passes)
+    rec_mr = translate_slices(ct_to_mr, fake_ct, fixed.mr_mask, context, passes)
+    rec_ct = translate_slices(mr_to_ct, fake_mr, fixed.ct_mask, context, passes)
+    batch = Batch(fixed.mr[kept], fixed.ct[kept], fixed.mr_mask[kept], fixed.ct_mask[kept])
+    return batch, Translations(fake_ct[kept], fake_mr[kept], rec_mr[kept], rec_ct[kept])
 
 
-def _on(tensors: Any, device: torch.device) -> Any:
-    """A batch or its translations on ``device``."""
-    moved = {name: value.to(device) for name, value in vars(tensors).items() if value is not None}
-    return type(tensors)(**moved)
+def _first_contrast(tensors: Any) -> Any:
+    """A batch or its translations with the first of several contrasts alone."""
+    return type(tensors)(**{name: value[:, :1] for name, value in vars(tensors).items() if value is not None})
 
 
-def _centre(tensors: Any, slices: int) -> Any:
-    """A batch or its translations without the neighbours of each slice, of several contrasts the first."""
-    present = {name: value for name, value in vars(tensors).items() if value is not None}
-    return type(tensors)(**{name: v.unflatten(1, (slices, -1))[:, slices // 2, :1] for name, v in present.items()})
+def slabs(stacks: Sequence[SliceStack], crop: tuple[int, int], margin: int = 0) -> tuple[Tensor, Tensor]:
+    """A slab at each height, from one stack after the other: images (N, contrasts, h, w) and masks (N, 1, h, w).
 
-
-def _slabs(stacks: Sequence[SliceStack], crop: tuple[int, int], context: int = 0) -> tuple[Tensor, Tensor]:
-    """A slab of each height, from one stack after the other: images (24, C, h, w) and masks (24, S, h, w)."""
+    ``margin`` slices lie on both sides of the three of a slab.
+    """
     chosen = [(stacks[n % len(stacks)], height) for n, height in enumerate(HEIGHTS)]
-    slices = [load_slice(stack, index, context) for stack, height in chosen for index in _neighbours(stack, height)]
+    slices = [load_slice(stack, index) for stack, height in chosen for index in _indices(stack, height, margin)]
     fit = ResizeWithPadOrCrop(crop)
     # The cropper fills with 0, so air is made 0 and afterwards -1 again.
     fitted: Any = [(fit(image + 1), fit(mask.float())) for image, mask in slices]
@@ -124,8 +156,8 @@ def _slabs(stacks: Sequence[SliceStack], crop: tuple[int, int], context: int = 0
     return torch.stack(images), torch.stack(masks)
 
 
-def _neighbours(stack: SliceStack, height: float) -> list[int]:
-    """Indices of a slab about ``height``; in a stack of fewer slices the last one repeats."""
+def _indices(stack: SliceStack, height: float, margin: int) -> list[int]:
+    """Indices of a slab about ``height``; beyond the ends of the stack the last slice repeats."""
     last = len(stack.heights) - 1
     start = min(max(0, round(height * last) - SLAB // 2), max(0, last - SLAB + 1))
-    return [min(start + n, last) for n in range(SLAB)]
+    return [min(max(start + n, 0), last) for n in range(-margin, SLAB + margin)]

@@ -2,16 +2,15 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from cyclegan_gc.config import TrainConfig
+from cyclegan_gc.config import PreprocessConfig
 from cyclegan_gc.data.cache import SliceStack
-from cyclegan_gc.model.cyclegan import Networks
 from cyclegan_gc.pictures.sheets import Pixels
 from cyclegan_gc.prepare.preprocess import to_hu
 from cyclegan_gc.tracking import Picture, Table
+from cyclegan_gc.trained_model import Translator
 from cyclegan_gc.validate.fixed_slices import HEIGHTS, SLAB, FixedSlices, Look
 from cyclegan_gc.validate.panels import (
     Seen,
@@ -44,25 +43,22 @@ class Shown:
         return {**panels, **{f"cases/{name}": table for name, table in self.tables.items()}}
 
 
-def slices_shown(
-    look: Look, fixed: FixedSlices, stack: SliceStack, networks: Networks, config: TrainConfig, named: Named
-) -> Shown:
+def slices_shown(look: Look, fixed: FixedSlices, translator: Translator, named: Named) -> Shown:
     """Fixed slices in both directions and three planes of one volume, with the table of cases.
 
     Args:
         look: of the validation.
         fixed: what it looked at.
-        stack: the volume whose planes are shown.
-        networks: with the moving averages.
-        config: of the run.
+        translator: by the moving averages.
         named: case to pseudonym.
     """
     mr_names, ct_names = (
         [f"{named(stacks[n].name)} at {100 * HEIGHTS[n]:.0f} %" for n in SHOWN_SLABS]
         for stacks in (fixed.mr_stacks, fixed.ct_stacks)
     )
-    forth, back = (_seen(look, SHOWN_SLABS, stacks, config) for stacks in (fixed.mr_stacks, fixed.ct_stacks))
-    mr, sct_hu, spacing_mm = translate_stack(networks.mr_to_ct, stack, config)
+    settings, stack = translator.preprocess, fixed.mr_stacks[0]
+    forth, back = (_seen(look, SHOWN_SLABS, stacks, settings) for stacks in (fixed.mr_stacks, fixed.ct_stacks))
+    mr, sct_hu, spacing_mm = translate_stack(translator, stack)
     case = named(stack.name)
     pictures = {
         "mr_to_ct": mr_to_ct_sheet(forth, mr_names),
@@ -71,7 +67,7 @@ def slices_shown(
     }
     heights = "; height in the body from below"
     captions = {"mr_to_ct": ", ".join(mr_names) + heights, "ct_to_mr": ", ".join(ct_names) + heights, "planes": case}
-    return Shown(pictures, captions, {"validation": _case_table(look, fixed, config, named)})
+    return Shown(pictures, captions, {"validation": _case_table(look, fixed, settings, named)})
 
 
 def pairs_shown(pairs: Sequence[TranslatedPair], figures: Sequence[Mapping[str, float | None]], named: Named) -> Shown:
@@ -88,9 +84,10 @@ def pairs_shown(pairs: Sequence[TranslatedPair], figures: Sequence[Mapping[str, 
     return Shown({"error": whole}, {"error": ", ".join(hidden[n].name for n in order)}, {"true": table})
 
 
-def histogram_shown(look: Look, real: Mapping[str, Any], config: TrainConfig) -> Shown:
+def histogram_shown(look: Look, translator: Translator) -> Shown:
     """HU of the synthetic CTs in the body against those of the training CTs."""
-    sct_hu = to_hu(look.images.fake_ct.clone(), config.preprocess).numpy()[look.batch.mr_mask.numpy()]
+    sct_hu = to_hu(look.images.fake_ct, translator.preprocess).numpy()[look.batch.mr_mask.numpy()]
+    real = translator.fingerprint["ct_histogram"]
     caption = "HU in the body, fixed slices against all training CTs"
     return Shown({"histogram": histogram_picture(sct_hu, real)}, {"histogram": caption}, {})
 
@@ -104,7 +101,7 @@ def together(parts: Sequence[Shown]) -> Shown:
 FIELDS = ("pictures", "captions", "tables")
 
 
-def _seen(look: Look, slabs: Sequence[int], stacks: Sequence[SliceStack], config: TrainConfig) -> Seen:
+def _seen(look: Look, slabs: Sequence[int], stacks: Sequence[SliceStack], settings: PreprocessConfig) -> Seen:
     """The middle slices of some slabs, which come from ``stacks``."""
     middle = [SLAB * n + SLAB // 2 for n in slabs]
     batch, images = look.batch, look.images
@@ -113,7 +110,7 @@ def _seen(look: Look, slabs: Sequence[int], stacks: Sequence[SliceStack], config
         return tensor[middle, 0].float().numpy()
 
     def hu(tensor) -> np.ndarray:
-        return to_hu(tensor[middle, 0].float(), config.preprocess).numpy()
+        return to_hu(tensor[middle, 0].float(), settings).numpy()
 
     return Seen(
         plain(batch.real_mr),
@@ -122,19 +119,19 @@ def _seen(look: Look, slabs: Sequence[int], stacks: Sequence[SliceStack], config
         hu(batch.real_ct),
         plain(images.fake_mr),
         hu(images.rec_ct),
-        [slice_pixel_mm(stacks[n], config) for n in slabs],
+        [slice_pixel_mm(stacks[n], settings.spacing_mm) for n in slabs],
         "".join("A" if stacks[n].axis == "sagittal" else "R" for n in slabs),
     )
 
 
-def _case_table(look: Look, fixed: FixedSlices, config: TrainConfig, named: Named) -> Table:
+def _case_table(look: Look, fixed: FixedSlices, settings: PreprocessConfig, named: Named) -> Table:
     """Each MR case with the parts of its score and one of its slices, worst first."""
     worst = sorted(look.by_case, key=lambda case: -look.by_case[case]["score"])
     parts = list(look.by_case[worst[0]])
     rows = []
     slabs = [stack.name for stack in fixed.mr_stacks]
     for case in worst:
-        seen = _seen(look, [slabs.index(case)], fixed.mr_stacks, config)
+        seen = _seen(look, [slabs.index(case)], fixed.mr_stacks, settings)
         picture = Picture(mr_to_ct_sheet(seen, [named(case)]), named(case))
         rows.append([named(case), *(look.by_case[case][part] for part in parts), picture])
     return Table(["case", *parts, "picture"], rows)

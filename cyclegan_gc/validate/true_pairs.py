@@ -1,33 +1,28 @@
-"""Whole volumes that a validation looks at: one of the held-out MRs, and pairs with a true CT where there are."""
+"""Whole volumes in a validation: a held-out MR, and pairs with a true CT where there are any."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
-from cyclegan_gc.checkpoint import TrainedModel
-from cyclegan_gc.config import TrainConfig
+from cyclegan_gc.config import PreprocessConfig
 from cyclegan_gc.data.cache import SliceStack
-from cyclegan_gc.data.pairs import Pair, find_pairs
+from cyclegan_gc.data.pairs import Pair
 from cyclegan_gc.data.slices import load_slice
 from cyclegan_gc.errors import UserError
 from cyclegan_gc.formats.geometry import to_ras
 from cyclegan_gc.formats.volumes import read_contrasts, read_volume
-from cyclegan_gc.inference import Member, prepare_for, translate_cases
+from cyclegan_gc.inference import members_of, translate_cases, translate_slices
 from cyclegan_gc.metrics import bone_dice, mae
-from cyclegan_gc.model.cyclegan import air_outside
 from cyclegan_gc.model.passes import Passes
 from cyclegan_gc.prepare.body import ct_body_mask
 from cyclegan_gc.prepare.grid import from_plane, pixel_mm, seen_mm
-from cyclegan_gc.prepare.preprocess import Prepared, to_hu
+from cyclegan_gc.prepare.preprocess import Prepared, prepare, to_hu
+from cyclegan_gc.trained_model import Translator
 from cyclegan_gc.validate.panels import TranslatedPair
 
-MOST_PAIRS, MOST_JUDGES = 3, 8
-"""Of ``data.validation_pairs``, and of the held-out pairs that choose best.pt."""
 SLICES_A_PASS = 8
 
 
@@ -45,20 +40,8 @@ class TruePair:
     prepared: Prepared
 
 
-def load_pairs(config: TrainConfig, fingerprint: Mapping[str, Any]) -> list[TruePair]:
-    """The first pairs of ``data.validation_pairs``, at most three; none where it is not set.
-
-    Raises:
-        UserError: if nothing is there, an MR has no CT of its name, or a pair does not lie on one grid.
-    """
-    if config.data.validation_pairs is None:
-        return []
-    found = find_pairs(config.data.validation_pairs, config.data.contrasts, "--data.validation_pairs")
-    return [load_pair(files, config, fingerprint) for files in found[:MOST_PAIRS]]
-
-
-def load_pair(files: Pair, config: TrainConfig, fingerprint: Mapping[str, Any]) -> TruePair:
-    """One pair in memory, the MR prepared.
+def load_pair(files: Pair, settings: PreprocessConfig) -> TruePair:
+    """Read one pair and prepare its MR.
 
     Raises:
         UserError: if a volume cannot be read or no body is found in its CT.
@@ -67,14 +50,13 @@ def load_pair(files: Pair, config: TrainConfig, fingerprint: Mapping[str, Any]) 
     mask = ct_body_mask(ct.array, ct.spacing_mm)
     if not mask.any():
         raise UserError(f"{files.ct}: no body found in this CT; it must be in HU")
-    prepared = prepare_for([_member(nn.Identity(), config, fingerprint)], mr)[0]
-    return TruePair(files.name, mr.array, ct.array, mask, mr.affine, mr.spacing_mm, prepared)
+    return TruePair(files.name, mr.array, ct.array, mask, mr.affine, mr.spacing_mm, prepare(mr, "mr", settings))
 
 
 def translate_pairs(
-    generator: nn.Module, pairs: Sequence[TruePair], config: TrainConfig, fingerprint: Mapping[str, Any]
+    translator: Translator, pairs: Sequence[TruePair]
 ) -> tuple[list[TranslatedPair], list[dict[str, float | None]]]:
-    """Each pair's synthetic CT beside its true one, and how far they are apart in the body.
+    """Translate each pair's MR in the first plane and measure the errors of the synthetic CT in the body.
 
     Returns:
         The pairs, and for each ``mae_body_hu`` and ``bone_dice`` (above 250 HU; None where there is no bone).
@@ -82,16 +64,17 @@ def translate_pairs(
     Raises:
         VolumeError: if a value of a synthetic CT is not finite.
     """
-    member, seen, figures = _member(generator, config, fingerprint), [], []
+    # Without the way back no cycle error is computed.
+    members, translated, figures = members_of([replace(translator, back=None)]), [], []
     for pair in pairs:
-        sct = translate_cases([pair.prepared], [member], batch_size=SLICES_A_PASS).array
+        sct = translate_cases([pair.prepared], members, batch_size=SLICES_A_PASS).array
         figures.append(
             {"mae_body_hu": mae(sct, pair.ct_hu, pair.mask), "bone_dice": bone_dice(sct, pair.ct_hu, pair.mask)}
         )
         turned = (to_ras(image, pair.affine) for image in (pair.mr, sct, pair.ct_hu, pair.mask))
         (mr, spacing_mm), (sct, _), (ct, _), (mask, _) = turned
-        seen.append(TranslatedPair(pair.name, mr, sct, ct, mask, spacing_mm))
-    return seen, figures
+        translated.append(TranslatedPair(pair.name, mr, sct, ct, mask, spacing_mm))
+    return translated, figures
 
 
 def mean_figures(figures: Sequence[Mapping[str, float | None]]) -> dict[str, float]:
@@ -101,55 +84,31 @@ def mean_figures(figures: Sequence[Mapping[str, float | None]]) -> dict[str, flo
     return {name: float(np.mean(values)) for name, values in known.items() if values}
 
 
-@torch.inference_mode()
-def translate_stack(
-    generator: nn.Module, stack: SliceStack, config: TrainConfig
-) -> tuple[NDArray, NDArray, tuple[float, float, float]]:
+def translate_stack(translator: Translator, stack: SliceStack) -> tuple[NDArray, NDArray, tuple[float, float, float]]:
     """All prepared slices of one MR as volumes: the MR in [-1, 1], its synthetic CT in HU, and a voxel's size in mm.
 
-    Both are ``(H, W, D)``, to the back, to the left and upwards, of several contrasts the first.
+    Both are ``(H, W, D)``, to the back, to the left and upwards; the MR is the first of several contrasts.
     """
-    context = config.data.context_slices
-    slices = [load_slice(stack, index, context) for index in range(len(stack.heights))]
+    slices = [load_slice(stack, index) for index in range(len(stack.heights))]
     images, masks = (torch.stack(each) for each in zip(*slices, strict=True))
-    translated = air_outside(Passes(SLICES_A_PASS).run(generator, images), masks)
-    channels = config.data.ct_channels
-    mr = images.unflatten(1, (channels, -1))[:, context, 0]
-    sct = to_hu(translated[:, context].clone(), config.preprocess)
-    turned = [from_plane(each.permute(1, 2, 0)[None], stack.axis)[0].numpy() for each in (mr, sct)]
-    return turned[0], turned[1], _network_spacing_mm(stack, config)
+    translated = translate_slices(translator.generator, images, masks, translator.context, Passes(SLICES_A_PASS))
+    mr, sct_hu = images[:, 0], to_hu(translated[:, 0], translator.preprocess)
+    turned = [from_plane(each.permute(1, 2, 0)[None], stack.axis)[0].numpy() for each in (mr, sct_hu)]
+    return turned[0], turned[1], _network_spacing_mm(stack, translator.preprocess.spacing_mm)
 
 
-def slice_pixel_mm(stack: SliceStack, config: TrainConfig) -> tuple[float, float]:
-    """Height and width of a pixel of the network's slices."""
+def slice_pixel_mm(stack: SliceStack, spacing_mm: float | None) -> tuple[float, float]:
+    """Height and width of a pixel of the prepared slices; ``spacing_mm`` is the network's pixel size."""
     height, width = pixel_mm(stack.statistics["case"]["spacing_mm"], stack.axis)
-    return seen_mm(height, config.preprocess.spacing_mm), seen_mm(width, config.preprocess.spacing_mm)
+    return seen_mm(height, spacing_mm), seen_mm(width, spacing_mm)
 
 
-def _network_spacing_mm(stack: SliceStack, config: TrainConfig) -> tuple[float, float, float]:
-    """Of the stack as a volume (H, W, D)."""
+def _network_spacing_mm(stack: SliceStack, spacing_mm: float | None) -> tuple[float, float, float]:
+    """Voxel size of the stack as a volume (H, W, D)."""
     height, width, depth = stack.statistics["case"]["spacing_mm"]
-    row, column = slice_pixel_mm(stack, config)
+    row, column = slice_pixel_mm(stack, spacing_mm)
     return {
         "axial": (row, column, depth),
         "coronal": (height, column, row),
         "sagittal": (column, width, row),
     }[stack.axis]
-
-
-def _member(generator: nn.Module, config: TrainConfig, fingerprint: Mapping[str, Any]) -> Member:
-    """The generator as conversion takes it."""
-    model = TrainedModel(
-        generator=generator,
-        back=None,
-        direction="mr_to_ct",
-        preprocess=config.preprocess,
-        slice_axes=config.data.slice_axes,
-        context=config.data.context_slices,
-        contrasts=config.data.contrasts,
-        crop=config.data.crop,
-        fingerprint=dict(fingerprint),
-        step=0,
-        sha256="",
-    )
-    return Member(model, config.data.slice_axes[0])

@@ -13,7 +13,7 @@ import pytest
 from cyclegan_gc.audit.audit import announce, audit, closing_line, text_table
 from cyclegan_gc.audit.checks import Finding
 from cyclegan_gc.config import AuditDataConfig, PreprocessConfig
-from cyclegan_gc.data.cases import load_cases, volumes_to_audit
+from cyclegan_gc.data.cases import volumes_to_audit
 from cyclegan_gc.distributed import Ranks
 from cyclegan_gc.errors import UserError
 from cyclegan_gc.train.loop import train
@@ -91,33 +91,33 @@ def test_a_training_warns_in_a_line_and_goes_on(config, folders, capsys):
     ]
 
 
-def test_the_second_start_reads_no_volume_and_says_the_same(config, folders):
+def test_the_second_start_reads_no_volume_and_says_the_same(config, folders, cases_of):
     double(folders[0])
-    first = load_cases(config)
+    first = cases_of(config)
     for path in (path for folder in folders for path in folder.iterdir()):  # nothing of use is left in any file
         before = path.stat()
         path.write_bytes(b"?" * before.st_size)
         os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
-    assert load_cases(config).findings == first.findings != ()
+    assert cases_of(config).findings == first.findings != ()
 
 
-def test_the_audit_does_not_change_what_a_checkpoint_knows_of_the_volumes(config):
-    (stack, *_) = load_cases(config).mr
+def test_the_audit_does_not_change_what_a_checkpoint_knows_of_the_volumes(config, cases_of):
+    (stack, *_) = cases_of(config).mr
     assert set(stack.statistics["case"]) == {"spacing_mm", "shape", "body_mm", "quantiles"}
 
 
-def test_only_the_first_rank_speaks_and_every_rank_stops(config, folders, capsys):
+def test_only_the_first_rank_speaks_and_every_rank_stops(config, folders, capsys, cases_of):
     shutil.copy(sorted(folders[0].iterdir())[0], folders[0] / "sub-01_T1w.nii.gz")
     leaking = replace(config, data=replace(config.data, validation_fraction=0.3))
-    findings = [*load_cases(leaking).findings, Finding("warn", "metal", "1 ml above 3000 HU", "ct", "head")]
+    findings = [*cases_of(leaking).findings, Finding("warn", "metal", "1 ml above 3000 HU", "ct", "head")]
     for rank in (0, 1):
         with pytest.raises(UserError, match="leak"):
-            announce(findings, config, Ranks(rank=rank))
+            announce(findings, Ranks(rank=rank), stop=True)
         assert bool(capsys.readouterr().err) == (rank == 0)
 
 
-def test_many_warnings_are_cut_short(config, folders, capsys):
-    findings = [replace(each, level="warn") for each in load_cases(config).findings[:1]] * 14
-    announce(findings, config, Ranks())
+def test_many_warnings_are_cut_short(config, folders, capsys, cases_of):
+    findings = [replace(each, level="warn") for each in cases_of(config).findings[:1]] * 14
+    announce(findings, Ranks(), stop=True)
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 11 and lines[-1] == "warning: audit: and 4 more; cyclegan-gc audit shows all"

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from cyclegan_gc.checkpoint import TrainedModel, load_model
 from cyclegan_gc.config import DataConfig, NetworkConfig, OptimizerConfig, PreprocessConfig, TrainConfig, WandbConfig
 from cyclegan_gc.train.loop import train
+from cyclegan_gc.trained_model import Translator, load_model
 
 
 @pytest.fixture(scope="session")
@@ -28,8 +28,8 @@ def checkpoint(phantoms, tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def model(checkpoint) -> TrainedModel:
-    return load_model(checkpoint)
+def translator(checkpoint) -> Translator:
+    return load_model(checkpoint).translator
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,6 @@ import torch
 from nibabel.funcs import as_closest_canonical
 
 from cyclegan_gc import convert_volume
-from cyclegan_gc.checkpoint import TrainedModel
 from cyclegan_gc.cli import main
 from cyclegan_gc.config import (
     ConvertConfig,
@@ -16,10 +15,11 @@ from cyclegan_gc.convert.batch import convert
 from cyclegan_gc.errors import UserError, VolumeError
 from cyclegan_gc.formats.volumes import Volume, read_volume
 from cyclegan_gc.inference import Member, translate_volume
+from cyclegan_gc.trained_model import Translator
 
 
-def hu_of(model: TrainedModel, volume: Volume, batch_size: int = 8) -> np.ndarray:
-    return translate_volume([Member(model, "axial")], volume, batch_size=batch_size).array
+def hu_of(translator: Translator, volume: Volume, batch_size: int = 8) -> np.ndarray:
+    return translate_volume([Member(translator, "axial")], volume, batch_size=batch_size).array
 
 
 def test_the_result_lies_on_the_sources_exact_grid(checkpoint, source, tmp_path):
@@ -31,28 +31,28 @@ def test_the_result_lies_on_the_sources_exact_grid(checkpoint, source, tmp_path)
         assert np.array_equal(after.header[field], before.header[field])
 
 
-def test_air_outside_the_body_and_hu_inside_the_window(model, source):
-    hu = hu_of(model, read_volume(source))
-    low, high = model.preprocess.ct_window_hu
+def test_air_outside_the_body_and_hu_inside_the_window(translator, source):
+    hu = hu_of(translator, read_volume(source))
+    low, high = translator.preprocess.ct_window_hu
     assert hu.dtype == np.int16 and low <= hu.min() and hu.max() <= high
     assert (hu[0] == -1000).all() or (hu[:, 0] == -1000).all() or (hu[..., 0] == -1000).all()
 
 
-def test_one_slice_at_a_time_gives_the_same_as_a_batch(model, source):
+def test_one_slice_at_a_time_gives_the_same_as_a_batch(translator, source):
     volume = read_volume(source)
-    one, many = (hu_of(model, volume, batch_size=size).astype(int) for size in (1, 7))
+    one, many = (hu_of(translator, volume, batch_size=size).astype(int) for size in (1, 7))
     assert np.abs(one - many).max() <= 1
 
 
-def test_a_stored_slope_changes_nothing(model, source):
+def test_a_stored_slope_changes_nothing(translator, source):
     volume = read_volume(source)
     scaled = replace(volume, array=volume.array * 4)
-    assert np.abs(hu_of(model, volume).astype(int) - hu_of(model, scaled)).max() <= 1
+    assert np.abs(hu_of(translator, volume).astype(int) - hu_of(translator, scaled)).max() <= 1
 
 
-def test_at_the_trained_pixel_size_a_slice_is_the_network_of_that_slice(model, source):
+def test_at_the_trained_pixel_size_a_slice_is_the_network_of_that_slice(translator, source):
     """An independent road: crop, pad and translate one slice by hand."""
-    own = replace(model, preprocess=replace(model.preprocess, spacing_mm=None))
+    own = replace(translator, preprocess=replace(translator.preprocess, spacing_mm=None))
     volume = read_volume(source)
     from cyclegan_gc.prepare.preprocess import prepare, to_hu, turn_back
 

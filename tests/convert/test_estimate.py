@@ -13,13 +13,13 @@ def seconds(sentence: str) -> float:
     return float(number) * {"s": 1, "min": 60, "h": 3600}[unit]
 
 
-def test_it_grows_with_cases_and_planes_and_passes_over_what_cannot_be_read(model, source, tmp_path):
+def test_it_grows_with_cases_and_planes_and_passes_over_what_cannot_be_read(translator, source, tmp_path):
     for number in range(LONG):
         shutil.copy(source, tmp_path / f"{number}.nii.gz")
     (tmp_path / "broken.nii.gz").write_bytes(b"no volume")
     jobs, _ = plan(ConvertConfig(tmp_path / "x.pt", str(tmp_path), tmp_path / "out"))
     assert len(jobs) == LONG + 1
-    one, many = (estimate(jobs * 50, members_of([model], planes)) for planes in (None, model.slice_axes))
+    one, many = (estimate(jobs * 50, members_of([translator], planes)) for planes in (None, translator.slice_axes))
     assert one.startswith("550 cases, about") and "GB of memory" in one
     assert seconds(many) > seconds(one) > 0
 

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from cyclegan_gc.config import DataConfig, PreprocessConfig, TrainConfig
-from cyclegan_gc.data.cases import load_cases
 from cyclegan_gc.data.subjects import held_out_subjects, subjects_of
 from cyclegan_gc.errors import UserError
 
@@ -44,7 +43,7 @@ def test_the_split_does_not_depend_on_other_subjects():
 
 
 @pytest.mark.parametrize(("spacing_mm", "warned"), [(None, True), (3.0, False)])
-def test_pixels_of_different_size_are_named_unless_they_are_brought_to_one(phantoms, tmp_path, spacing_mm, warned):
+def test_pixels_of_different_size_are_warned_of(phantoms, tmp_path, spacing_mm, warned, cases_of):
     for modality, factor in (("mr", 1), ("ct", 2)):
         (tmp_path / modality).mkdir()
         for path in (phantoms / modality).iterdir():
@@ -52,13 +51,13 @@ def test_pixels_of_different_size_are_named_unless_they_are_brought_to_one(phant
             image.set_sform(np.asarray(image.affine) @ np.diag([factor, factor, factor, 1]), code=1)
             image.to_filename(tmp_path / modality / path.name)
     data = DataConfig(str(tmp_path / "mr"), str(tmp_path / "ct"), crop=(32, 32), validation_fraction=0)
-    cases = load_cases(TrainConfig(tmp_path / "run", data, preprocess=PreprocessConfig(spacing_mm=spacing_mm)))
+    cases = cases_of(TrainConfig(tmp_path / "run", data, preprocess=PreprocessConfig(spacing_mm=spacing_mm)))
     assert any("show the body at different sizes" in finding.text for finding in cases.findings) == warned
 
 
 @pytest.mark.parametrize("contrasts", [(), ("_a", "_b")])
 @pytest.mark.parametrize("side", ["mr", "ct"])
-def test_a_copy_of_a_validation_pair_among_the_unpaired_volumes_is_named(phantoms, tmp_path, side, contrasts):
+def test_a_copy_of_a_validation_pair_among_the_unpaired_volumes_is_named(phantoms, tmp_path, side, contrasts, cases_of):
     """Whether it would be trained on or held out, and whatever it is called."""
     folders = {"unpaired": phantoms, "aside": phantoms / "test"}
     for (name, source), kind in product(folders.items(), ("mr", "ct")):
@@ -74,5 +73,5 @@ def test_a_copy_of_a_validation_pair_among_the_unpaired_volumes_is_named(phantom
         before = path.read_bytes()
         shutil.copy(copied, path)
         with pytest.raises(UserError, match=f"^{path}: this volume is among --data.validation_pairs too"):
-            load_cases(TrainConfig(tmp_path / "run", data))
+            cases_of(TrainConfig(tmp_path / "run", data))
         path.write_bytes(before)

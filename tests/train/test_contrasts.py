@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from cyclegan_gc.checkpoint import load_checkpoint, load_model
+from cyclegan_gc.checkpoint import load_checkpoint
 from cyclegan_gc.config import ConvertConfig, LossConfig, TrainConfig
 from cyclegan_gc.convert.batch import convert, convert_volume
 from cyclegan_gc.convert.plan import plan
@@ -20,6 +20,7 @@ from cyclegan_gc.formats.files import find_cases
 from cyclegan_gc.formats.volumes import read_volume
 from cyclegan_gc.model.cyclegan import Batch, Translations, air_outside, consistency_losses
 from cyclegan_gc.train.loop import train
+from cyclegan_gc.trained_model import load_model
 
 ENDINGS = ("_T1w", "_T2w")
 
@@ -147,7 +148,7 @@ def test_a_run_of_two_contrasts_is_resumed_bit_for_bit(contrasted, tmp_path, sam
 
 
 def test_a_folder_is_converted_case_by_case_and_a_case_as_in_a_folder(run, heads, tmp_path):
-    assert load_model(run).contrasts == ENDINGS
+    assert load_model(run).translator.contrasts == ENDINGS
     outcomes = convert(ConvertConfig(run, str(heads / "new"), tmp_path / "out", device="cpu"))
     assert [(case.failure, case.result) for case in outcomes] == [
         (None, tmp_path / "out" / "scan" / "sub-09_sct.nii.gz")

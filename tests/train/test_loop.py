@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from cyclegan_gc.checkpoint import load_checkpoint, load_model
+from cyclegan_gc.checkpoint import load_checkpoint
 from cyclegan_gc.config import (
     DataConfig,
     LossConfig,
@@ -17,6 +17,7 @@ from cyclegan_gc.config import (
 )
 from cyclegan_gc.errors import TrainingStoppedError, UserError
 from cyclegan_gc.train.loop import train
+from cyclegan_gc.trained_model import load_model
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +121,7 @@ def test_no_path_and_no_case_name_is_in_a_checkpoint(config, whole, phantoms):
 
 def test_conversion_uses_the_moving_average(whole):
     state = load_checkpoint(whole)
-    weights = load_model(whole).generator.state_dict()
+    weights = load_model(whole).translator.generator.state_dict()
     assert all(torch.equal(weights[key], state["ema"]["mr_to_ct"]["module." + key]) for key in weights)
     assert not all(torch.equal(weights[key], state["networks"]["mr_to_ct"][key]) for key in weights)
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from cyclegan_gc.checkpoint import load_checkpoint, load_model
+from cyclegan_gc.checkpoint import load_checkpoint
 from cyclegan_gc.data.cache import cached_stacks
 from cyclegan_gc.data.slices import load_slice
 from cyclegan_gc.errors import UserError
@@ -19,6 +19,7 @@ from cyclegan_gc.prepare.grid import around
 from cyclegan_gc.prepare.preprocess import prepare
 from cyclegan_gc.train.loop import train
 from cyclegan_gc.train.state import begin_with, build_state
+from cyclegan_gc.trained_model import load_model
 
 
 @pytest.fixture(scope="module")
@@ -55,9 +56,9 @@ def test_a_run_of_2_5_d_is_resumed_bit_for_bit(deep, small_config, tmp_path, sam
 
 def test_a_model_of_2_5_d_converts_a_volume_on_its_own_grid(deep, phantoms):
     model = load_model(deep)
-    assert model.context == 1
+    assert model.translator.context == 1
     volume = read_volume(sorted((phantoms / "test" / "mr").iterdir())[0])
-    result = translate_volume(members_of([model]), volume)
+    result = translate_volume(members_of([model.translator]), volume)
     assert result.array.shape == volume.array.shape and np.ptp(result.array) > 0
     assert (result.array[~result.mask] == -1000).all()
 
@@ -67,8 +68,8 @@ def test_a_slice_is_the_mean_of_what_is_said_of_it(deep, flat, phantoms):
     volume = read_volume(sorted((phantoms / "test" / "mr").iterdir())[0])
     results = []
     for path in (deep, flat):
-        model = replace(load_model(path), generator=Through(), back=Through())
-        results.append(translate_volume(members_of([model]), volume))
+        translator = replace(load_model(path).translator, generator=Through(), back=Through())
+        results.append(translate_volume(members_of([translator]), volume))
     difference = np.abs(results[0].array - results[1].array)
     assert difference.max() <= 1 and (difference > 0).mean() < 1e-3, "more than the rounding of a mean"
     assert results[0].cycle_error == pytest.approx(0, abs=1e-6)
@@ -153,6 +154,6 @@ def test_n4_is_part_of_the_checkpoint_and_so_of_conversion(small_config, phantom
     settings = replace(small_config.preprocess, n4=True)
     model = load_model(train(replace(small_config, output=tmp_path, preprocess=settings, stop_at=1)))
     volume = read_volume(sorted((phantoms / "test" / "mr").iterdir())[0])
-    (seen,) = prepare_for(members_of([model]), volume)
+    (seen,) = prepare_for(members_of([model.translator]), volume)
     corrected, plain = (prepare(volume, "mr", each) for each in (settings, small_config.preprocess))
     assert torch.equal(seen.image, corrected.image) and not torch.equal(seen.image, plain.image)

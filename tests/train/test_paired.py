@@ -10,11 +10,10 @@ import pytest
 import torch
 from torch import nn
 
-from cyclegan_gc.checkpoint import load_checkpoint, load_model, save_checkpoint
+from cyclegan_gc.checkpoint import load_checkpoint, save_checkpoint
 from cyclegan_gc.cli import main
 from cyclegan_gc.config import ConvertConfig, DataConfig, LossConfig, PairedConfig, TrainConfig
 from cyclegan_gc.convert.batch import convert
-from cyclegan_gc.data.cases import load_cases
 from cyclegan_gc.errors import TrainingStoppedError, UserError
 from cyclegan_gc.formats.volumes import read_volume
 from cyclegan_gc.model.cyclegan import Batch
@@ -23,6 +22,7 @@ from cyclegan_gc.prepare.body import ct_body_mask
 from cyclegan_gc.train.loop import train
 from cyclegan_gc.train.state import build_state
 from cyclegan_gc.train.step import train_step
+from cyclegan_gc.trained_model import load_model
 
 STATE = ("networks", "ema", "optimizers", "schedulers", "pools", "rng", "best_score", "meter", "fingerprint")
 TERMS = ("paired_adversarial", "paired_l1", "paired_gradient", "paired_discriminator")
@@ -102,20 +102,20 @@ def test_the_paired_objective_has_one_generator_and_no_unpaired_term(alone_train
     assert set(TERMS) <= line.keys() and not {"cycle_mr", "adversarial_ct", "discriminator_mr"} & line.keys()
 
 
-def test_best_has_the_lowest_error_of_the_held_out_pair(alone, alone_trained, logged):
+def test_best_has_the_lowest_error_of_the_held_out_pair(alone, alone_trained, logged, cases_of):
     scores = {
         line["step"]: line["validation/score"] for line in logged(alone_trained.parent) if "validation/score" in line
     }
     assert sorted(scores) == [6, 12]
     assert load_checkpoint(alone_trained.with_name("best.pt"))["step"] == min(scores, key=lambda step: scores[step])
-    cases = load_cases(alone)
+    cases = cases_of(alone)
     held_out, trained = {pair.name for pair in cases.validation_pairs}, {s.sources[0].name for s in cases.pairs}
     assert len(held_out) == 1 and len(trained) == 2 and not any(name.startswith(tuple(held_out)) for name in trained)
 
 
-def test_the_held_out_error_is_what_evaluation_of_its_conversion_gives(alone, alone_trained, logged, tmp_path):
+def test_the_held_out_error_is_that_of_an_evaluation(alone, alone_trained, logged, tmp_path, cases_of):
     """Without noise: the written volume, against the true CT, in the CT's body."""
-    [pair] = load_cases(alone).validation_pairs
+    [pair] = cases_of(alone).judges
     convert(ConvertConfig(alone_trained, str(pair.mr[0]), tmp_path, device="cpu"))
     sct = np.asarray(nib.Nifti1Image.from_filename(next(tmp_path.glob("*_sct.nii.gz"))).dataobj)
     truth = read_volume(pair.ct)
@@ -147,7 +147,7 @@ def test_a_paired_model_converts_without_a_cycle_error_and_not_from_ct(alone_tra
 
 
 def test_conversion_draws_no_noise(alone_trained):
-    generator, image = load_model(alone_trained).generator, torch.rand(1, 1, 32, 24)
+    generator, image = load_model(alone_trained).translator.generator, torch.rand(1, 1, 32, 24)
     assert torch.equal(generator(image), generator(image))
 
 
@@ -163,19 +163,19 @@ def test_a_subject_is_never_trained_on_and_judged_by(few, alone, pairs, tmp_path
         train(replace(both, data=replace(alone.data, validation_pairs=str(renamed))))
 
 
-def test_a_pair_of_a_subject_of_the_unpaired_volumes_keeps_it_out_of_validation(few, phantoms, tmp_path):
+def test_a_pair_of_a_subject_of_the_unpaired_volumes_keeps_it_out_of_validation(few, phantoms, tmp_path, cases_of):
     """Each unpaired MR is a pair too, so none is left to validate on but the training cases."""
     for side in ("mr", "ct"):
         (tmp_path / side).mkdir()
         for path in (phantoms / "mr").iterdir():
             [source] = (phantoms / "test" / side).iterdir()
             (tmp_path / side / path.name).symlink_to(source)
-    cases = load_cases(replace(few, output=tmp_path, data=replace(few.data, pairs=str(tmp_path))))
+    cases = cases_of(replace(few, output=tmp_path, data=replace(few.data, pairs=str(tmp_path))))
     assert len(cases.mr) == 2 and {s.path for s in cases.validation_mr} == {s.path for s in cases.mr}
 
 
 @pytest.mark.parametrize("endings", [(), ("_a", "_b")])
-def test_a_copy_of_a_pair_is_not_validated_on_whatever_it_is_called(few, phantoms, tmp_path, endings):
+def test_a_copy_of_a_pair_is_not_validated_on_whatever_it_is_called(few, phantoms, tmp_path, endings, cases_of):
     """Each unpaired MR is one, in its last contrast, so none is left to validate on but the training cases."""
     [mr], [ct] = ((phantoms / "test" / side).iterdir() for side in ("mr", "ct"))
     files = {"pairs/ct/head": ct}
@@ -188,7 +188,7 @@ def test_a_copy_of_a_pair_is_not_validated_on_whatever_it_is_called(few, phantom
         image = nib.Nifti1Image.from_filename(path)
         nib.save(nib.Nifti1Image(2 * np.asarray(image.dataobj), image.affine), path)  # pyright: ignore
     data = replace(few.data, mr=str(tmp_path / "mr"), pairs=str(tmp_path / "pairs"), contrasts=endings)
-    cases = load_cases(replace(few, output=tmp_path, data=data))
+    cases = cases_of(replace(few, output=tmp_path, data=data))
     assert len(cases.mr) == 2 and {s.path for s in cases.validation_mr} == {s.path for s in cases.mr}
 
 

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from cyclegan_gc.checkpoint import load_checkpoint, load_model
+from cyclegan_gc.checkpoint import load_checkpoint
 from cyclegan_gc.config import WandbConfig
 from cyclegan_gc.errors import TrainingStoppedError
 from cyclegan_gc.train.loop import train
+from cyclegan_gc.trained_model import load_model
 
 LENGTH = {"steps": 48, "validate_every": 48, "save_every": 6, "log_every": 2, "wandb__mode": "offline"}
 OWN = ("_step", "_runtime", "_timestamp", "_wandb/runtime")

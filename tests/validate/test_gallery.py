@@ -11,11 +11,14 @@ from torch import nn
 from cyclegan_gc.cli import main
 from cyclegan_gc.config import PreprocessConfig
 from cyclegan_gc.data.cache import cached_stacks
+from cyclegan_gc.data.cases import find_files
+from cyclegan_gc.data.pairs import find_pairs
 from cyclegan_gc.errors import UserError
 from cyclegan_gc.prepare.preprocess import to_hu
+from cyclegan_gc.trained_model import Translator
 from cyclegan_gc.validate.gallery import pairs_shown
 from cyclegan_gc.validate.panels import TranslatedPair, error_sheet, histogram_picture
-from cyclegan_gc.validate.true_pairs import load_pairs, mean_figures, translate_pairs, translate_stack
+from cyclegan_gc.validate.true_pairs import load_pair, mean_figures, translate_pairs, translate_stack
 
 FINGERPRINT = {"mr": [{"spacing_mm": (2.5, 2.5, 3.0)}], "ct": []}
 
@@ -32,6 +35,13 @@ class Constant(nn.Module):
         return torch.zeros_like(image) + self.value
 
 
+def translator(generator: nn.Module, config) -> Translator:
+    data = config.data
+    return Translator(
+        generator, None, "mr_to_ct", config.preprocess, ("axial",), data.context_slices, (), data.crop, FINGERPRINT
+    )
+
+
 @pytest.fixture
 def config(small_config, phantoms):
     data = replace(small_config.data, validation_pairs=str(phantoms / "test"))
@@ -39,8 +49,9 @@ def config(small_config, phantoms):
 
 
 def test_the_error_of_a_constant_is_computed_by_hand(config, phantoms):
-    pairs = load_pairs(config, FINGERPRINT)
-    seen, figures = translate_pairs(Constant(-0.2), pairs, config, FINGERPRINT)
+    [files] = find_pairs(phantoms / "test", (), "the test")
+    pairs = [load_pair(files, config.preprocess)]
+    seen, figures = translate_pairs(translator(Constant(-0.2), config), pairs)
     ct = np.asarray(nib.load(next((phantoms / "test" / "ct").iterdir())).dataobj)  # pyright: ignore
     assert pairs[0].ct_hu.shape == ct.shape and (pairs[0].ct_hu == ct).all()
     sct = seen[0].sct_hu[seen[0].mask]
@@ -55,7 +66,7 @@ def test_a_stack_of_any_plane_becomes_the_same_volume(config, phantoms, tmp_path
     """The same head, whichever way it was sliced: equal proportions, brain above, air outside."""
     [path] = (phantoms / "test" / "mr").iterdir()
     [stack] = cached_stacks([path], "mr", config.preprocess, (axis,), tmp_path)
-    mr, sct_hu, spacing_mm = translate_stack(Constant(0.2), stack, config)
+    mr, sct_hu, spacing_mm = translate_stack(translator(Constant(0.2), config), stack)
     assert mr.shape == sct_hu.shape and set(np.unique(sct_hu.round())) == {-1000, 500}
     body = np.argwhere(sct_hu > 0)
     extent_mm = (np.ptp(body, axis=0) + 1) * spacing_mm
@@ -94,10 +105,10 @@ def test_a_pair_that_is_none_is_named(config, phantoms, tmp_path, capsys):
     (tmp_path / "ct" / other.name).symlink_to(other)
     alone = replace(config, data=replace(config.data, validation_pairs=str(tmp_path)))
     with pytest.raises(UserError, match=r"no CT named .* beside it"):
-        load_pairs(alone, FINGERPRINT)
+        find_files(alone.data)
     (tmp_path / "ct" / mr.name).symlink_to(other)
     with pytest.raises(UserError, match="not on the grid of its MR"):
-        load_pairs(alone, FINGERPRINT)
+        find_files(alone.data)
     words = ["train", "--data.mr", phantoms / "mr", "--data.ct", phantoms / "ct", "--output", tmp_path / "run"]
     code = main([*map(str, words), "--data.validation_pairs", "NOWHERE", "--device", "cpu"])
     assert code == 2 and "NOWHERE/ct: no such file or folder" in capsys.readouterr().err

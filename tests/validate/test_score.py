@@ -10,7 +10,8 @@ from scipy.ndimage import binary_erosion, gaussian_filter, shift
 from cyclegan_gc.config import PreprocessConfig
 from cyclegan_gc.data.cache import cached_stacks
 from cyclegan_gc.prepare.preprocess import to_hu
-from cyclegan_gc.validate.fixed_slices import SLAB, _slabs
+from cyclegan_gc.validate import fixed_slices
+from cyclegan_gc.validate.fixed_slices import SLAB
 from cyclegan_gc.validate.score import RealCT, Slabs, combined_score, unpaired_parts
 
 SETTINGS = PreprocessConfig()
@@ -23,7 +24,7 @@ def slabs(phantoms, tmp_path_factory):
     folder, crop = tmp_path_factory.mktemp("cache"), (80, 64)
 
     def of(path, modality):
-        return _slabs(cached_stacks([path], modality, SETTINGS, ("axial",), folder), crop)
+        return fixed_slices.slabs(cached_stacks([path], modality, SETTINGS, ("axial",), folder), crop)
 
     (test_mr,), (test_ct,) = (sorted((phantoms / "test" / kind).iterdir()) for kind in ("mr", "ct"))
     (mr, mask), (ct, _) = of(test_mr, "mr"), of(test_ct, "ct")
@@ -115,7 +116,7 @@ def test_a_shift_of_all_values_is_the_distance_in_hu(slabs):
     assert parts["histogram_hu"] == pytest.approx(100, rel=0.02)
 
 
-def test_the_order_of_the_slabs_does_not_matter(slabs):
+def test_the_order_of_theslabs_does_not_matter(slabs):
     mr, truth, real = slabs
     turned = [Slabs(each.values[::-1].copy(), each.mask[::-1].copy()) for each in (mr, truth)]
     one = unpaired_parts(mr, mr, truth, real, WINDOW)

@@ -11,14 +11,15 @@ import torch
 from torch import nn
 
 from cyclegan_gc.checkpoint import load_checkpoint
-from cyclegan_gc.config import DemoConfig, MonitorConfig, PreprocessConfig, WandbConfig
+from cyclegan_gc.config import DemoConfig, LossConfig, MonitorConfig, PreprocessConfig, WandbConfig
 from cyclegan_gc.data.cache import OUTSIDE, cached_stacks
 from cyclegan_gc.demo import recipe
 from cyclegan_gc.errors import TrainingStoppedError
-from cyclegan_gc.model.cyclegan import Batch, Networks
+from cyclegan_gc.model.cyclegan import Batch
 from cyclegan_gc.train.checkpoints import best_score_before
 from cyclegan_gc.train.loop import train
-from cyclegan_gc.validate.fixed_slices import fixed_slices, validate
+from cyclegan_gc.trained_model import Translator
+from cyclegan_gc.validate.fixed_slices import fixed_slices, look_at
 from cyclegan_gc.validate.watchdog import Monitor, blank_share, training_findings, validation_findings
 
 HEALTHY = {
@@ -37,6 +38,7 @@ class Answer(nn.Module):
     def __init__(self, function) -> None:
         super().__init__()
         self.function = function
+        self.place = nn.Parameter(torch.zeros(1))  # tells the device
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Any image to the function's."""
@@ -44,36 +46,33 @@ class Answer(nn.Module):
 
 
 @pytest.fixture(scope="module")
-def held_out(phantoms, tmp_path_factory, small_config):
+def held_out(phantoms, tmp_path_factory):
     """The fixed slices of a phantom whose true CT is known: the batch's CT belongs to its MR."""
     folder = tmp_path_factory.mktemp("cache")
     settings = PreprocessConfig()
-    config = replace(small_config, preprocess=settings, data=replace(small_config.data, crop=(80, 64)))
 
     def stacks(path, modality):
         return cached_stacks([path], modality, settings, ("axial",), folder)
 
     (mr,), (ct,) = (sorted((phantoms / "test" / kind).iterdir()) for kind in ("mr", "ct"))
     others = [stack for path in sorted((phantoms / "ct").iterdir()) for stack in stacks(path, "ct")]
-    fixed = fixed_slices(stacks(mr, "mr"), stacks(ct, "ct"), others, config)
-    return fixed, config
+    translator = Translator(nn.Identity(), nn.Identity(), "mr_to_ct", settings, ("axial",), 0, (), (80, 64), {})
+    return fixed_slices(stacks(mr, "mr"), stacks(ct, "ct"), others, (80, 64), translator), translator
 
 
 def found(held_out, answer) -> set[str]:
     """What a validation finds of a generator of CT (the one of MR is true), passes of 8 slices in order."""
-    fixed, config = held_out
-    truth, mr = iter(fixed.batch.real_ct.split(8)), fixed.batch.real_mr
+    fixed, translator = held_out
+    truth, mr = iter(fixed.ct.split(8)), fixed.mr
     assert len(mr) == 24
 
     def make(image: torch.Tensor) -> torch.Tensor:
-        # Called twice a pass: for the fake and for the reconstruction, which nothing here looks at.
         if any(torch.equal(image, part) for part in mr.split(8)):
             return answer(image, next(truth))
         return image
 
-    nothing = nn.Identity()
-    networks = Networks(Answer(make), Answer(lambda image: torch.zeros_like(image)), nothing, nothing)
-    figures = validate(networks, fixed, config, torch.device("cpu")).figures
+    networks = {"generator": Answer(make), "back": Answer(lambda image: torch.zeros_like(image))}
+    figures = look_at(fixed, replace(translator, **networks), LossConfig()).figures
     return {name for name, finding in validation_findings(figures).items() if finding}
 
 
@@ -90,7 +89,7 @@ def test_a_copy_of_the_input_is_named(held_out):
 
 
 def test_one_picture_for_all_is_named(held_out):
-    first = held_out[0].batch.real_ct[4]
+    first = held_out[0].ct[4]
     assert found(held_out, lambda mr, _: first.expand_as(mr)) == {"mode_collapse"}
 
 

@@ -1,0 +1,107 @@
+"""A trained model: a generator with everything that conversion and evaluation need to use it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from cyclegan_gc.atomic import file_sha256
+from cyclegan_gc.checkpoint import State, averaged_weights, load_checkpoint
+from cyclegan_gc.config import Direction, NetworkConfig, PreprocessConfig, SliceAxis, slab_channels
+from cyclegan_gc.errors import UserError
+from cyclegan_gc.model.cyclegan import build_generator
+
+
+@dataclass(frozen=True)
+class Translator:
+    """A generator and the settings of the slices that it was trained on: all that the translation of a volume needs."""
+
+    generator: nn.Module
+    """In evaluation mode."""
+    back: nn.Module | None
+    """Generator of the opposite direction, for the cycle error; None for a model of the paired objective."""
+    direction: Direction
+    preprocess: PreprocessConfig
+    slice_axes: tuple[SliceAxis, ...]
+    """Planes of the training slices."""
+    context: int
+    """Neighbours on each side that go through the generators with a slice."""
+    contrasts: tuple[str, ...]
+    """File name endings of the MR contrasts that are its channels; empty for a single contrast."""
+    crop: tuple[int, int]
+    """Size (h, w) of the training slices; smaller slices are padded to it."""
+    fingerprint: dict[str, Any]
+    """Figures of the training sets; see :func:`cyclegan_gc.data.cache.fingerprint`."""
+
+    @property
+    def in_channels(self) -> int:
+        """Input channels of the generator: a slice with its neighbours, an MR slice in every contrast."""
+        return slab_channels(self.context, self.contrasts)["mr" if self.direction == "mr_to_ct" else "ct"]
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A translator out of a checkpoint, and which checkpoint it is."""
+
+    translator: Translator
+    step: int
+    sha256: str
+    """SHA-256 of the checkpoint file."""
+    run_id: str | None = None
+    """W&B id of the training; None if it had none."""
+
+    @property
+    def artifact(self) -> str | None:
+        """Name and alias of the model in W&B; None if the training had no W&B run."""
+        return f"model-{self.run_id}:step-{self.step}" if self.run_id else None
+
+
+def load_model(path: Path, direction: Direction = "mr_to_ct", device: torch.device | None = None) -> TrainedModel:
+    """Load one generator of a checkpoint, by its moving average, in evaluation mode.
+
+    Raises:
+        UserError: as :func:`load_checkpoint`, and if the model was not trained in that direction.
+    """
+    state = load_checkpoint(path)
+    if direction not in state["ema"]:
+        raise UserError(f"{path}: trained with objective paired, from MR to CT only; leave out --direction {direction}")
+    try:
+        translator = _translator(state, direction, device or torch.device("cpu"))
+        return TrainedModel(translator, state["step"], file_sha256([path]), state["run_id"])
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise UserError(f"{path}: a checkpoint of another version of cyclegan-gc; convert with that version") from error
+
+
+def _translator(state: State, direction: Direction, device: torch.device) -> Translator:
+    config = state["config"]
+    opposite: Direction = "ct_to_mr" if direction == "mr_to_ct" else "mr_to_ct"
+    return Translator(
+        generator=_generator(state, direction).to(device),
+        back=_generator(state, opposite).to(device) if opposite in state["ema"] else None,
+        direction=direction,
+        preprocess=PreprocessConfig(**config["preprocess"]),
+        slice_axes=tuple(config["data"]["slice_axes"]),
+        context=config["data"]["context_slices"],
+        contrasts=tuple(config["data"]["contrasts"]),
+        crop=tuple(config["data"]["crop"]),
+        fingerprint=state["fingerprint"],
+    )
+
+
+def _generator(state: State, direction: Direction) -> nn.Module:
+    network, data = NetworkConfig(**state["config"]["network"]), state["config"]["data"]
+    channels = slab_channels(data["context_slices"], data["contrasts"])
+    source, target = ("mr", "ct") if direction == "mr_to_ct" else ("ct", "mr")
+    generator = build_generator(
+        network.width,
+        network.blocks,
+        network.reduction,
+        network.stem,
+        network.upsampling,
+        in_channels=channels[source],
+        out_channels=channels[target],
+    )
+    generator.load_state_dict(averaged_weights(state, direction))
+    return generator.eval()
