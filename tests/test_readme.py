@@ -9,7 +9,9 @@ from collections.abc import Iterator
 from functools import reduce
 from pathlib import Path
 
+import ablation
 import pytest
+import studies
 import yaml
 
 import cyclegan_gc
@@ -92,20 +94,29 @@ def test_every_command_is_accepted_and_lacks_nothing_but_the_data(words, monkeyp
         assert re.match(rf"cyclegan-gc: {MADE_UP}: no ", capsys.readouterr().err)
 
 
-@pytest.mark.parametrize("words", named((page, line.split()) for page, line in commands() if "scripts/" in line))
+def script_words() -> Iterator[tuple[str, list[str]]]:
+    """Page and words of every line that begins one of our scripts, the script first."""
+    for page, line in commands():
+        words = shlex.split(line, comments=True)
+        places = [number for number, word in enumerate(words) if word.removeprefix("./").startswith("scripts/")]
+        if places:
+            yield page, words[places[0] :]
+
+
+@pytest.mark.parametrize("words", named(script_words()))
 def test_every_script_is_there_and_knows_its_words(words):
-    (script,) = {word for word in words if word.startswith("scripts/") or word.startswith("./scripts/")}
+    script, *rest = words
     assert (ROOT / script).is_file()
-    if script.endswith(".py"):
-        known = {
-            text
-            for path in (ROOT / "scripts").glob("*.py")
-            for text in re.findall(r'"[^"\n]+"', path.read_text("utf-8"))
-        }
-        own = words[: words.index("--")] if "--" in words else words
-        study = own[2:3] if script == "scripts/ablation.py" else []
-        for word in [*study, *(word for word in own if word.startswith("--"))]:
-            assert {f'"{word}"', f'"{word.removeprefix("--")}"'} & known, word
+    if script == "scripts/ablation.py":
+        ablation.parse(rest)
+    elif script.endswith(".py"):
+        source = (ROOT / script).read_text(encoding="utf-8")
+        assert [word for word in rest if word.startswith("--") and f'"{word}"' not in source] == []
+
+
+def test_every_study_has_its_command():
+    told = {words[1] for _, words in script_words() if words[0] == "scripts/ablation.py"}
+    assert told == set(studies.STUDIES)
 
 
 def test_every_function_of_the_python_examples_is_there():
