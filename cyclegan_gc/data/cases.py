@@ -153,8 +153,9 @@ def _check_only_validated(files: Files, subjects: Mapping[Modality, Mapping[Path
         for case, paths in cases.items():
             if names[case] in known:
                 raise _also_validated(paths[0], "subject")
-            if contents & _contents(paths, cache):
-                raise _also_validated(paths[0], "volume")
+            for path in paths:
+                if content_hash(path, cache) in contents:
+                    raise _also_validated(path, "volume")
 
 
 def _also_validated(path: Path, what: str) -> UserError:

@@ -75,3 +75,19 @@ def test_a_copy_of_a_validation_pair_among_the_unpaired_volumes_is_named(phantom
         with pytest.raises(UserError, match=f"^{path}: this volume is among --data.validation_pairs too"):
             cases_of(TrainConfig(tmp_path / "run", data))
         path.write_bytes(before)
+
+
+@pytest.mark.parametrize("side", ["mr", "ct"])
+def test_a_subject_of_the_validation_pairs_is_not_trained_on_whatever_its_voxels(phantoms, tmp_path, cases_of, side):
+    """A resampled copy has another content; its name tells whose it is."""
+    for kind in ("mr", "ct"):
+        (tmp_path / kind).mkdir()
+        for path in (phantoms / kind).iterdir():
+            (tmp_path / kind / path.name).symlink_to(path)
+    [judged] = (phantoms / "test" / side).iterdir()
+    image = nib.Nifti1Image.from_filename(judged)
+    halved = nib.Nifti1Image(np.asarray(image.dataobj)[::2], image.affine @ np.diag([2, 1, 1, 1]))
+    halved.to_filename(tmp_path / side / judged.name)
+    data = DataConfig(str(tmp_path / "mr"), str(tmp_path / "ct"), validation_pairs=str(phantoms / "test"))
+    with pytest.raises(UserError, match=f"{judged.name}: this subject is among --data.validation_pairs too"):
+        cases_of(TrainConfig(tmp_path / "run", data))

@@ -1,0 +1,62 @@
+"""The slices of a validation go the way of conversion, with their neighbours too."""
+
+import torch
+from torch import nn
+
+from cyclegan_gc.config import LossConfig, PreprocessConfig
+from cyclegan_gc.data.cache import cached_stacks
+from cyclegan_gc.data.slices import load_slice
+from cyclegan_gc.inference import translate_slices
+from cyclegan_gc.model.passes import Passes
+from cyclegan_gc.trained_model import Translator
+from cyclegan_gc.validate.fixed_slices import HEIGHTS, SLAB, fixed_slices, look_at
+from cyclegan_gc.validate.true_pairs import translate_stack
+
+CROP = (128, 128)
+
+
+class Uneven(nn.Module):
+    """Says something else of a slice in its own place than as a neighbour."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gains = nn.Parameter(torch.tensor([0.5, 1.0, 0.2]).view(1, 3, 1, 1))
+
+    def forward(self, slab: torch.Tensor) -> torch.Tensor:
+        """``(N, 3, h, w)`` to the same shape."""
+        return self.gains * slab
+
+
+def prepared(phantoms, folder):
+    """A held-out head and what a model of 2.5-D makes of its slices."""
+    settings, generator = PreprocessConfig(), Uneven().eval()
+    (mr,), (ct,) = (sorted((phantoms / "test" / kind).iterdir()) for kind in ("mr", "ct"))
+    [mr_stack], [ct_stack] = (
+        cached_stacks([path], kind, settings, ("axial",), folder) for path, kind in ((mr, "mr"), (ct, "ct"))
+    )
+    translator = Translator(generator, generator, "mr_to_ct", settings, ("axial",), 1, (), CROP, {})
+    slices = [load_slice(mr_stack, index) for index in range(len(mr_stack.heights))]
+    images, masks = (torch.stack(each) for each in zip(*slices, strict=True))
+    return mr_stack, ct_stack, translator, translate_slices(generator, images, masks, 1, Passes(8))
+
+
+def test_a_panel_of_a_2_5_d_model_shows_what_conversion_writes(phantoms, tmp_path):
+    mr_stack, ct_stack, translator, converted = prepared(phantoms, tmp_path)
+    fixed = fixed_slices([mr_stack], [ct_stack], [ct_stack], CROP, translator)
+    seen = look_at(fixed, translator, LossConfig()).images.fake_ct
+    assert len(seen) == SLAB * len(HEIGHTS) and len(fixed.mr) > len(seen)
+    last = len(mr_stack.heights) - 1
+    for slab, height in enumerate(HEIGHTS):
+        middle = min(max(0, round(height * last) - 1), last - 2) + 1
+        shown, whole = seen[SLAB * slab + 1], converted[middle]
+        # The panel pads a slice with air to the crop of the training.
+        seen_body, written_body = (each[each > -1].sort().values for each in (shown, whole))
+        torch.testing.assert_close(seen_body, written_body, rtol=0, atol=1e-6)
+
+
+def test_the_planes_of_a_2_5_d_model_show_what_conversion_writes(phantoms, tmp_path):
+    mr_stack, _, translator, converted = prepared(phantoms, tmp_path)
+    _, sct_hu, _ = translate_stack(translator, mr_stack)
+    low, high = translator.preprocess.ct_window_hu
+    expected = (converted[:, 0].permute(1, 2, 0) + 1) / 2 * (high - low) + low
+    torch.testing.assert_close(torch.from_numpy(sct_hu), expected, rtol=0, atol=1e-2)
