@@ -36,7 +36,7 @@ def save_checkpoint(path: Path, state: State, *, written: Callable[[Path], None]
     with atomic_write(path, check=written) as file:
         try:
             torch.save({"format": FORMAT, **state}, file)
-        except RuntimeError as error:  # how the archive's writer tells of a full disk
+        except RuntimeError as error:  # raised by the archive's writer on a full disk
             raise OSError(errno.ENOSPC, str(error).splitlines()[0], str(path)) from error
 
 
@@ -66,7 +66,7 @@ def load_checkpoint(path: Path) -> State:
         if damaged:
             raise ValueError(f"{damaged}: wrong checksum")
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # whatever a damaged or foreign pickle brings forth
+    except Exception as error:  # a damaged or foreign pickle raises anything
         raise UserError(f"{path}: not a readable checkpoint; give the last.pt or best.pt of a training run") from error
     if not isinstance(state, dict) or state.get("format") != FORMAT or not state.keys() >= PARTS:
         raise UserError(f"{path}: not a checkpoint of cyclegan-gc (format {FORMAT}); give last.pt or best.pt of a run")

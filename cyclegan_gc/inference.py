@@ -173,7 +173,7 @@ def _grid(case: Prepared, member: Member) -> NetworkGrid:
 
 
 class _Slices(NamedTuple):
-    """As the network sees them."""
+    """Slices of a volume as the network sees them."""
 
     images: Tensor
     """(N, C, h, w), C the contrasts."""

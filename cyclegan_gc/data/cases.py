@@ -1,4 +1,4 @@
-"""The volumes of a training: found, told apart by subject, split and prepared into the slice cache."""
+"""The volumes of a training: found, grouped by subject, split and prepared into the slice cache."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -137,7 +137,7 @@ def volumes_to_audit(data: AuditDataConfig) -> list[tuple[tuple[Path, ...], Audi
 def _check_only_validated(files: Files, subjects: Mapping[Modality, Mapping[Path, str]], cache: Path) -> None:
     """Check that no subject and no volume of the validation pairs is trained on.
 
-    A subject is told by its name, a volume by its content whatever its name.
+    Subjects are compared by name, volumes by content.
 
     Raises:
         UserError: one line with the first that is.

@@ -87,7 +87,7 @@ def validate_run(run: Run) -> tuple[bool, list[Alarm]]:
 
 
 def is_out_of_patience(run: Run) -> bool:
-    """Whether too many validations were no better than the best one, which is then said."""
+    """Whether too many validations were no better than the best one; prints a line if so."""
     patience, stale = run.config.patience, run.progress.stale
     if not patience or stale < patience:
         return False

@@ -1,4 +1,4 @@
-"""The training, told once: open the run; at each step train, log, validate, watch, save; stop; close.
+"""The training in the order of events: open the run; at each step train, log, validate, watch, save; stop; close.
 
 Read :func:`_follow` from top to bottom. Each event has a name and lies one jump away.
 """

@@ -1,4 +1,4 @@
-"""How much memory a training step will need, told before the first one: a step on tensors without data."""
+"""Memory of a training step, estimated before the first one by a step on tensors without data."""
 
 import weakref
 from dataclasses import replace
@@ -16,15 +16,15 @@ from cyclegan_gc.train.state import build_state
 from cyclegan_gc.train.step import train_step
 
 HALVED = 0.72
-"""What a step holds in 16 bits over what it holds in 32, the copies of the weights apart: convolutions are halved,
-images and losses are not (0.71 to 0.73, measured for five sizes of networks and slices)."""
+"""Memory of a step in 16 bits relative to 32 bits, without the copies of the weights. Convolutions are halved, images
+and losses are not (0.71 to 0.73, measured for five sizes of networks and slices)."""
 BYTES_IN_16_BITS = 2
 
 
 class MemoryMeter(TorchDispatchMode):
     """Counts the bytes of all tensors that live at once while it is active.
 
-    Workspaces of the convolutions and what the allocator keeps in reserve do not count.
+    Workspaces of the convolutions and reserves of the allocator do not count.
     """
 
     def __init__(self) -> None:
@@ -51,7 +51,7 @@ class MemoryMeter(TorchDispatchMode):
 
 
 def estimate_bytes(config: TrainConfig, ranks: int = 1) -> tuple[int, int]:
-    """What one process holds all the time (weights, averages, optimisers, pools) and what a step needs beside it."""
+    """Bytes that one process always holds (weights, averages, optimisers, pools), and bytes that a step adds."""
     batch_size, (mr, ct) = config.optimizer.batch_size // ranks, (config.data.mr_channels, config.data.ct_channels)
     plain = replace(config, precision="fp32", compile=False)
     with torch.random.fork_rng(devices=[]), MemoryMeter() as meter:
@@ -72,7 +72,7 @@ def estimate_bytes(config: TrainConfig, ranks: int = 1) -> tuple[int, int]:
 
 
 def memory_line(config: TrainConfig, device: torch.device, ranks: int = 1) -> tuple[str, bool]:
-    """The estimate in words, and whether it fits into what is free on ``device`` now."""
+    """The estimate in words, and whether it fits into the memory that is free on ``device`` now."""
     kept, step = estimate_bytes(config, ranks)
     free = free_bytes(device)
     beside = "" if free is None else f"; {free / 1e9:.1f} GB free on {device}"

@@ -28,14 +28,14 @@ POOLS = ("ct", "mr")
 
 @dataclass(frozen=True)
 class StepLosses:
-    """Of one batch under one objective. A part is computed when it is asked for, so that only one is held at once."""
+    """Losses of one batch under one objective. Each part is computed on demand, so that only one is in memory."""
 
     of_generators: Iterator[Tensor]
-    """The weighted loss of each part, over the number of parts."""
+    """Weighted generator loss of each part, divided by the number of parts."""
     of_discriminators: Iterator[Tensor]
-    """The same; to be asked for after the generators'."""
+    """Discriminator loss of each part, divided by the number of parts; to be taken after the generators'."""
     terms: list[dict[str, Tensor]]
-    """Of each part, filled on the way: unweighted terms and, as ``generator``, their weighted sum."""
+    """Terms of each part, filled on the way: unweighted losses and, as ``generator``, their weighted sum."""
 
     def means(self) -> dict[str, Tensor]:
         """Every term of the whole batch, detached."""

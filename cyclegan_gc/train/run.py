@@ -192,7 +192,7 @@ def closing(run: Run, signals: Signals) -> Iterator[None]:
     except torch.OutOfMemoryError as error:
         raise TrainingStoppedError(f"{run.device}: out of memory; {run.last_good}{LESS_MEMORY}") from error
     except RuntimeError as error:
-        if not str(error).startswith("DataLoader"):  # a dead loader process is told by a signal, at any place
+        if not str(error).startswith("DataLoader"):  # PyTorch reports a dead loader process by this message
             raise
         raise TrainingStoppedError(
             f"a loader process died or slept longer than --peer_timeout ({str(error).splitlines()[0]}); "

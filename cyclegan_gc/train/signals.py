@@ -11,7 +11,7 @@ from typing import Any
 from cyclegan_gc.errors import Interruption
 
 HEEDED = [getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGUSR1") if hasattr(signal, name)]
-"""Of batch systems and torchrun, of the keyboard, and the usual early warning of Slurm."""
+"""Signals of batch systems and torchrun, of the keyboard, and the usual early warning of Slurm."""
 
 
 def preempts(number: int) -> bool:

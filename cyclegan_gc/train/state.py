@@ -23,7 +23,7 @@ from cyclegan_gc.train.objectives import POOLS
 GENERATORS = ("mr_to_ct", "ct_to_mr")
 """The other networks are discriminators."""
 PAIR_SEED = 1 << 40
-"""Beyond the seeds of the four unpaired networks."""
+"""Seed of the discriminator of pairs, beyond the seeds of the four unpaired networks."""
 
 
 @dataclass(frozen=True)
@@ -31,14 +31,14 @@ class TrainState:
     """Everything that a step changes: networks, their averages, optimisers, learning rates and image pools."""
 
     networks: dict[str, nn.Module]
-    """Those of the objective by name."""
+    """Networks of the objective by name."""
     accelerated: dict[str, nn.Module]
     """The same networks as the steps run them: in the chosen precision, compiled or not."""
     averages: dict[str, AveragedModel]
     optimizers: dict[str, Optimizer]
     schedulers: dict[str, LambdaLR]
     scaler: GradScaler
-    """Of the losses in fp16; passes everything through otherwise."""
+    """Scaler of the losses in fp16; passes everything through otherwise."""
     pools: dict[str, ImagePool]
 
     def averaged_networks(self) -> dict[str, nn.Module]:
@@ -47,7 +47,7 @@ class TrainState:
 
 
 def build_state(config: TrainConfig, device: torch.device, rank: int = 0) -> TrainState:
-    """Fresh networks on ``device`` with what trains them; the same seed gives the same weights on every rank."""
+    """Fresh networks on ``device`` with optimisers and pools; the same seed gives the same weights on every rank."""
     if config.precision == "fp16":  # the scaler leaves out steps that overflow, the first one usually
         warnings.filterwarnings("ignore", message="Detected call of `lr_scheduler.step")
     optimizer = config.optimizer
@@ -75,9 +75,9 @@ def build_state(config: TrainConfig, device: torch.device, rank: int = 0) -> Tra
 
 
 def build_networks(config: TrainConfig, device: torch.device) -> dict[str, nn.Module]:
-    """Fresh networks on ``device``, the same for a seed.
+    """Fresh networks on ``device``; the same seed gives the same weights.
 
-    The unpaired objective has its four, the paired one ``mr_to_ct`` alone; where there are pairs
+    The unpaired objective has four networks, the paired one ``mr_to_ct`` alone. Where there are pairs,
     ``pair_discriminator`` sees an MR beside a CT.
     """
     net, seed = config.network, 4 * config.seed

@@ -1,4 +1,4 @@
-"""What a training does about the watchdog's alarms: say them, stop, or go back to an earlier checkpoint."""
+"""Response to the watchdog's alarms: print them, stop, or go back to an earlier checkpoint."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ MOST_ROLLBACKS = 3
 
 
 def heed(run: Run, alarms: Sequence[Alarm]) -> bool:
-    """Tell alarms and do what ``monitor.action`` wants.
+    """Report alarms and act as ``monitor.action`` says.
 
     Returns:
         Whether the run went back to an earlier checkpoint.

@@ -1,4 +1,4 @@
-"""How believable synthetic CT is, judged on slices without pairs: what chooses best.pt and ends a run early.
+"""Score of synthetic CT on slices without pairs; it chooses best.pt and ends a run early.
 
 Nothing here has seen a true CT of the same patient. The parts look for different faults, because each alone can be
 satisfied by a wrong picture: a copy of the MR has perfect edges and cycles, a shuffled CT has perfect histograms.
@@ -35,10 +35,12 @@ SCALES = {
     "outline": 0.2,
     "roughness": 2.0,
 }
-"""What of each part counts as one point. On phantoms the distance by depth follows the true error best over checkpoints
-(``scripts/selection.py``), so it weighs most; the others are there for pictures that it cannot tell from good ones.
-That was measured without ``loss.depth_histogram``; a run that is trained on it has a low distance by design.
-Gradient correlation alone misleads: early on, when a synthetic CT is a recoloured MR, it is at its best."""
+"""Value of each part that counts as one point.
+
+The distance by depth weighs most: on phantoms it follows the true error best over checkpoints (study ``selection`` of
+``scripts/ablation.py``). The other parts are there for pictures that it cannot tell from good ones. This was measured
+without ``loss.depth_histogram``; a run that is trained on that term has a low distance by design. Gradient correlation
+alone misleads: it is best early in a training, when a synthetic CT is a recoloured MR."""
 
 Image = NDArray[np.floating]
 Mask = NDArray[np.bool_]
@@ -60,7 +62,7 @@ class Slabs:
 
 @dataclass(frozen=True)
 class RealCT:
-    """What real CTs look like at the heights of the slices that are judged."""
+    """Figures of real CTs at the heights of the slices that are judged."""
 
     profile: NDArray[np.float64]
     """Histogram of HU in each shell of depth, ``(shells, bins)``, rows summing to 1."""
@@ -130,7 +132,7 @@ def histogram_distance(sct: Slabs, real: RealCT, window_hu: tuple[float, float])
 
 
 def expected_by_depth(slabs: Slabs, real: RealCT) -> Image:
-    """What real CTs show on average at the depth of each pixel, in HU; 0 outside the body."""
+    """Mean HU of real CTs at the depth of each pixel; 0 outside the body."""
     shells = np.digitize(relative_depth(slabs.mask), DEPTHS, right=True)
     return np.array([0.0, *real.means_hu, 0.0])[shells] * slabs.mask
 

@@ -1,7 +1,7 @@
-"""The watchdog: names the ways in which unpaired training fails while it happens, from figures that are there anyway.
+"""The watchdog: recognises the known failures of unpaired training while it runs.
 
-Losses do not tell: an inverted or collapsed translation can have a fine cycle. So the pictures of each validation are
-looked at too. A finding becomes an alarm when it lasts.
+Losses alone do not show them: an inverted or collapsed translation can have a low cycle loss. So the watchdog also
+looks at the pictures of each validation. A finding becomes an alarm when it lasts.
 """
 
 from collections.abc import Iterable, Mapping
@@ -41,7 +41,7 @@ Healthy runs on heads and phantoms have 0.11 to 0.48 and 0.29 to 0.66; against a
 DEAD_NORM = 1e-6
 """Norm of the generators' gradient; it lies between 0.1 and 20 in healthy runs."""
 BLANK_SHARE = 0.5
-"""Of a batch's slices that show nothing."""
+"""Share of blank slices in the batches above which a warning is due."""
 BLANK_BODY, BLANK_SPREAD = 0.01, 0.01
 """A slice with less body than this share of its pixels, or with grey values less spread, shows nothing."""
 INVERTED = -0.1
@@ -107,7 +107,7 @@ def blank_share(batch: Batch) -> Tensor:
 
 
 def training_findings(figures: Mapping[str, float]) -> dict[str, str | None]:
-    """What a log interval's mean figures show."""
+    """Findings from the mean figures of a log interval."""
     saturated = [
         f"the {name.upper()} discriminator tells every fake (loss {figures[f'discriminator_{name}']:.3f})"
         for name in ("ct", "mr")
@@ -126,7 +126,7 @@ def training_findings(figures: Mapping[str, float]) -> dict[str, str | None]:
 def validation_figures(
     batch: Batch, images: Translations, sct: Slabs, real: RealCT, window_hu: tuple[float, float]
 ) -> dict[str, float]:
-    """What the findings of a validation rest on.
+    """Figures from which a validation's findings follow.
 
     Returns:
         ``structure``: correlation in the body of the synthetic CT with the mean real CT at the same depth, -1 to 1.
@@ -146,7 +146,7 @@ def validation_figures(
 
 
 def validation_findings(figures: Mapping[str, float]) -> dict[str, str | None]:
-    """What :func:`validation_figures` show."""
+    """Findings from :func:`validation_figures`."""
     inverted = figures["structure"] < INVERTED and figures["inversion"] > 1
     copies = [name for name in ("ct", "mr") if figures[f"likeness_{name}"] > SAME]
     return {
