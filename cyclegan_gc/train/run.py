@@ -18,6 +18,7 @@ from cyclegan_gc.data.cases import Cases, load_cases
 from cyclegan_gc.distributed import Ranks
 from cyclegan_gc.errors import UserError
 from cyclegan_gc.tracking import Tracker
+from cyclegan_gc.train.artifacts import data_artifact, model_artifacts, run_name, run_settings
 from cyclegan_gc.train.checkpoints import (
     BEST,
     LAST,
@@ -28,7 +29,6 @@ from cyclegan_gc.train.checkpoints import (
     load_relative,
 )
 from cyclegan_gc.train.meter import Meter
-from cyclegan_gc.train.provenance import data_artifact, model_artifact, model_artifacts, run_name, run_settings
 from cyclegan_gc.train.signals import preempts
 from cyclegan_gc.train.state import TrainState, begin_with, build_state, load_state, state_dict
 from cyclegan_gc.validate.true_pairs import MOST_JUDGES, TruePair, load_pair, load_pairs
@@ -103,12 +103,7 @@ class Run:
         if tracker is None:
             return
         if exit_code == 0 or signal_number:
-            for checkpoint, aliases in tracker.checked(lambda: model_artifacts(self.config.output), {}).items():
-                tracker.leave(
-                    lambda path=checkpoint, aliases=aliases: model_artifact(
-                        self.config.output, path, aliases, tracker.run_id, tracker.figures_until
-                    )
-                )
+            tracker.log_artifacts(lambda: model_artifacts(self.config.output, tracker.run_id, tracker.figures_until))
         tracker.close(exit_code, preempted=preempts(signal_number))
 
     def restore(self, saved: State) -> None:
@@ -169,7 +164,7 @@ def _open_tracker(config: TrainConfig, progress: Progress, facts: dict[str, Any]
     tracker = Tracker(
         config.output, config.wandb, settings, name=run_name(config), step=progress.step, run_id=progress.run_id
     )
-    tracker.leave(lambda: data_artifact(config.output, config, facts, cases, tracker.pseudonyms))
+    tracker.log_artifacts(lambda: [data_artifact(config.output, config, facts, cases, tracker.pseudonyms)])
     progress.run_id = tracker.run_id or progress.run_id  # a run resumed once without W&B stays the same run
     return tracker
 
