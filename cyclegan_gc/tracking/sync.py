@@ -30,6 +30,8 @@ def sync(folder: Path) -> int:
         lines = "; ".join(shlex.join(command) for command in commands)
         raise UserError(f"{folder}: no W&B API key; after `wandb login` this command sends the run: {lines}")
     _check_server()
+    if any((folder / "wandb").glob("offline-run-*/files/media/images")):
+        print(f"{folder}: the run contains pictures, from which a face can be rebuilt; they are sent too")
     return max(_run(command, folder) for command in commands)
 
 

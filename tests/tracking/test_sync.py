@@ -1,10 +1,11 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from cyclegan_gc.cli import main
 from cyclegan_gc.config import WandbConfig
-from cyclegan_gc.tracking import Tracker
+from cyclegan_gc.tracking import Picture, Tracker
 from cyclegan_gc.tracking.sync import sync_commands
 
 
@@ -64,9 +65,19 @@ def test_figures_of_a_call_without_wandb_and_after_a_rollback_are_sent_later(no_
 
 
 def test_with_a_key_wandb_is_called_and_accepts_the_options(run, refusing, capfd):
+    capfd.readouterr()
     main(["sync", str(run)])
     out, err = capfd.readouterr()
     assert out.startswith("wandb sync --id") and "Syncing" in out + err and "No such option" not in out + err
+
+
+def test_pictures_in_an_offline_run_are_mentioned_before_they_are_sent(run, refusing, capfd):
+    tracker = Tracker(run, WandbConfig(mode="offline", images=True), {})
+    tracker.show(1, {"panels/planes": Picture(np.zeros((4, 4), np.uint8))})
+    tracker.close()
+    capfd.readouterr()
+    main(["sync", str(run)])
+    assert capfd.readouterr().out.startswith(f"{run}: the run contains pictures")
 
 
 def test_a_server_that_cannot_be_reached_is_reported_at_once(run, monkeypatch, capsys):

@@ -27,13 +27,6 @@ def figures(lines: list[dict]) -> list[tuple[int, float]]:
     return [(line["global_step"], line["cycle_mr"]) for line in lines if "cycle_mr" in line]
 
 
-def pictures_in(run: Path) -> list[Path]:
-    """Files below RUN/wandb that are pictures, contain one, or name one."""
-    files = [file for file in (run / "wandb").rglob("*") if file.is_file()]
-    marks = (b"\x89PNG", b"media/images", b"image-file")
-    return [f for f in files if f.suffix == ".png" or "images" in f.parts or any(m in f.read_bytes() for m in marks)]
-
-
 def test_an_offline_run_holds_figures_pictures_tables_artifacts_and_the_exit_code(run, offline_runs):
     (run / "model.pt").write_bytes(b"weights")
     tracker = Tracker(run, WITH_PICTURES, {"loss": {"cycle": 10}}, name="cycle10")
@@ -184,21 +177,21 @@ def log_a_panel_and_a_table(run: Path, config: WandbConfig) -> None:
         wandb_run.log({"global_step": 1, "cycle_mr": 0.5, "panels/mr_to_ct": GREY, "cases": table})
 
 
-def test_an_offline_run_holds_no_picture_by_default(run, offline_runs):
+def test_an_offline_run_holds_no_picture_by_default(run, offline_runs, wandb_pictures):
     log_a_panel_and_a_table(run, OFFLINE)
     [offline] = offline_runs(run)
     [line] = offline.history
     assert line["cases/ncols"] == 2 and line["cases/nrows"] == 2 and line["cycle_mr"] == 0.5
     assert not any(name.startswith("panels/") for name in (*line, *offline.summary))
-    assert pictures_in(run) == []
+    assert wandb_pictures(run) == []
 
 
-def test_with_images_the_panel_and_the_picture_column_are_there(run, offline_runs):
+def test_with_images_the_panel_and_the_picture_column_are_there(run, offline_runs, wandb_pictures):
     log_a_panel_and_a_table(run, WITH_PICTURES)
     [offline] = offline_runs(run)
     [line] = offline.history
     assert line["cases/ncols"] == 3 and line["panels/mr_to_ct/caption"] == "MR, sCT"
-    assert (offline.folder / "files" / line["panels/mr_to_ct/path"]) in pictures_in(run)
+    assert (offline.folder / "files" / line["panels/mr_to_ct/path"]) in wandb_pictures(run)
 
 
 @pytest.mark.parametrize(
