@@ -47,15 +47,13 @@ def run_settings(config: TrainConfig, facts: Mapping[str, Any], cases: Cases) ->
             name: len(each) // len(config.data.slice_axes)
             for name, each in (("mr", cases.mr), ("ct", cases.ct), ("pairs", cases.pairs))
         },
-        "data_sha256": hash_of(facts["fingerprint"]),
+        "data_sha256": _sha256(facts["fingerprint"]),
         "code": {"version": __version__, "sha256": code_sha256(), "torch": torch.__version__},
     }
 
 
-def data_artifact(
-    folder: Path, config: TrainConfig, facts: Mapping[str, Any], cases: Cases, pseudonyms: Pseudonyms
-) -> Artifact:
-    """Manifest of the data set, written below ``folder``/wandb: pseudonyms, hashes of contents, statistics; no path."""
+def data_artifact(config: TrainConfig, facts: Mapping[str, Any], cases: Cases, pseudonyms: Pseudonyms) -> Artifact:
+    """Manifest of the data set, written below RUN/wandb: pseudonyms, hashes of contents, statistics; no path."""
     cache = config.data.cache or config.output / "cache"
     known: dict[str, dict[str, Any]] = {}
     parts = {
@@ -70,9 +68,9 @@ def data_artifact(
                 name = f"{pseudonyms.of(stack.name)}{' with its CT' if modality == 'pair' else ''}"
                 entry = known.setdefault(name, {**facts_of_case, **stack.statistics["case"]})
                 entry["parts"] = list(dict.fromkeys([*entry["parts"], part]))
-    sha256 = hash_of(facts["fingerprint"])
+    sha256 = _sha256(facts["fingerprint"])
     manifest = {"fingerprint": facts["fingerprint"], "fingerprint_sha256": sha256, "cases": known}
-    file = _artifact_file(folder, "data.json")
+    file = _artifact_file(config.output, "data.json")
     write_text(file, json.dumps(manifest, indent=1) + "\n")
     metadata = {"fingerprint_sha256": sha256, "cases": len(known)}
     return Artifact(f"data-{sha256[:16]}", "dataset", file, "data.json", metadata)
@@ -110,17 +108,17 @@ def _write_model(folder: Path, checkpoint: Path, figures: Mapping[str, float | N
         "figures": dict(figures),
         "checkpoint_sha256": file_sha256([checkpoint]),
         "file_sha256": file_sha256([file]),
-        "data_sha256": hash_of(state["fingerprint"]),
+        "data_sha256": _sha256(state["fingerprint"]),
         "code_sha256": code_sha256(),
     }
 
 
 def _artifact_file(folder: Path, name: str) -> Path:
-    file = folder / "wandb" / "left" / name
+    file = folder / "wandb" / "logged" / name
     file.parent.mkdir(parents=True, exist_ok=True)
     return file
 
 
-def hash_of(value: Any) -> str:
+def _sha256(value: Any) -> str:
     """SHA-256 of plain values."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

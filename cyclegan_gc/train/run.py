@@ -164,7 +164,7 @@ def _open_tracker(config: TrainConfig, progress: Progress, facts: dict[str, Any]
     tracker = Tracker(
         config.output, config.wandb, settings, name=run_name(config), step=progress.step, run_id=progress.run_id
     )
-    tracker.log_artifacts(lambda: [data_artifact(config.output, config, facts, cases, tracker.pseudonyms)])
+    tracker.log_artifacts(lambda: [data_artifact(config, facts, cases, tracker.pseudonyms)])
     progress.run_id = tracker.run_id or progress.run_id  # a run resumed once without W&B stays the same run
     return tracker
 

@@ -121,9 +121,9 @@ def test_the_artifacts_are_the_data_and_the_models_without_pictures_of_patients(
     left = {each.type: each for each in run.of("artifact") if each.type != "run_table"}
     aliases = sorted(alias for each in run.of("artifact") if each.type == "model" for alias in each.aliases)
     assert set(aliases) >= {"best", "latest", "step-20"}
-    manifest = json.loads((whole / "wandb" / "left" / "data.json").read_text())
+    manifest = json.loads((whole / "wandb" / "logged" / "data.json").read_text())
     assert len(manifest["cases"]) == 4 and all(len(case["sha256"]) == 64 for case in manifest["cases"].values())
-    model = whole / "wandb" / "left" / "model_step0000020.pt"
+    model = whole / "wandb" / "logged" / "model_step0000020.pt"
     known, last = json.loads(left["model"].metadata), load_model(whole / "last.pt")
     assert known["checkpoint_sha256"] == last.sha256 and known["file_sha256"] == load_model(model).sha256
     assert known["figures"]["true/bone_dice"] is not None and known["data_sha256"] == run.config["data_sha256"]
