@@ -137,7 +137,7 @@ def run_sync(config: SyncConfig) -> int:
     """Send an offline run."""
     from cyclegan_gc.tracking.sync import sync
 
-    return sync(config.run, images=config.images)
+    return sync(config.run)
 
 
 def run_phantom(config: PhantomConfig) -> int:

@@ -3,9 +3,9 @@
 
     python scripts/interrupt.py OUTPUT --sigterm 3 --sigkill 2 -- --config configs/head.yaml --data.mr DIR --data.ct DIR
 
-What stands behind ``--`` are options of ``cyclegan-gc train``. Both runs go side by side, into OUTPUT/undisturbed and
-OUTPUT/interrupted. Exit code 0 if the weights are equal bit for bit, else 1; the steps that
-each interruption cost are printed.
+The words after ``--`` are options of ``cyclegan-gc train``. Both runs go side by side, into OUTPUT/undisturbed and
+OUTPUT/interrupted. The script prints the steps lost at each interruption. Exit code 0 if the weights are equal bit for
+bit, else 1.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from cyclegan_gc.checkpoint import load_checkpoint
 
 COMPARED = ("networks", "ema", "optimizers", "schedulers", "pools", "meter")
 LAST_SHARE = 0.75
-"""Of the steps, after which the last interruption is due; a fast run must not end before it."""
+"""Share of the steps after which the last interruption comes; a fast run must not end before it."""
 
 
 def main() -> int:
@@ -52,7 +52,7 @@ def parse() -> tuple[argparse.Namespace, list[str]]:
     parser.add_argument("output", type=Path, help="folder of both runs")
     parser.add_argument("--sigterm", type=int, default=3, help="polite stops (exit code 143)")
     parser.add_argument("--sigkill", type=int, default=2, help="kills without warning")
-    parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the moments")
     words = sys.argv[1:]
     border = words.index("--") if "--" in words else len(words)
     return parser.parse_args(words[:border]), words[border + 1 :]
@@ -95,7 +95,7 @@ def wait_for_share(process: subprocess.Popen, folder: Path, share: float) -> Non
 
 
 def steps_done(folder: Path) -> int:
-    """The last logged step; the line that a kill cut off does not count."""
+    """The last logged step; a line that a kill cut off does not count."""
     try:
         lines = (folder / "metrics.jsonl").read_text().splitlines()
     except FileNotFoundError:
@@ -108,7 +108,7 @@ def newest_step(folder: Path) -> int:
 
 
 def weights_sha256(path: Path) -> str:
-    """Of every number that training goes on from."""
+    """Hash of every number that a resumed training needs."""
     state, digest = load_checkpoint(path), hashlib.sha256()
     feed({name: state[name] for name in COMPARED}, digest)
     return digest.hexdigest()

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""What tracking costs beside the steps of the demo: figures in every log line, and the pictures of a validation.
+"""Measures the cost of tracking beside the steps of the demo: log lines of figures, and pictures of a validation.
 
     python scripts/tracking.py OUTPUT
 
-Steps and what tracking adds to them (W&B offline) take turns in one process with one thread. Told are CPU seconds,
-those of W&B's own process included, and ratios; figures as often as the recipe logs them and, as the worst case, at
-each step.
+Steps and tracking (W&B offline, with pictures) take turns in one process with one thread. The script prints CPU
+seconds, including those of W&B's own process, and their ratios: for the recipe's interval of log lines and, as the
+worst case, for a line at each step.
 """
 
 import argparse
@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from cyclegan_gc.train.validation import validation_of
 
 from cyclegan_gc.config import DemoConfig, WandbConfig
 from cyclegan_gc.demo import recipe
@@ -28,7 +29,6 @@ from cyclegan_gc.train import loop
 from cyclegan_gc.train.batches import batches_from
 from cyclegan_gc.train.run import Run, open_run
 from cyclegan_gc.train.step import train_step
-from cyclegan_gc.train.validation import validation_of
 from cyclegan_gc.validate.fixed_slices import fixed_slices, validate
 
 BLOCK = 20
@@ -37,7 +37,7 @@ BLOCK = 20
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("output", type=Path, help="folder of phantoms and a run")
-    parser.add_argument("--rounds", type=int, default=6, help="of 20 steps, and of one validation")
+    parser.add_argument("--rounds", type=int, default=6, help="rounds of 20 steps, and of one validation")
     options = parser.parse_args()
     torch.set_num_threads(1)
     phantoms = options.output / "phantoms"
@@ -45,13 +45,15 @@ def main() -> int:
         write_phantoms(phantoms, subjects=8, test_subjects=4, seed=0)
     plain = recipe(DemoConfig(device="cpu"), phantoms, options.output / f"run_{os.getpid()}")
     data = replace(plain.data, validation_pairs=str(phantoms / "test"))
-    run = open_run(replace(plain, data=data, wandb=WandbConfig(mode="offline")), torch.device("cpu"), ALONE)
+    run = open_run(
+        replace(plain, data=data, wandb=WandbConfig(mode="offline", images=True)), torch.device("cpu"), ALONE
+    )
     step, logged = figures_cost(run, options.rounds)
     every = run.config.log_every
     print(f"a step: {1000 * step:.1f} ms; a log line: {1000 * logged:.2f} ms")
     print(f"figures: {100 * logged / step / every:.3f} % at every {every} steps, {100 * logged / step:.2f} % at each")
     looked, shown, paired = pictures_cost(run, options.rounds)
-    for name, cost in (("the look itself", looked), ("pictures and tables", shown), ("the same with pairs", paired)):
+    for name, cost in (("validation", looked), ("pictures and tables", shown), ("with true pairs", paired)):
         shares = ", ".join(
             f"{100 * cost / step / interval:.2f} % at every {interval} steps" for interval in (1000, 500)
         )
@@ -61,7 +63,7 @@ def main() -> int:
 
 
 def figures_cost(run: Run, rounds: int) -> tuple[float, float]:
-    """CPU seconds of a step and of a log line after it, with W&B's own; medians over the rounds."""
+    """CPU seconds of a step and of a log line after it, including W&B's own process; medians over the rounds."""
     steps, lines, samples = [], [], batches_from(run)
     for _ in range(rounds + 1):  # the first round warms up
         batches = [batch for batch, _ in islice(samples, BLOCK) if batch is not None]
@@ -80,7 +82,7 @@ def figures_cost(run: Run, rounds: int) -> tuple[float, float]:
 
 
 def pictures_cost(run: Run, rounds: int) -> tuple[float, float, float]:
-    """CPU seconds of a validation's look, and of its pictures and tables without and with true pairs; medians."""
+    """CPU seconds of a validation alone, and of its pictures and tables without and with true pairs; medians."""
     cases = run.cases
     fixed = fixed_slices(cases.validation_mr, cases.validation_ct, [*cases.ct, *cases.validation_ct], run.config)
     validation = validation_of(run)

@@ -209,6 +209,19 @@ def offline_runs():
     return read_offline_runs
 
 
+def files_with_pictures(folder: Path) -> list[Path]:
+    """Files below FOLDER/wandb that are pictures, contain the bytes of one, or name one."""
+    marks = (b"\x89PNG", b"\xff\xd8\xff\xe0", b"media/images", b"image-file", b"images/separated")
+    files = [file for file in (folder / "wandb").rglob("*") if file.is_file()]
+    return [file for file in files if any(mark in file.read_bytes() for mark in marks) or "images" in file.parts]
+
+
+@pytest.fixture(scope="session")
+def wandb_pictures():
+    """The search for pictures in what W&B keeps in a run folder."""
+    return files_with_pictures
+
+
 @pytest.fixture
 def no_account(monkeypatch, tmp_path) -> Path:
     """No W&B account and a home folder of its own, which is returned."""

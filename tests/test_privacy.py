@@ -1,4 +1,4 @@
-"""A patient's name planted wherever one can stand, and looked for in every byte that W&B and checkpoints hold."""
+"""A patient's name is planted wherever one can be, and searched for in every byte of W&B's files and checkpoints."""
 
 import json
 import os
@@ -34,7 +34,10 @@ SMALL = {
     "network.discriminator_width": "4",
     "network.discriminator_layers": "1",
     "wandb.mode": "offline",
+    "wandb.images": "true",
 }
+FOLDERS = ("run", "sct", "sct_dicom", "evaluation")
+WITHOUT_PICTURES = ("sct_default", "evaluation_default")
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +61,7 @@ def studies(phantoms, tmp_path_factory, slices_of, write_series) -> Path:
 
 @pytest.fixture(scope="module")
 def tracked(studies, tmp_path_factory) -> Path:
-    """A training, two conversions and an evaluation of them, tracked offline, below a folder without the name."""
+    """A training, conversions and evaluations, tracked offline with pictures and without, below a nameless folder."""
     root = tmp_path_factory.mktemp("tracked")
     names = dict.fromkeys(("USER", "LOGNAME", "HOSTNAME", "PATIENT", "WANDB_NAME", "WANDB_NOTES"), NAME)
     names |= dict.fromkeys(("WANDB_TAGS", "WANDB_USERNAME", "WANDB_USER_EMAIL", "WANDB_HOST", "WANDB_DIR"), NAME)
@@ -66,14 +69,17 @@ def tracked(studies, tmp_path_factory) -> Path:
     pairs = ["--data.validation_pairs", str(studies / "test")]
     train = [*pairs, *(word for name, value in SMALL.items() for word in (f"--{name}", value))]
     data = ["--data.mr", str(studies / "mr"), "--data.ct", str(studies / "ct"), "--output", str(root / "run")]
-    weights = ["--checkpoint", str(root / "run" / "last.pt"), "--wandb.mode", "offline"]
+    default = ["--checkpoint", str(root / "run" / "last.pt"), "--wandb.mode", "offline"]
+    weights = [*default, "--wandb.images", "true"]
     mr, ct = str(studies / "test" / "mr"), str(studies / "test" / "ct")
-    judged = ["--predicted", str(root / "sct"), "--reference", ct, "--mr", mr, "--output", str(root / "evaluation")]
+    judged = ["--predicted", str(root / "sct"), "--reference", ct, "--mr", mr, "--output"]
     commands = [
         ["train", *data, *train],
         ["convert", mr, str(root / "sct"), *weights],
         ["convert", str(studies / "dicom"), str(root / "sct_dicom"), *weights],
-        ["evaluate", *judged, *weights],
+        ["evaluate", *judged, str(root / "evaluation"), *weights],
+        ["convert", mr, str(root / "sct_default"), *default],
+        ["evaluate", *judged, str(root / "evaluation_default"), *default],
     ]
     call = [sys.executable, "-c", PROGRAM, json.dumps(commands)]
     result = subprocess.run(call, env=environment, capture_output=True, text=True, cwd=studies)
@@ -82,7 +88,7 @@ def tracked(studies, tmp_path_factory) -> Path:
 
 
 def sent_files(root: Path) -> list[Path]:
-    """Everything that W&B wrote, and what else leaves a run folder: checkpoints."""
+    """All files that W&B wrote, and the checkpoints: the files that may leave a run folder."""
     return [file for file in root.rglob("*") if file.is_file() and ("wandb" in file.parts or file.suffix == ".pt")]
 
 
@@ -97,22 +103,34 @@ def test_no_byte_that_wandb_wrote_and_no_checkpoint_holds_the_name(tracked, word
     assert hits(files, word) == []
 
 
-def test_the_search_finds_what_is_there(tracked):
-    """The same search finds the key to the pseudonyms, which stays in the run folder, and a control in the records."""
-    kept = [tracked / folder / "pseudonyms.json" for folder in ("run", "sct", "sct_dicom", "evaluation")]
+def test_the_search_finds_words_that_are_there(tracked):
+    """It finds the names in the pseudonyms' key, which stays in the run folder, and other words in the records."""
+    kept = [tracked / folder / "pseudonyms.json" for folder in (*FOLDERS, *WITHOUT_PICTURES)]
     for word in PLANTED:
         assert hits(kept, word) == kept
     records = [file for file in sent_files(tracked) if file.suffix == ".wandb"]
-    assert hits(records, "cycle_mr") and hits(records, "case-") and len(records) == 4
+    assert hits(records, "cycle_mr") and hits(records, "case-") and len(records) == 6
 
 
 def test_neither_argv_nor_host_nor_source_paths_are_recorded(tracked, studies, offline_runs):
     records = [file for file in sent_files(tracked) if file.suffix == ".wandb"]
     for word in (str(studies), "--data.mr", "last.pt"):
         assert hits(records, word) == [], word
-    runs = [run for folder in ("run", "sct", "evaluation") for run in offline_runs(tracked / folder)]
+    runs = [run for folder in (*FOLDERS, *WITHOUT_PICTURES) for run in offline_runs(tracked / folder)]
     assert {run.of("run")[0].host for run in runs} == {"redacted"}
     assert [file for file in (tracked / "home").rglob("*") if "wandb" in str(file.relative_to(tracked))] == []
+
+
+def test_conversions_and_evaluations_keep_their_pictures_out_of_wandb_by_default(tracked, offline_runs, wandb_pictures):
+    for folder in FOLDERS:
+        assert wandb_pictures(tracked / folder), folder
+    for folder, table in zip(WITHOUT_PICTURES, ("cases/converted", "cases/evaluated"), strict=True):
+        assert wandb_pictures(tracked / folder) == []
+        [default], [whole] = offline_runs(tracked / folder), offline_runs(tracked / folder.removesuffix("_default"))
+        columns = [
+            next(line[f"{table}/ncols"] for line in run.history if f"{table}/ncols" in line) for run in (default, whole)
+        ]
+        assert columns[0] == columns[1] - 1
 
 
 def test_the_three_kinds_of_runs_hold_their_tables_and_point_to_the_model(tracked, offline_runs):

@@ -164,12 +164,10 @@ class EvaluateConfig:
 
 @dataclass(frozen=True)
 class SyncConfig:
-    """Send what a run kept offline to Weights & Biases."""
+    """Send offline runs to Weights & Biases."""
 
     run: Path
     """Folder of a training run, a conversion or an evaluation."""
-    images: bool = False
-    """Send its pictures too, although the run was made without wandb.images."""
 
 
 @dataclass(frozen=True)

@@ -123,8 +123,8 @@ class WandbConfig:
     group: str | None = None
     """Group of the run, for comparing seeds or settings."""
     images: bool = False
-    """Send pictures too. A face can be rebuilt from a head's MR, so without this they stay on this machine, in the
-    folder panels and in offline runs."""
+    """Log pictures in W&B too, offline as well. A face can be rebuilt from an MR of the head, so without this pictures
+    are only in the folder panels."""
 
 
 @dataclass(frozen=True)

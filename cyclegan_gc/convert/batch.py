@@ -14,14 +14,14 @@ from cyclegan_gc.convert.manifest import Manifest, manifest_of, write_manifest
 from cyclegan_gc.convert.outcome import Conversion, Converted, as_row, settings_of
 from cyclegan_gc.convert.pipeline import overlapped
 from cyclegan_gc.convert.plan import Job, part_of, plan, shard_of
-from cyclegan_gc.convert.provenance import described, lineage, log_cases
+from cyclegan_gc.convert.wandb_log import log_cases, models_used, run_settings
 from cyclegan_gc.device import choose_device
 from cyclegan_gc.errors import UserError, VolumeError
 from cyclegan_gc.formats.files import WRITABLE
 from cyclegan_gc.formats.volumes import read_contrasts, write_volume
 from cyclegan_gc.inference import Member, members_of, translate_volume
 from cyclegan_gc.prepare.preprocess import check_volume
-from cyclegan_gc.tracking import opened
+from cyclegan_gc.tracking import WandbRun
 from cyclegan_gc.trained_model import TrainedModel, load_model
 
 BIDS_DESCRIPTION = """{
@@ -118,13 +118,13 @@ def convert(
         partial(translate_case, conversion=conversion),
         partial(write_case, conversion=conversion),
     )
-    with opened(config.output, config.wandb, described(conversion), job_type="convert") as run:
-        for model in (each["artifact"] for each in lineage(conversion) if each["artifact"]):
+    with WandbRun(config.output, config.wandb, run_settings(conversion), job_type="convert") as run:
+        for model in (each["artifact"] for each in models_used(conversion) if each["artifact"]):
             run.use(model)
         for outcome in overlapped(jobs, *steps):
             outcomes.append(outcome)
             done(outcome)
-        run.checked(lambda: log_cases(run, outcomes, conversion), None)
+        run.attempt(lambda: log_cases(run, outcomes, conversion))
     write_manifest(config.output, manifest(outcomes, conversion), shard)
     return outcomes
 

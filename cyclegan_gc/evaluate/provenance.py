@@ -1,4 +1,4 @@
-"""An evaluation, and where that was asked for a run in W&B: the table of cases, and the models that are judged."""
+"""An evaluation as a run in W&B: the table of cases, and the models that made the synthetic CTs."""
 
 import json
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from cyclegan_gc.evaluate.measures import METRICS, SCT
 from cyclegan_gc.evaluate.summary import Evaluation, leading_metrics, worst_first
 from cyclegan_gc.formats.files import case_id, find_volumes
 from cyclegan_gc.pictures.sheets import read_png
-from cyclegan_gc.tracking import Picture, Pseudonyms, Table, WandbRun, code_sha256, opened, wandb_mode
+from cyclegan_gc.tracking import Picture, Pseudonyms, Table, WandbRun, code_sha256, wandb_mode
 from cyclegan_gc.trained_model import load_model
 
 
@@ -34,7 +34,7 @@ def evaluate_tracked(config: EvaluateConfig) -> Evaluation:
         "checkpoint_sha256": file_sha256([config.checkpoint]) if tracked and config.checkpoint else None,
         "code_sha256": code_sha256(),
     }
-    with opened(config.output, config.wandb, settings, job_type="evaluate") as run:
+    with WandbRun(config.output, config.wandb, settings, job_type="evaluate") as run:
         for artifact in artifacts:
             run.use(artifact)
         evaluation = evaluate(
@@ -50,7 +50,7 @@ def evaluate_tracked(config: EvaluateConfig) -> Evaluation:
             compared_labels=config.compared_labels,
             segment=config.segment,
         )
-        run.checked(lambda: _log(run, evaluation, Pseudonyms(config.output)), None)
+        run.attempt(lambda: _log(run, evaluation, Pseudonyms(config.output)))
     return evaluation
 
 

@@ -1,23 +1,13 @@
-"""Where a run's figures go: always into its own metrics.jsonl, and into Weights & Biases where that is on.
+"""Logging of a run: always into its own metrics.jsonl, and into Weights & Biases unless that is disabled.
 
-W&B is a sink: it never prompts, its failure never stops anything, and nothing that identifies a person or a machine is
-handed to it: no path, host, command line, console output or git remote.
+W&B never prompts, its failure never stops a run, and it gets nothing that identifies a person or a machine: no path,
+host, command line, console output or git remote, and pictures only if ``wandb.images`` is set.
 """
 
-from cyclegan_gc.tracking.privacy import wandb_mode
+from cyclegan_gc.tracking.account import wandb_mode
 from cyclegan_gc.tracking.pseudonyms import Pseudonyms
 from cyclegan_gc.tracking.records import Artifact, Picture, Table, code_sha256
-from cyclegan_gc.tracking.sink import WandbRun, opened
 from cyclegan_gc.tracking.tracker import Tracker
+from cyclegan_gc.tracking.wandb_run import WandbRun
 
-__all__ = [
-    "Artifact",
-    "Picture",
-    "Pseudonyms",
-    "Table",
-    "Tracker",
-    "WandbRun",
-    "code_sha256",
-    "opened",
-    "wandb_mode",
-]
+__all__ = ["Artifact", "Picture", "Pseudonyms", "Table", "Tracker", "WandbRun", "code_sha256", "wandb_mode"]

@@ -1,4 +1,4 @@
-"""Names that tell cases apart and tell nothing else; the key to them stays in the run folder, for its owner alone."""
+"""Pseudonyms that stand for case names in W&B; the key to them stays in the run folder, readable by its owner only."""
 
 import hashlib
 import json
@@ -10,7 +10,7 @@ from pathlib import Path
 from cyclegan_gc.errors import UserError
 
 FILE = "pseudonyms.json"
-"""Salt and map, readable by the owner of the run only."""
+"""Salt and map in the run folder, readable by the owner of the run only."""
 
 
 class Pseudonyms:
@@ -22,22 +22,22 @@ class Pseudonyms:
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / FILE
-        known = self._known()
+        known = self._load()
         self._salt: str = known["salt"]
         self._names: dict[str, str] = known["cases"]
 
     def of(self, case: str) -> str:
-        """``case-`` and 10 hexadecimal digits."""
+        """The pseudonym of a case: ``case-`` and 10 hexadecimal digits."""
         pseudonym = f"case-{hashlib.sha256((self._salt + case).encode()).hexdigest()[:10]}"
         if pseudonym not in self._names:
             self._names[pseudonym] = case
-            self._write()
+            self._save()
         return pseudonym
 
-    def _known(self) -> dict:
-        """Salt and map; of several processes that begin at once the first one's salt."""
+    def _load(self) -> dict:
+        """Salt and map; if several processes begin at once, all take the salt of the first one."""
         if not self._path.exists():
-            temporary = self._written({"salt": secrets.token_hex(16), "cases": {}})
+            temporary = self._write_temporary({"salt": secrets.token_hex(16), "cases": {}})
             try:
                 os.link(temporary, self._path)
             except FileExistsError:
@@ -52,11 +52,11 @@ class Pseudonyms:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(f"{self._path}: cannot be read; restore it or choose another --output") from error
 
-    def _write(self) -> None:
-        self._names = self._known()["cases"] | self._names  # another process may have added some
-        self._written({"salt": self._salt, "cases": self._names}).replace(self._path)
+    def _save(self) -> None:
+        self._names = self._load()["cases"] | self._names  # another process may have added some
+        self._write_temporary({"salt": self._salt, "cases": self._names}).replace(self._path)
 
-    def _written(self, known: dict) -> Path:
+    def _write_temporary(self, known: dict) -> Path:
         temporary = self._path.with_name(f".{FILE}.{os.getpid()}")
         temporary.unlink(missing_ok=True)
         # Private from its first byte, not made private afterwards.

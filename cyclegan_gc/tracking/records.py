@@ -1,4 +1,4 @@
-"""What can be shown beside figures: pictures, tables, and files that later runs build on."""
+"""What a run logs beside figures: pictures, tables, and artifacts (files that later runs build on)."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture as it is to be seen; windowing to uint8 is the caller's task.
+    """A picture in its final grey values or colours; the caller has windowed it to uint8.
 
     Raises:
         ValueError: if it is not uint8, which W&B would cast without scaling.
@@ -22,7 +22,7 @@ class Picture:
     pixels: NDArray[np.uint8]
     """(H, W) or (H, W, 3)."""
     caption: str = ""
-    """Without any name of a case but its pseudonym."""
+    """May contain pseudonyms of cases, never their names."""
 
     def __post_init__(self) -> None:
         if self.pixels.dtype != np.uint8:
@@ -42,12 +42,12 @@ class Table:
 
 @dataclass(frozen=True)
 class Artifact:
-    """A file that later runs build on, with what must be known of it."""
+    """A file that later runs build on, and its description."""
 
     name: str
     kind: Literal["model", "dataset"]
     file: Path
-    """Stays as it is until the run is sent."""
+    """Must not change until the run is sent."""
     stored_as: str
     """Name of the file in the artifact."""
     metadata: Mapping[str, Any] = field(default_factory=dict)
@@ -55,8 +55,14 @@ class Artifact:
     aliases: Sequence[str] = ()
 
 
-def log_artifact(run: Any, artifact: Artifact) -> None:
-    """Add a file to the run's output, without a copy of it."""
+def as_wandb(values: Mapping[str, float | Picture | Table | None], *, images: bool) -> dict[str, Any]:
+    """The values as W&B logs them; without ``images`` no picture and no table column that holds one."""
+    kept = values if images else {name: value for name, value in values.items() if not isinstance(value, Picture)}
+    return {name: _table(value, images) if isinstance(value, Table) else _cell(value) for name, value in kept.items()}
+
+
+def log_artifact(artifact: Artifact, run: Any) -> None:
+    """Add a file to the output of a W&B run; the file is not copied."""
     import wandb
 
     logged = wandb.Artifact(artifact.name, artifact.kind, metadata=dict(artifact.metadata))
@@ -67,8 +73,23 @@ def log_artifact(run: Any, artifact: Artifact) -> None:
 
 @lru_cache(maxsize=1)
 def code_sha256() -> str:
-    """Hash of the package's own source files, names and contents in order: which code a run ran, without git."""
+    """Hash of the names and contents of the package's source files: identifies the code without git."""
     package, digest = Path(__file__).parents[1], hashlib.sha256()
     for file in sorted(package.rglob("*.py")):
         digest.update(file.relative_to(package).as_posix().encode() + b"\0" + file.read_bytes() + b"\0")
     return digest.hexdigest()
+
+
+def _table(table: Table, images: bool) -> Any:
+    import wandb
+
+    with_pictures = {n for row in table.rows for n, cell in enumerate(row) if isinstance(cell, Picture)}
+    kept = [n for n in range(len(table.columns)) if images or n not in with_pictures]
+    rows = [[_cell(row[n]) for n in kept] for row in table.rows]
+    return wandb.Table(columns=[table.columns[n] for n in kept], data=rows)
+
+
+def _cell(value: Cell) -> Any:
+    import wandb
+
+    return wandb.Image(value.pixels, caption=value.caption) if isinstance(value, Picture) else value

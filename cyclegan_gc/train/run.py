@@ -20,9 +20,9 @@ from cyclegan_gc.data.cases import Cases, find_files, load_cases
 from cyclegan_gc.distributed import Ranks
 from cyclegan_gc.errors import TrainingStoppedError, UserError
 from cyclegan_gc.tracking import Tracker
+from cyclegan_gc.train.artifacts import data_artifact, model_artifacts, run_name, run_settings
 from cyclegan_gc.train.checkpoints import BEST, LAST, Beginning, find_beginning, save
 from cyclegan_gc.train.meter import Meter
-from cyclegan_gc.train.provenance import data_artifact, model_artifact, model_artifacts, run_name, run_settings
 from cyclegan_gc.train.signals import Signals, preempts
 from cyclegan_gc.train.state import TrainState, begin_with, build_state, load_state, state_dict
 from cyclegan_gc.trained_model import Translator
@@ -124,12 +124,7 @@ class Run:
         if tracker is None:
             return
         if exit_code == 0 or signal_number:
-            for checkpoint, aliases in tracker.checked(lambda: model_artifacts(self.config.output), {}).items():
-                tracker.leave(
-                    lambda path=checkpoint, aliases=aliases: model_artifact(
-                        self.config.output, path, aliases, tracker.run_id, tracker.figures_until
-                    )
-                )
+            tracker.log_artifacts(lambda: model_artifacts(self.config.output, tracker.run_id, tracker.figures_until))
         tracker.close(exit_code, preempted=preempts(signal_number))
 
 
@@ -239,7 +234,7 @@ def _open_tracker(run: Run) -> Tracker:
         step=progress.step,
         run_id=progress.run_id,
     )
-    tracker.leave(lambda: data_artifact(config.output, config.cache, facts, run.cases, tracker.pseudonyms))
+    tracker.log_artifacts(lambda: [data_artifact(config.output, config.cache, facts, run.cases, tracker.pseudonyms)])
     progress.run_id = tracker.run_id or progress.run_id  # a run resumed once without W&B stays the same run
     return tracker
 

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from cyclegan_gc.config import WandbConfig
-from cyclegan_gc.tracking import Artifact, Picture, Table, Tracker, WandbRun, opened, privacy
+from cyclegan_gc.tracking import Artifact, Picture, Table, Tracker, WandbRun, privacy
 
 OFFLINE = WandbConfig(mode="offline")
+WITH_PICTURES = WandbConfig(mode="offline", images=True)
 GREY = Picture(np.full((8, 8), 200, np.uint8), "MR, sCT")
 
 
@@ -28,18 +29,18 @@ def figures(lines: list[dict]) -> list[tuple[int, float]]:
 
 def test_an_offline_run_holds_figures_pictures_tables_artifacts_and_the_exit_code(run, offline_runs):
     (run / "model.pt").write_bytes(b"weights")
-    tracker = Tracker(run, OFFLINE, {"loss": {"cycle": 10}}, name="cycle10")
+    tracker = Tracker(run, WITH_PICTURES, {"loss": {"cycle": 10}}, name="cycle10")
     tracker.log(5, {"cycle_mr": 0.25, "validation/score": 3.0})
     tracker.log(6, {"cycle_mr": 0.35, "validation/score": 4.0, "psnr": float("inf")})
     tracker.show(6, {"panels/mr_to_ct": GREY, "cases/validation": Table(["case", "picture"], [["case-1", GREY]])})
-    tracker.leave(lambda: Artifact("model-x", "model", run / "model.pt", "model.pt", {"step": 6}, ["best"]))
+    tracker.log_artifacts(lambda: [Artifact("model-x", "model", run / "model.pt", "model.pt", {"step": 6}, ["best"])])
     tracker.close()
     [offline] = offline_runs(run)
     assert figures(offline.history) == [(5, 0.25), (6, 0.35)]
     assert offline.history[1]["psnr"] is None
     shown = offline.history[2]
     assert shown["panels/mr_to_ct/caption"] == "MR, sCT" and shown["cases/validation/nrows"] == 1
-    assert shown["cases/validation/ncols"] == 1 and shown["cases/validation_with_pictures/ncols"] == 2
+    assert shown["cases/validation/ncols"] == 2
     assert (offline.folder / "files" / shown["panels/mr_to_ct/path"]).stat().st_size > 0
     assert offline.config["loss"] == {"cycle": 10} and offline.of("run")[0].display_name == "cycle10"
     assert offline.summary["validation/score"] == {"min": 3} and offline.summary["cycle_mr"] == 0.35
@@ -54,8 +55,8 @@ def test_nothing_is_left_in_the_home_folder_and_the_environment_is_as_before(run
     monkeypatch.setenv("WANDB_NOTES", "a note")
     before = dict(os.environ)
     (run / "model.pt").write_bytes(b"weights")
-    tracker = Tracker(run, OFFLINE, {})
-    tracker.leave(lambda: Artifact("model-x", "model", run / "model.pt", "model.pt"))
+    tracker = Tracker(run, WITH_PICTURES, {})
+    tracker.log_artifacts(lambda: [Artifact("model-x", "model", run / "model.pt", "model.pt")])
     tracker.show(1, {"cases": Table(["picture"], [[GREY]])})
     tracker.close()
     assert list(no_account.rglob("*")) == [] and dict(os.environ) == before
@@ -63,7 +64,7 @@ def test_nothing_is_left_in_the_home_folder_and_the_environment_is_as_before(run
     assert copies == [run / "model.pt"]
 
 
-def test_the_local_file_is_written_whatever_wandb_does(tmp_path):
+def test_the_local_file_is_written_without_wandb(tmp_path):
     tracker = Tracker(tmp_path, WandbConfig(mode="disabled"), {})
     tracker.log(1, {"cycle_mr": 0.5, "psnr": float("inf")})
     tracker.close()
@@ -72,8 +73,8 @@ def test_the_local_file_is_written_whatever_wandb_does(tmp_path):
     assert tracker.run_id is None and not (tmp_path / "wandb").exists()
 
 
-def test_what_was_sent_already_is_not_sent_again_after_a_resume(run, offline_runs):
-    """The checkpoint was of step 10, the crash at 30, the second one at 20, before the first one's figures."""
+def test_figures_sent_before_are_not_sent_again_after_a_resume(run, offline_runs):
+    """The checkpoint is of step 10; the first call crashes at step 30, the second at 20, the third reaches 50."""
     first = Tracker(run, OFFLINE, {})
     for step in (10, 20, 30):
         first.log(step, {"cycle_mr": step})
@@ -98,7 +99,7 @@ import numpy as np
 from cyclegan_gc.config import WandbConfig
 from cyclegan_gc.tracking import Picture, Tracker
 
-tracker = Tracker(Path(sys.argv[1]), WandbConfig(mode="offline"), {})
+tracker = Tracker(Path(sys.argv[1]), WandbConfig(mode="offline", images=True), {})
 tracker.log(1, {"cycle_mr": 0.5})
 for entry in (entry for entry in Path("/proc").iterdir() if entry.name.isdigit()):
     try:
@@ -114,7 +115,7 @@ tracker.close()
 """
 
 
-def test_an_ended_process_of_wandb_ends_nothing_else(run):
+def test_the_end_of_wandbs_process_does_not_end_the_training(run):
     started = time.monotonic()
     result = subprocess.run([sys.executable, "-c", WITHOUT_SERVICE, run], capture_output=True, text=True)
     assert result.returncode == 0 and time.monotonic() - started < 30
@@ -122,11 +123,11 @@ def test_an_ended_process_of_wandb_ends_nothing_else(run):
     assert result.stderr.count("going on without it") == result.stderr.count("\n") == 1
 
 
-def test_no_network_costs_seconds_and_ends_offline(run, monkeypatch, capfd, offline_runs):
-    """A server that is not there: the wait of 20 s is cut to 3 here."""
+def test_without_a_network_the_run_is_offline_after_seconds(run, monkeypatch, capfd, offline_runs):
+    """The server cannot be reached; the wait of 20 s is shortened to 3."""
     monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
-    monkeypatch.setattr(privacy, "INIT_TIMEOUT_SECONDS", 3)
+    monkeypatch.setattr(privacy, "TIMEOUT_SECONDS", 3)
     started = time.monotonic()
     tracker = Tracker(run, WandbConfig(mode="online"), {})
     tracker.log(1, {"cycle_mr": 0.5})
@@ -136,7 +137,7 @@ def test_no_network_costs_seconds_and_ends_offline(run, monkeypatch, capfd, offl
     assert figures(offline_runs(run)[-1].history) == [(1, 0.5)]
 
 
-def test_a_key_that_is_refused_ends_offline_at_once(run, refusing, capfd, offline_runs):
+def test_a_refused_key_makes_the_run_offline_at_once(run, refusing, capfd, offline_runs):
     started = time.monotonic()
     tracker = Tracker(run, WandbConfig(mode="online"), {})
     tracker.log(1, {"cycle_mr": 0.5})
@@ -146,7 +147,7 @@ def test_a_key_that_is_refused_ends_offline_at_once(run, refusing, capfd, offlin
     assert figures(offline_runs(run)[-1].history) == [(1, 0.5)]
 
 
-def test_a_full_or_forbidden_folder_ends_the_tracking_only(run, capfd):
+def test_a_folder_that_cannot_be_written_ends_the_tracking_only(run, capfd):
     (run / "wandb").write_text("a file where W&B wants a folder")
     tracker = Tracker(run, OFFLINE, {})
     tracker.log(1, {"cycle_mr": 0.5})
@@ -154,8 +155,8 @@ def test_a_full_or_forbidden_folder_ends_the_tracking_only(run, capfd):
     assert (run / "metrics.jsonl").read_text().count("cycle_mr") == 1
 
 
-def test_a_crash_marks_the_run_failed_and_an_end_from_outside_preempted(run, tmp_path, offline_runs):
-    with pytest.raises(RuntimeError), opened(run, OFFLINE, {}, job_type="convert"):
+def test_a_crash_marks_the_run_failed_and_a_signal_marks_it_preempted(run, tmp_path, offline_runs):
+    with pytest.raises(RuntimeError), WandbRun(run, OFFLINE, {}, job_type="convert"):
         raise RuntimeError
     [failed] = offline_runs(run)
     assert failed.exit_codes == [1] and failed.of("run")[0].job_type == "convert"
@@ -170,34 +171,72 @@ def test_a_picture_that_is_not_uint8_is_refused():
         Picture(np.zeros((4, 4), np.float32))  # pyright: ignore[reportArgumentType]
 
 
-def test_pictures_that_must_stay_here_are_left_out_and_the_rest_is_sent(run, offline_runs):
-    """Online without ``wandb.images``; the switch is set by hand on an offline run, for there is no server here."""
-    wandb_run = WandbRun(run, OFFLINE, {}, job_type="train")
-    assert wandb_run.shows_pictures
-    wandb_run.shows_pictures = False
+def log_a_panel_and_a_table(run: Path, config: WandbConfig) -> None:
     table = Table(["case", "mae", "picture"], [["case-1", 5.0, GREY], ["case-2", 4.0, None]])
-    wandb_run.log({"global_step": 1, "panels/mr_to_ct": GREY, "cases": table})
-    wandb_run.finish()
+    with WandbRun(run, config, {}, job_type="train") as wandb_run:
+        wandb_run.log({"global_step": 1, "cycle_mr": 0.5, "panels/mr_to_ct": GREY, "cases": table})
+
+
+def test_an_offline_run_holds_no_picture_by_default(run, offline_runs, wandb_pictures):
+    log_a_panel_and_a_table(run, OFFLINE)
     [offline] = offline_runs(run)
     [line] = offline.history
-    assert line["cases/ncols"] == 2 and "panels/mr_to_ct/_type" not in line
-    assert not [file for file in run.rglob("*") if file.is_file() and file.read_bytes().startswith(b"\x89PNG")]
+    assert line["cases/ncols"] == 2 and line["cases/nrows"] == 2 and line["cycle_mr"] == 0.5
+    assert not any(name.startswith("panels/") for name in (*line, *offline.summary))
+    assert wandb_pictures(run) == []
 
 
-def test_a_call_that_takes_too_long_online_is_the_last_one(no_account, tmp_path, monkeypatch, capsys):
-    """Some of W&B's calls wait 19 s for a silent server and raise nothing."""
-    monkeypatch.setattr("cyclegan_gc.tracking.sink.SLOW_SECONDS", -1.0)
+def test_with_images_the_panel_and_the_picture_column_are_there(run, offline_runs, wandb_pictures):
+    log_a_panel_and_a_table(run, WITH_PICTURES)
+    [offline] = offline_runs(run)
+    [line] = offline.history
+    assert line["cases/ncols"] == 3 and line["panels/mr_to_ct/caption"] == "MR, sCT"
+    assert (offline.folder / "files" / line["panels/mr_to_ct/path"]) in wandb_pictures(run)
+
+
+@pytest.mark.parametrize(
+    ("config", "words"), [(OFFLINE, "W&B offline, without pictures"), (WITH_PICTURES, "W&B offline, with pictures")]
+)
+def test_the_first_line_says_whether_pictures_are_part_of_the_run_and_how_to_send_it(run, capsys, config, words):
+    WandbRun(run, config, {}, job_type="train").finish()
+    out = capsys.readouterr().out
+    assert out.startswith(words) and f"cyclegan-gc sync {run}" in out and out.count("\n") == 1
+
+
+def test_a_disabled_run_prints_nothing(run, capsys):
+    WandbRun(run, WandbConfig(mode="disabled", images=True), {}, job_type="train").finish()
+    assert capsys.readouterr() == ("", "")
+
+
+def test_an_artifact_that_cannot_be_linked_is_reported_and_the_tracking_goes_on(run, offline_runs, capsys):
+    with WandbRun(run, OFFLINE, {}, job_type="convert") as wandb_run:
+        wandb_run.use("model-x:best")
+        assert wandb_run.log({"converted": 1})
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "W&B cannot link to model-x:best" in error and "holds its hash" in error
+
+
+def test_work_that_fails_for_wandb_alone_ends_the_tracking_only(run, capsys):
+    with WandbRun(run, OFFLINE, {}, job_type="convert") as wandb_run:
+        wandb_run.attempt(lambda: 1 / 0)
+        assert not wandb_run.log({"converted": 1})
+    assert "W&B failed (division by zero); going on without it" in capsys.readouterr().err
+
+
+def test_a_call_that_is_too_slow_online_is_the_last_one(no_account, tmp_path, monkeypatch, capsys):
+    """Some calls of W&B wait 19 s for a silent server and raise nothing."""
+    monkeypatch.setattr("cyclegan_gc.tracking.wandb_run.SLOW_SECONDS", -1.0)
     run = WandbRun(tmp_path, WandbConfig(mode="offline"), {}, job_type="train")
     assert run.log({"cycle_mr": 0.5}) and run.log({"cycle_mr": 0.4})  # offline nothing waits for a server
     run.mode = "online"
-    assert run.checked(lambda: 7, 0) == 7  # what is made here for W&B may take its time
+    run.attempt(lambda: None)  # local work for W&B may take longer
     assert run.log({"cycle_mr": 0.3})
     assert "its server does not answer" in capsys.readouterr().err
     assert not run.log({"cycle_mr": 0.2})
     run.finish()
 
 
-def test_online_without_a_key_stays_here_and_says_why(no_account, tmp_path, capsys):
+def test_online_without_a_key_becomes_offline_and_says_why(no_account, tmp_path, capsys):
     run = WandbRun(tmp_path, WandbConfig(mode="online"), {}, job_type="train")
     run.finish()
     assert run.mode == "offline" and "no API key" in capsys.readouterr().err

@@ -1,9 +1,9 @@
-"""What a training tells of itself: its name, its config, and the artifacts that later runs are traced back to."""
+"""Name, config and artifacts of a training in W&B: later runs are traced back to them."""
 
 import hashlib
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,12 @@ from cyclegan_gc.tracking import Artifact, Pseudonyms, code_sha256
 from cyclegan_gc.train.checkpoints import BEST, LAST
 
 LEFT_OUT = {"optimizers": {}, "schedulers": {}, "scaler": {}, "pools": [], "meter": {}, "monitor": {}}
-"""Of a checkpoint in a model artifact: the pools hold pictures of the training's patients, the rest is for going on."""
+"""Parts of a checkpoint that a model artifact leaves empty: the pools hold pictures of patients, the rest only serves
+to resume."""
 
 
 def run_name(config: TrainConfig) -> str:
-    """What tells runs of one project apart at a glance."""
+    """Name of the run: the settings in which runs of one project usually differ."""
     loss, optimizer = config.loss, config.optimizer
     if config.objective == "paired":
         own = config.paired
@@ -38,7 +39,7 @@ def run_name(config: TrainConfig) -> str:
 
 
 def run_settings(facts: Mapping[str, Any], cases: Cases) -> dict[str, Any]:
-    """The public settings with what was trained on and with which code; no path and no name."""
+    """Config shown in W&B: public settings, numbers of volumes, hashes of data and code; no path and no name."""
     return {
         **facts["config"],
         "init_sha256": facts["init_sha256"],
@@ -46,7 +47,7 @@ def run_settings(facts: Mapping[str, Any], cases: Cases) -> dict[str, Any]:
             name: len({stack.sources for stack in each})
             for name, each in (("mr", cases.mr), ("ct", cases.ct), ("pairs", cases.pairs))
         },
-        "data_sha256": hash_of(facts["fingerprint"]),
+        "data_sha256": _sha256(facts["fingerprint"]),
         "code": {"version": __version__, "sha256": code_sha256(), "torch": torch.__version__},
     }
 
@@ -54,7 +55,7 @@ def run_settings(facts: Mapping[str, Any], cases: Cases) -> dict[str, Any]:
 def data_artifact(
     folder: Path, cache: Path, facts: Mapping[str, Any], cases: Cases, pseudonyms: Pseudonyms
 ) -> Artifact:
-    """The data set as a manifest of hashes, written below ``folder``/wandb: pseudonyms, contents, figures; no path."""
+    """Manifest of the data set, written below RUN/wandb: pseudonyms, hashes of contents, statistics; no path."""
     known: dict[str, dict[str, Any]] = {}
     parts = {
         "train": {"mr": cases.mr, "ct": cases.ct, "pair": cases.pairs},
@@ -64,54 +65,61 @@ def data_artifact(
         for modality, stacks in modalities.items():
             for stack in stacks:
                 facts_of_case = {"modality": modality, "sha256": contents_hash(stack.sources, cache), "parts": []}
-                # A pair bears the name of its MR, which may stand here alone as well.
+                # A pair has the name of its MR, which may be listed on its own as well.
                 name = f"{pseudonyms.of(stack.name)}{' with its CT' if modality == 'pair' else ''}"
                 entry = known.setdefault(name, {**facts_of_case, **stack.statistics["case"]})
                 entry["parts"] = list(dict.fromkeys([*entry["parts"], part]))
-    sha256 = hash_of(facts["fingerprint"])
+    sha256 = _sha256(facts["fingerprint"])
     manifest = {"fingerprint": facts["fingerprint"], "fingerprint_sha256": sha256, "cases": known}
-    file = folder / "wandb" / "left" / "data.json"
-    file.parent.mkdir(parents=True, exist_ok=True)
+    file = _artifact_file(folder, "data.json")
     write_text(file, json.dumps(manifest, indent=1) + "\n")
     metadata = {"fingerprint_sha256": sha256, "cases": len(known)}
     return Artifact(f"data-{sha256[:16]}", "dataset", file, "data.json", metadata)
 
 
-def model_artifacts(folder: Path) -> dict[Path, list[str]]:
-    """The checkpoints that a run leaves, the newest last, with their aliases; one file where both are the same step."""
+def model_artifacts(
+    folder: Path, run_id: str | None, figures_until: Callable[[int], Mapping[str, float | None]]
+) -> Iterator[Artifact]:
+    """The best and the last model of a run, the newest last; one artifact if both are of the same step.
+
+    Args:
+        folder: run folder.
+        run_id: W&B id of the run, which names the artifacts.
+        figures_until: gives the newest figures up to a step.
+    """
     steps = {name: load_checkpoint(folder / name)["step"] for name in (BEST, LAST) if (folder / name).exists()}
-    known_as = {BEST: ["best"], LAST: ["latest"]}
+    aliases = {BEST: ["best"], LAST: ["latest"]}
     if steps.get(BEST) == steps.get(LAST):
         steps.pop(BEST, None)
-        known_as[LAST].append("best")
-    return {folder / name: [*known_as[name], f"step-{step}"] for name, step in steps.items()}
+        aliases[LAST].append("best")
+    for name, step in steps.items():
+        file, metadata = _write_model(folder, folder / name, figures_until(step))
+        yield Artifact(f"model-{run_id}", "model", file, "model.pt", metadata, [*aliases[name], f"step-{step}"])
 
 
-def model_artifact(
-    folder: Path,
-    checkpoint: Path,
-    aliases: list[str],
-    run_id: str | None,
-    figures_until: Callable[[int], Mapping[str, float | None]],
-) -> Artifact:
-    """Networks and settings of a checkpoint, written below ``folder``/wandb so that the file stays what it is."""
+def _write_model(folder: Path, checkpoint: Path, figures: Mapping[str, float | None]) -> tuple[Path, dict[str, Any]]:
+    """Networks and settings of a checkpoint in a file below ``folder``/wandb that later steps leave alone."""
     state: State = load_checkpoint(checkpoint)
-    file = folder / "wandb" / "left" / f"model_step{state['step']:07d}.pt"
-    file.parent.mkdir(parents=True, exist_ok=True)
+    file = _artifact_file(folder, f"model_step{state['step']:07d}.pt")
     save_checkpoint(file, {name: value for name, value in {**state, **LEFT_OUT}.items() if name != "format"})
-    metadata = {
+    return file, {
         "step": state["step"],
         "best_score": state["best_score"] if math.isfinite(state["best_score"]) else None,
         "config": state["config"],
-        "figures": dict(figures_until(state["step"])),
+        "figures": dict(figures),
         "checkpoint_sha256": file_sha256([checkpoint]),
         "file_sha256": file_sha256([file]),
-        "data_sha256": hash_of(state["fingerprint"]),
+        "data_sha256": _sha256(state["fingerprint"]),
         "code_sha256": code_sha256(),
     }
-    return Artifact(f"model-{run_id}", "model", file, "model.pt", metadata, aliases)
 
 
-def hash_of(value: Any) -> str:
+def _artifact_file(folder: Path, name: str) -> Path:
+    file = folder / "wandb" / "logged" / name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    return file
+
+
+def _sha256(value: Any) -> str:
     """SHA-256 of plain values."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

@@ -21,7 +21,7 @@ from cyclegan_gc.tracking import wandb_mode
         ("disabled", "online", "k" * 40, "disabled"),
     ],
 )
-def test_online_only_with_a_key_and_when_asked(no_account, monkeypatch, asked, environment, key, expected):
+def test_a_run_is_online_only_if_asked_and_with_a_key(no_account, monkeypatch, asked, environment, key, expected):
     for name, value in (("WANDB_MODE", environment), ("WANDB_API_KEY", key)):
         if value:
             monkeypatch.setenv(name, value)

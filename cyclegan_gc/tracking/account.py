@@ -1,0 +1,38 @@
+"""The W&B account: its server, its API key, and the mode in which a run is tracked."""
+
+import netrc
+import os
+from typing import Literal
+from urllib.parse import urlsplit
+
+from cyclegan_gc.config import WandbConfig
+
+Mode = Literal["online", "offline", "disabled"]
+
+
+def wandb_mode(config: WandbConfig) -> Mode:
+    """``online``, ``offline`` or ``disabled``: online only if it is asked for and an API key exists."""
+    asked = asked_mode(config)
+    if asked == "disabled":
+        return "disabled"
+    return "online" if asked == "online" and has_key() else "offline"
+
+
+def asked_mode(config: WandbConfig) -> str:
+    """The mode that the settings or, with ``auto``, WANDB_MODE ask for, whether or not there is a key."""
+    return os.environ.get("WANDB_MODE", "").lower() if config.mode == "auto" else config.mode
+
+
+def has_key() -> bool:
+    """Whether an API key is in the environment or in the file that ``wandb login`` writes."""
+    if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
+        return True
+    try:
+        return netrc.netrc(os.environ.get("NETRC")).authenticators(urlsplit(server()).hostname or "") is not None
+    except (OSError, ValueError, netrc.NetrcParseError):  # the file is missing or cannot be read
+        return False
+
+
+def server() -> str:
+    """URL of the W&B server."""
+    return os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")
