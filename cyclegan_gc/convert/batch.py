@@ -1,10 +1,12 @@
-"""Convert one volume or many: read, translate, write on the source's grid; one bad case does not stop the others."""
+"""Convert one volume or a whole batch; a bad case does not stop the others."""
 
 import tempfile
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from cyclegan_gc.atomic import write_text
 from cyclegan_gc.config import ConvertConfig, Direction
@@ -12,7 +14,6 @@ from cyclegan_gc.convert.case import read_case, translate_case, write_case
 from cyclegan_gc.convert.estimate import LONG, estimate
 from cyclegan_gc.convert.manifest import Manifest, manifest_of, write_manifest
 from cyclegan_gc.convert.outcome import Conversion, Converted, as_row, settings_of
-from cyclegan_gc.convert.pipeline import overlapped
 from cyclegan_gc.convert.plan import Job, part_of, plan, shard_of
 from cyclegan_gc.convert.wandb_log import log_cases, models_used, run_settings
 from cyclegan_gc.device import choose_device
@@ -23,6 +24,11 @@ from cyclegan_gc.inference import Member, members_of, translate_volume
 from cyclegan_gc.prepare.preprocess import check_volume
 from cyclegan_gc.tracking import WandbRun
 from cyclegan_gc.trained_model import TrainedModel, load_model
+
+Item = TypeVar("Item")
+Read = TypeVar("Read")
+Worked = TypeVar("Worked")
+Written = TypeVar("Written")
 
 BIDS_DESCRIPTION = """{
   "Name": "Synthetic CT",
@@ -44,8 +50,8 @@ def convert_volume(
     """Convert one file: MR to synthetic CT in HU (or CT to synthetic MR), on the source's exact grid.
 
     Args:
-        checkpoint: of a training run.
-        source: a volume file; for a model of several contrasts one of each, in the order of its training.
+        checkpoint: file of a training run.
+        source: a volume file; for a model of several contrasts one file of each, in the order used in training.
         result: file to write, .nii or .nii.gz; int16, rounded.
         direction: which generator to use.
         device: auto, cpu, cuda, cuda:N or mps.
@@ -64,7 +70,7 @@ def convert_volume(
     contrasts = translator.contrasts if direction == "mr_to_ct" else ()
     if len(sources) != max(1, len(contrasts)):
         raise UserError(
-            f"{checkpoint}: converts {contrasts or 'one volume'}, got {len(sources)} files; give one of each"
+            f"{checkpoint}: expects {', '.join(contrasts) or 'one volume'}, got {len(sources)} files; give one of each"
         )
     volume = read_contrasts(sources)
     try:
@@ -84,18 +90,18 @@ def convert(
     started: Callable[[list[Job], list[str]], None] = lambda jobs, notes: None,
     done: Callable[[Converted], None] = lambda case: None,
 ) -> list[Converted]:
-    """Convert every case of ``config.input``; the outcome of each, in order, and a manifest in the output folder.
+    """Convert every case of ``config.input`` and write a manifest; returns the outcome of each case, in order.
 
     Args:
-        config: what to convert and how.
-        started: called before the first case with those of this process, and sentences: what was left out of the
-            input and, before a long batch, what it will take.
+        config: input, output and settings.
+        started: called before the first case with the cases of this process and with notes: files that were left
+            out and, for a long batch, an estimate of time and memory.
         done: called after each case.
 
     Raises:
-        UserError: if nothing can start: input, output, checkpoint or device cannot be used, or two results collide.
+        UserError: if input, output, checkpoint or device cannot be used, or two results would have one name.
     """
-    jobs, notes = plan(config)  # once before the model is loaded, to tell a wrong input at once
+    jobs, notes = plan(config)  # before the model is loaded, so that a wrong input is reported at once
     shard = shard_of(config)
     _make_folder(config.output)
     models = _models(config)
@@ -108,7 +114,10 @@ def convert(
     members = _members(config, models)
     conversion = Conversion(config, models, members, settings_of(config, models, members))
     if config.direction == "mr_to_ct" and first.back is None:
-        notes = [*notes, "the model was trained on pairs alone and has no way back: no cycle error is judged"]
+        notes = [
+            *notes,
+            "the model was trained on pairs only and has no generator back to MR: the cycle error is not judged",
+        ]
     if len(jobs) >= LONG:
         notes = [*notes, estimate(jobs, members)]
     started(jobs, notes)
@@ -129,6 +138,34 @@ def convert(
     return outcomes
 
 
+def overlapped(
+    items: Sequence[Item],
+    read: Callable[[Item], Read],
+    work: Callable[[Read], Worked],
+    write: Callable[[Worked], Written],
+) -> Iterator[Written]:
+    """``write(work(read(item)))`` for every item, in order; the next item is read and the last written meanwhile.
+
+    Reading and writing have a thread each; the work is done in the caller's. At most three items are in memory.
+    """
+    with ThreadPoolExecutor(1, "read") as reader, ThreadPoolExecutor(1, "write") as writer:
+        ahead: Future[Read] | None = reader.submit(read, items[0]) if items else None
+        behind: Future[Written] | None = None
+        for item in [*items[1:], None]:
+            if ahead is None:
+                return
+            loaded = ahead.result()
+            ahead = reader.submit(read, item) if item is not None else None
+            worked = work(loaded)
+            del loaded
+            if behind is not None:
+                yield behind.result()
+            behind = writer.submit(write, worked)
+            del worked
+        if behind is not None:
+            yield behind.result()
+
+
 def manifest(outcomes: list[Converted], conversion: Conversion) -> Manifest:
     """The manifest of these outcomes."""
     return manifest_of([as_row(case, conversion.config.output) for case in outcomes], conversion.settings)
@@ -147,14 +184,16 @@ def _models(config: ConvertConfig) -> list[TrainedModel]:
                 "--planes or train with --data.slice_axes"
             )
     if len({model.translator.contrasts for model in models}) > 1:
-        raise UserError("--ensemble: the models were trained on different MR contrasts; take models of the same ones")
+        raise UserError(
+            "--ensemble: the models were trained on different MR contrasts; choose models of the same contrasts"
+        )
     return models
 
 
 def _members(config: ConvertConfig, models: Sequence[TrainedModel]) -> list[Member]:
     members = members_of([model.translator for model in models], config.planes, mirror=config.mirror)
     if config.uncertainty and len(members) == 1:
-        raise UserError("--uncertainty needs several translations: give --planes, --mirror or --ensemble")
+        raise UserError("--uncertainty needs several translations; add --planes, --mirror or --ensemble")
     return members
 
 

@@ -1,4 +1,4 @@
-"""One case from its file to its result: read, translated, judged, written."""
+"""One case from its file to its result: read, translate, judge, write."""
 
 import json
 import time
@@ -9,10 +9,11 @@ from pathlib import Path
 
 from cyclegan_gc.atomic import atomic_write, file_sha256, remove_leftovers, write_text
 from cyclegan_gc.config import ConvertConfig
-from cyclegan_gc.convert.outcome import TOOL, Conversion, Converted, finished, key_of, sidecar
+from cyclegan_gc.convert.outcome import TOOL, Conversion, Converted, finished, key_of, remove_replaced, sidecar
 from cyclegan_gc.convert.plan import Job
 from cyclegan_gc.convert.preview import preview_png
 from cyclegan_gc.convert.quality import Quality, judge
+from cyclegan_gc.convert.results import is_result
 from cyclegan_gc.errors import UserError, VolumeError
 from cyclegan_gc.formats.content import companions
 from cyclegan_gc.formats.dicom.write import SeriesLabel, write_ct_series
@@ -25,7 +26,7 @@ from cyclegan_gc.prepare.statistics import case_statistics
 
 @dataclass(frozen=True)
 class Loaded:
-    """A case that was read and prepared."""
+    """A case that has been read and prepared."""
 
     job: Job
     volume: Volume
@@ -37,14 +38,14 @@ class Loaded:
 
 @dataclass(frozen=True)
 class Translated:
-    """A case that went through the network."""
+    """A case that has passed through the network."""
 
     loaded: Loaded
     translation: Translation
 
 
 def read_case(job: Job, conversion: Conversion) -> Loaded | Converted:
-    """Read and prepare a case, unless it is finished and intact already."""
+    """Read and prepare a case, unless an intact result of it exists."""
     since = time.perf_counter()
     try:
         sha256 = file_sha256(file for path in job.source.files for file in (path, *companions(path)))
@@ -59,7 +60,7 @@ def read_case(job: Job, conversion: Conversion) -> Loaded | Converted:
 
 
 def translate_case(loaded: Loaded | Converted, conversion: Conversion) -> Translated | Converted:
-    """Take a case through the network."""
+    """Translate a case with the network."""
     if isinstance(loaded, Converted):
         return loaded
     try:
@@ -72,7 +73,7 @@ def translate_case(loaded: Loaded | Converted, conversion: Conversion) -> Transl
 
 
 def write_case(translated: Translated | Converted, conversion: Conversion) -> Converted:
-    """Write and judge a case; the sidecar comes last and vouches for the rest."""
+    """Write and judge a case; the sidecar is written last and confirms that the other files are complete."""
     if isinstance(translated, Converted):
         return translated
     loaded, result = translated.loaded, translated.translation
@@ -82,10 +83,12 @@ def write_case(translated: Translated | Converted, conversion: Conversion) -> Co
         for path in (job.result, job.uncertainty, job.preview, job.sidecar):
             remove_leftovers(path)
         with _named(job):
-            _write_result(loaded, result, conversion)
+            written = _write_result(loaded, result, conversion)
             quality = _quality(loaded, result, conversion)
             if conversion.config.preview and conversion.config.direction == "mr_to_ct":
                 _write_preview(loaded, result, job.preview)
+                written.add(job.preview)
+            remove_replaced(job, written)
             warnings = (*loaded.warnings, *result.notes)
             facts = sidecar(job, loaded.volume, loaded.sha256, result, quality, warnings, conversion)
             write_text(job.sidecar, json.dumps(facts, indent=2) + "\n")
@@ -104,11 +107,12 @@ def _other_modality(volume: Volume, config: ConvertConfig) -> tuple[str, ...]:
     except VolumeError as error:
         if not config.force:
             raise VolumeError(f"{error}, or --force") from None
-        return (f"Converted by force: {error}.",)
+        return (f"Converted because of --force: {error}.",)
     return ()
 
 
-def _write_result(loaded: Loaded, result: Translation, conversion: Conversion) -> None:
+def _write_result(loaded: Loaded, result: Translation, conversion: Conversion) -> set[Path]:
+    """Write the result and, if wanted, its uncertainty map; returns what was written."""
     job, config = loaded.job, conversion.config
     if config.format == "dicom":
         reference = job.source.files
@@ -118,14 +122,18 @@ def _write_result(loaded: Loaded, result: Translation, conversion: Conversion) -
         write_ct_series(job.result, result.array, loaded.volume.affine, reference, label)
     else:
         write_volume(job.result, result.array, loaded.volume)
-    if config.uncertainty and result.uncertainty is not None:
-        write_volume(job.uncertainty, result.uncertainty, loaded.volume)
+    if not config.uncertainty or result.uncertainty is None:
+        return {job.result}
+    write_volume(job.uncertainty, result.uncertainty, loaded.volume)
+    return {job.result, job.uncertainty}
 
 
 def _reference_files(folder: Path | None) -> tuple[Path, ...]:
     if folder is None:
-        raise VolumeError("a NIfTI file has no study; give its series with --reference_dicom DIR")
-    series, _ = find_sources(folder)
+        raise VolumeError(
+            "a NIfTI file has no DICOM study; give the series it was made from with --reference_dicom DIR"
+        )
+    series = [source for source in find_sources(folder)[0] if not is_result(source)]
     if len(series) != 1 or series[0].series is None:
         raise UserError(
             f"{folder}: must hold one DICOM series, has {len(series)} cases; give another --reference_dicom"
@@ -160,7 +168,7 @@ def _derivation(conversion: Conversion) -> str:
 
 @contextmanager
 def _named(job: Job) -> Iterator[None]:
-    """Errors with the source's path before them."""
+    """Put the source's path before the message of an error."""
     try:
         yield
     except VolumeError as error:
@@ -170,7 +178,7 @@ def _named(job: Job) -> Iterator[None]:
 
 
 def _failed(job: Job, error: Exception) -> Converted:
-    """One bad case is named and the others go on, whatever went wrong: a bad file, a full disk, a full GPU."""
+    """The outcome of a case that any error stopped (a bad file, a full disk, a full GPU); the other cases continue."""
     message = str(error)
     if not isinstance(error, UserError):
         message = f"{job.source.path}: {type(error).__name__}: {error}"

@@ -4,7 +4,8 @@ import hashlib
 import json
 import os
 import platform
-from collections.abc import Mapping, Sequence
+import shutil
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from cyclegan_gc.atomic import file_sha256
 from cyclegan_gc.config import DISCLAIMER, ConvertConfig
 from cyclegan_gc.convert.plan import Job
 from cyclegan_gc.convert.quality import Quality
+from cyclegan_gc.convert.results import recorded_result
 from cyclegan_gc.formats.volumes import Volume
 from cyclegan_gc.inference import Member, Translation
 from cyclegan_gc.trained_model import TrainedModel
@@ -115,6 +117,24 @@ def finished(job: Job, source_sha256: str, settings: Mapping[str, Any]) -> Conve
     return Converted(
         job.source.path, job.source.label, job.result, "skipped", None, tuple(known["warnings"]), quality, preview
     )
+
+
+def remove_replaced(job: Job, written: Collection[Path]) -> None:
+    """Remove the files of an older result of this case that the new one did not overwrite.
+
+    Uncertainty map and preview are removed by name. The result in the other format is removed only if the old sidecar
+    names it and its content has not changed since, so call this before the new sidecar is written.
+    """
+    for path in {job.uncertainty, job.preview}.difference(written):
+        if path.is_file():
+            path.unlink()
+    old, other = recorded_result(job.sidecar), job.other_format
+    if old is None or old["name"] != other.name or not other.exists() or old.get("sha256") != _result_sha256(other):
+        return
+    if other.is_dir():
+        shutil.rmtree(other)
+    else:
+        other.unlink()
 
 
 def as_row(case: Converted, output: Path) -> dict[str, Any]:

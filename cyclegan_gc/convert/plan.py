@@ -1,4 +1,4 @@
-"""Which case becomes which file: names, folders, collisions and shards, settled before the first case starts."""
+"""The plan of a conversion: its cases, the names of their results, collisions and shards."""
 
 import os
 import re
@@ -7,18 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cyclegan_gc.config import ConvertConfig, Direction
+from cyclegan_gc.convert.results import NIFTI, is_result
 from cyclegan_gc.errors import UserError
 from cyclegan_gc.formats.files import BIDS_RESULT, WRITABLE, uncertainty_name
-from cyclegan_gc.formats.sources import Source, find_sources
+from cyclegan_gc.formats.sources import Source, find_sources, named_files
 
 ENDINGS: dict[Direction, str] = {"mr_to_ct": "_sct", "ct_to_mr": "_smr"}
-"""What is added to a source's name."""
-NIFTI = ".nii.gz"
+"""Added to the source's name."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """One case and where its files go."""
+    """One case and the names of its files."""
 
     source: Source
     result: Path
@@ -26,57 +26,78 @@ class Job:
 
     @property
     def stem(self) -> str:
-        """Name that all files of the case share."""
+        """Name without suffix that all files of the case share."""
         return self.result.name.removesuffix(NIFTI)
 
     @property
     def sidecar(self) -> Path:
-        """What the result is and how it was made."""
+        """JSON file that describes the result and how it was made."""
         return self.result.with_name(f"{self.stem}.json")
 
     @property
     def preview(self) -> Path:
-        """Pictures of three planes."""
+        """PNG file with the middle slices of three planes."""
         return self.result.with_name(f"{self.stem}.png")
 
     @property
     def uncertainty(self) -> Path:
-        """Standard deviation over what was fused."""
+        """NIfTI file with the standard deviation over the fused translations."""
         return self.result.with_name(f"{uncertainty_name(self.stem)}{NIFTI}")
+
+    @property
+    def other_format(self) -> Path:
+        """Name of the result if it were written in the other format: a folder for a NIfTI file and the reverse."""
+        return self.result.with_name(self.stem if self.result.name.endswith(NIFTI) else f"{self.stem}{NIFTI}")
 
 
 def plan(config: ConvertConfig, contrasts: Sequence[str] = ()) -> tuple[list[Job], list[str]]:
-    """All cases of the input, and a sentence for whatever was left out of them.
+    """All cases of the input, and a sentence for each group of files that was left out.
 
-    Results that lie below the input, as those of an earlier run may, are not taken for input.
+    Files below the output folder and results of earlier conversions are left out.
 
     Args:
-        config: of the conversion.
-        contrasts: endings of the names of the files that make up a case, of a model of several contrasts.
+        config: settings of the conversion.
+        contrasts: for a model of several contrasts, the endings of the names of a case's files.
 
     Raises:
-        UserError: if there is no input, two cases would be written to one file, or the output lies on the input.
+        UserError: if there is no input, a named file is a result, two cases would be written to one file, or the
+            output folder is the input folder.
     """
     if config.output.name.lower().endswith(WRITABLE):
-        raise UserError(f"{config.output}: the output is a folder, in which each result has its source's name")
+        raise UserError(f"{config.output}: give a folder; each result in it is named after its source")
     folder = Path(config.input).expanduser()
     if folder.is_dir() and folder.resolve() == config.output.resolve():
-        raise UserError(f"{config.output}: is the input too; choose another output folder")
-    sources, notes = find_sources(config.input, config.series, contrasts)
-    output = config.output.resolve()
-    sources = [source for source in sources if not source.path.resolve().is_relative_to(output)]
-    if not sources:
-        raise UserError(f"{config.input}: holds only what was written to {config.output}; choose another input")
+        raise UserError(f"{config.output}: this is also the input; choose another output folder")
+    sources, notes = _inputs(config, contrasts)
     jobs = [Job(source, _result(source, config)) for source in sources]
     _check_collisions(jobs)
     return jobs, notes
 
 
+def _inputs(config: ConvertConfig, contrasts: Sequence[str]) -> tuple[list[Source], list[str]]:
+    """The cases that were not written by this program."""
+    found, notes = find_sources(config.input, config.series, contrasts)
+    output = config.output.resolve()
+    elsewhere = [source for source in found if not source.path.resolve().is_relative_to(output)]
+    results = [source for source in elsewhere if is_result(source)]
+    named = named_files(config.input)
+    for source in results:
+        if named.intersection(source.files):
+            raise UserError(f"{source.path}: is the result of a conversion; give the volume it was made from")
+    sources = [source for source in elsewhere if source not in results]
+    if not sources:
+        raise UserError(f"{config.input}: holds only results of conversions; choose another input")
+    if results:
+        example = results[0].label
+        notes = [*notes, f"{config.input}: results of conversions were left out ({len(results)}, such as {example})"]
+    return sources, notes
+
+
 def shard_of(config: ConvertConfig, environment: Mapping[str, str] = os.environ) -> tuple[int, int] | None:
-    """Which part of how many this process converts, from 1; None for the whole.
+    """Number of this process's shard, from 1, and the count of shards; None for a run without shards.
 
     Raises:
-        UserError: if ``--shard`` is not i/n.
+        UserError: if ``--shard`` is not i/n with i from 0 to n.
     """
     if config.shard is not None:
         match = re.fullmatch(r"(\d+)/([1-9]\d*)", config.shard)
@@ -91,7 +112,7 @@ def shard_of(config: ConvertConfig, environment: Mapping[str, str] = os.environ)
         index, count = int(environment["RANK"]) + 1, int(environment["WORLD_SIZE"])
     else:
         return None
-    # 0/n is the same part as n/n, so both ways of counting cover all parts once.
+    # 0/n means n/n, so counting from 0 and from 1 both cover every shard once.
     return (index or count, count) if count > 1 else None
 
 
@@ -108,11 +129,11 @@ def _result(source: Source, config: ConvertConfig) -> Path:
 
 
 def _bids_name(name: str) -> Path:
-    """Path of a derivative; the source's entities stay, its suffix becomes the space in which the result lies."""
+    """Path of a BIDS derivative: the source's entities are kept and its suffix becomes the ``space`` entity."""
     *entities, suffix = (
         name.split("_") if name.startswith("sub-") else (f"sub-{re.sub('[^0-9A-Za-z]', '', name)}", "MR")
     )
-    if "-" in suffix:  # an entity: the contrast's ending was taken off a case of several
+    if "-" in suffix:  # an entity, left where the ending of the contrast was cut off
         entities, suffix = [*entities, suffix], "MR"
     entities = [entity for entity in entities if not entity.startswith(("space-", "desc-"))]
     folders = [entity for entity in entities if entity.startswith(("sub-", "ses-"))]
@@ -123,7 +144,7 @@ def _bids_name(name: str) -> Path:
 def _check_collisions(jobs: Sequence[Job]) -> None:
     origin: dict[str, Path] = {}
     for job in jobs:
-        # Many file systems do not tell A from a.
+        # Many file systems ignore case.
         key = str(job.result.resolve()).lower()
         if key in origin:
             raise UserError(

@@ -31,6 +31,14 @@ def uncertainty_name(name: str) -> str:
     return f"{name}_uncertainty"
 
 
+def result_of_uncertainty(name: str) -> str | None:
+    """Name of the result that an uncertainty map belongs to, without suffix; None for the name of another file."""
+    for mapped, result in (("_desc-uncertainty_ct", BIDS_RESULT), ("_uncertainty", "")):
+        if name.endswith(mapped):
+            return name.removesuffix(mapped) + result
+    return None
+
+
 def is_volume(path: Path) -> bool:
     """Whether the name is a volume file's; the second file of a pair (.hdr, .img) does not count."""
     suffix = _suffix(path)
@@ -173,21 +181,31 @@ def _accepted(files: Iterator[Path] | list[Path], accept: Accept, complaint: str
     raise UserError(f"{complaint} ({known}); found {found_text}")
 
 
-def _read_list(path: Path, accept: Accept) -> list[Path]:
+def listed_paths(path: Path) -> dict[Path, int]:
+    """The paths in a text list and the number of each one's line.
+
+    Raises:
+        UserError: if the file is not text.
+    """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except UnicodeDecodeError:
         raise UserError(f"{path}: neither a volume nor a text list of volumes; give {', '.join(WRITABLE)}") from None
+    return {
+        path.parent / Path(line.strip()).expanduser(): number
+        for number, line in enumerate(lines, start=1)
+        if line.strip() and not line.lstrip().startswith("#")
+    }
+
+
+def _read_list(path: Path, accept: Accept) -> list[Path]:
     volumes: set[Path] = set()
-    for number, line in enumerate(lines, start=1):
-        if not line.strip() or line.lstrip().startswith("#"):
-            continue
-        volume = path.parent / Path(line.strip()).expanduser()
+    for volume, number in listed_paths(path).items():
         found = list(_walk(volume)) if volume.is_dir() else [volume] if volume.is_file() else []
         accepted = [file for file in found if accept(file)]
         if not accepted:
             state = "not a volume" if found else "no such file"
-            raise UserError(f"{path}: line {number}: {line.strip()}: {state}; correct the list")
+            raise UserError(f"{path}: line {number}: {volume}: {state}; correct the list")
         volumes.update(accepted)
     if not volumes:
         raise UserError(f"{path}: the list names no file; write one path a line")

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from cyclegan_gc.errors import UserError, VolumeError
 from cyclegan_gc.formats.dicom.read import DicomSeries, group_series, is_dicom, read_series, series_grid
-from cyclegan_gc.formats.files import case_id, is_volume, join_contrasts, list_files, missing_contrasts
+from cyclegan_gc.formats.files import case_id, is_volume, join_contrasts, list_files, listed_paths, missing_contrasts
 from cyclegan_gc.formats.volumes import Volume, read_contrasts, volume_grid
 
 
@@ -55,7 +55,7 @@ def find_sources(
     Raises:
         UserError: if nothing is there, or the series is not.
     """
-    root, files = list_files(source, accept=lambda path: is_volume(path) or is_dicom(path))
+    root, files = list_files(source, _is_picture)
     if contrasts:
         joined, notes = join_contrasts([path for path in files if is_volume(path)], contrasts, str(source))
         return [_contrasts_source(case, known, contrasts, root) for case, known in joined.items()], notes
@@ -76,6 +76,14 @@ def find_sources(
     if not cases:
         raise UserError(f"{source}: only DICOM objects without pixels; give the folder of an image series")
     return cases, notes
+
+
+def named_files(source: str | Path) -> set[Path]:
+    """The files that the user named one by one: the input itself, or the lines of a text list."""
+    path = Path(source).expanduser()
+    if not path.is_file():
+        return set()
+    return {path} if _is_picture(path) else set(listed_paths(path))
 
 
 def read_source(source: Source, max_voxels: int) -> Volume:
@@ -101,6 +109,10 @@ def source_grid(source: Source) -> tuple[tuple[int, ...], NDArray[np.float64]]:
         VolumeError: if they cannot be read.
     """
     return volume_grid(source.path) if source.series is None else series_grid(source.files)
+
+
+def _is_picture(path: Path) -> bool:
+    return is_volume(path) or is_dicom(path)
 
 
 def _contrasts_source(case: Path, known: Mapping[str, Path], contrasts: Sequence[str], root: Path) -> Source:

@@ -56,7 +56,7 @@ def test_the_output_may_lie_below_the_input_but_not_on_it(tmp_path):
     assert results(inside) == ["x_sct.nii.gz"]
     (tmp_path / "link").symlink_to(folder)
     for output in (folder, folder / "out" / "..", tmp_path / "link"):
-        with pytest.raises(UserError, match="is the input too"):
+        with pytest.raises(UserError, match="is also the input"):
             plan(replace(inside, output=output))
 
 

@@ -140,7 +140,7 @@ def test_a_paired_model_converts_without_a_cycle_error_and_not_from_ct(alone_tra
     config = ConvertConfig(alone_trained, str(mr), tmp_path, device="cpu")
     [case] = convert(config, started=lambda jobs, said: notes.extend(said))
     assert case.quality is not None and "cycle_error" not in case.quality.figures and "gc" in case.quality.figures
-    assert [note for note in notes if "no way back" in note]
+    assert [note for note in notes if "no generator back" in note]
     words = ["convert", str(mr), str(tmp_path / "back"), "--checkpoint", str(alone_trained), "--device", "cpu"]
     assert main([*words, "--direction", "ct_to_mr"]) == 2
     assert "trained with objective paired, from MR to CT only" in capsys.readouterr().err

@@ -21,6 +21,8 @@ SUFFIXES = (".dcm", ".dicom", ".ima")
 SERIES_TAGS = ["SOPClassUID", "SeriesInstanceUID", "SeriesNumber", "Modality", "Rows", "Columns"]
 DICOMDIR = "1.2.840.10008.1.3.10"
 MIN_IN_PLANE = 16
+UNREADABLE = (InvalidDicomError, OSError, ValueError, AttributeError, KeyError, EOFError)
+"""Errors that pydicom raises for a damaged or foreign file."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ def group_series(files: Sequence[Path]) -> tuple[list[DicomSeries], list[str]]:
         try:
             header = pydicom.dcmread(path, force=True, stop_before_pixels=True, specific_tags=list(SERIES_TAGS))
             uid = str(header.get("SeriesInstanceUID") or "")
-        except (InvalidDicomError, OSError, ValueError, AttributeError, KeyError, EOFError) as error:
+        except UNREADABLE as error:
             broken.append(DicomSeries("", None, "", (path,), f"not a readable DICOM file ({_brief(error)})"))
             continue
         if header.file_meta.get("MediaStorageSOPClassUID") == DICOMDIR:
@@ -131,7 +133,7 @@ def read_headers(files: Sequence[Path]) -> list[Dataset]:
     for path in files:
         try:
             headers.append(pydicom.dcmread(path, force=True, stop_before_pixels=True))
-        except (InvalidDicomError, OSError, ValueError, AttributeError, KeyError, EOFError) as error:
+        except UNREADABLE as error:
             raise VolumeError(f"{path.name} is not a readable DICOM file ({_brief(error)}); fetch it again") from None
     for path, header in zip(files, headers, strict=True):
         if "Rows" not in header or "Columns" not in header:

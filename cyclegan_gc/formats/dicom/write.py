@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pydicom
 from numpy.typing import NDArray
 from pydicom import DataElement, Dataset, config
 from pydicom.dataset import FileMetaDataset
@@ -22,7 +23,7 @@ from pydicom.valuerep import format_number_as_ds, validate_value
 from cyclegan_gc.config import DISCLAIMER
 from cyclegan_gc.errors import VolumeError
 from cyclegan_gc.formats.dicom.geometry import Frame, aligned, stack
-from cyclegan_gc.formats.dicom.read import frames_of, read_frames, read_headers
+from cyclegan_gc.formats.dicom.read import UNREADABLE, frames_of, read_frames, read_headers
 
 PATIENT_AND_STUDY = (
     *("SpecificCharacterSet", "PatientName", "PatientID", "IssuerOfPatientID", "PatientBirthDate", "PatientSex"),
@@ -40,6 +41,8 @@ EMPTY_WHERE_MISSING = (
 REQUIRED = (*EMPTY_WHERE_MISSING, "SpecificCharacterSet", "StudyInstanceUID", "FrameOfReferenceUID")
 """Copied even where the source's value is not as the standard wants it: another would be another patient or study."""
 SERIES_NUMBER_OFFSET = 9000
+MANUFACTURER = "cyclegan_gc"
+SERIES_DESCRIPTION = "Synthetic CT, research only"
 SOFT_TISSUE_WINDOW_HU = (40, 400)
 PURPOSE = ("121322", "DCM", "Source image for image processing operation")
 """Context group 7202."""
@@ -99,6 +102,16 @@ def write_ct_series(
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def is_synthetic_ct(path: Path) -> bool:
+    """Whether a DICOM file was written by this program."""
+    tags = ["Manufacturer", "SeriesDescription"]
+    try:
+        header = pydicom.dcmread(path, force=True, stop_before_pixels=True, specific_tags=list(tags))
+        return [header.get(tag) for tag in tags] == [MANUFACTURER, SERIES_DESCRIPTION]
+    except UNREADABLE:
+        return False
+
+
 def _common(source: Dataset, label: SeriesLabel, series_uid: str) -> Dataset:
     """What all slices share."""
     common = Dataset()
@@ -118,9 +131,8 @@ def _common(source: Dataset, label: SeriesLabel, series_uid: str) -> Dataset:
     common.Modality = "CT"
     common.SeriesInstanceUID = series_uid
     common.SeriesNumber = SERIES_NUMBER_OFFSET + int(source.get("SeriesNumber") or 0) % 1000
-    common.SeriesDescription = "Synthetic CT, research only"
-    common.Manufacturer = "cyclegan_gc"
-    common.ManufacturerModelName = "cyclegan_gc"
+    common.SeriesDescription = SERIES_DESCRIPTION
+    common.Manufacturer = common.ManufacturerModelName = MANUFACTURER
     common.SoftwareVersions = label.software
     common.ImageType = ["DERIVED", "SECONDARY", "AXIAL"]
     common.DerivationDescription = f"Synthetic CT from MR. {DISCLAIMER} {label.derivation}"[:1024]

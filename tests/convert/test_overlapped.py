@@ -1,7 +1,7 @@
 import threading
 import time
 
-from cyclegan_gc.convert.pipeline import overlapped
+from cyclegan_gc.convert.batch import overlapped
 
 
 def test_items_come_in_order_and_never_more_than_three_are_alive():

@@ -1,0 +1,116 @@
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cyclegan_gc.config import ConvertConfig
+from cyclegan_gc.convert.batch import convert
+from cyclegan_gc.convert.plan import plan
+from cyclegan_gc.errors import UserError
+from cyclegan_gc.formats.volumes import read_volume
+
+
+@pytest.fixture
+def folder(source, tmp_path) -> Path:
+    (tmp_path / "in").mkdir()
+    shutil.copy(source, tmp_path / "in" / "a.nii.gz")
+    return tmp_path / "in"
+
+
+@pytest.fixture
+def series(source, slices_of, write_series, tmp_path) -> Path:
+    """A folder that holds a head as a DICOM series."""
+    array = read_volume(source).array
+    pixels = np.clip(array * 900 / array.max(), 0, 900).astype(np.int16).transpose(1, 0, 2)
+    write_series(tmp_path / "dicom" / "T1", slices_of(pixels, "axial", (2.7, 2.7, 2.7)))
+    return tmp_path / "dicom"
+
+
+def run(checkpoint: Path, source: Path, output: Path, **settings) -> list[str]:
+    return [case.outcome for case in convert(ConvertConfig(checkpoint, str(source), output, device="cpu", **settings))]
+
+
+def inputs(source: Path, output: Path) -> tuple[list[str], list[str]]:
+    jobs, notes = plan(ConvertConfig(Path("last.pt"), str(source), output))
+    return [job.source.label for job in jobs], notes
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()} - {"manifest.json", "index.html"}
+
+
+def test_an_older_map_and_picture_are_removed_when_the_new_result_has_none(checkpoint, folder, tmp_path):
+    out = tmp_path / "out"
+    assert run(checkpoint, folder, out, mirror=True, uncertainty=True) == ["converted"]
+    assert names(out) == {"a_sct.nii.gz", "a_sct.json", "a_sct.png", "a_sct_uncertainty.nii.gz"}
+    assert run(checkpoint, folder, out, mirror=True, preview=False) == ["converted"]
+    assert names(out) == {"a_sct.nii.gz", "a_sct.json"}
+
+
+def test_a_failed_conversion_removes_nothing_of_the_older_result(checkpoint, folder, tmp_path):
+    out = tmp_path / "out"
+    run(checkpoint, folder, out, mirror=True, uncertainty=True)
+    before = {path: path.read_bytes() for path in out.glob("a_sct*")}
+    assert run(checkpoint, folder, out, format="dicom", preview=False) == ["failed"]
+    assert {path: path.read_bytes() for path in out.glob("a_sct*")} == before
+
+
+def test_the_older_result_in_the_other_format_is_replaced(checkpoint, series, tmp_path):
+    out = tmp_path / "out"
+    assert run(checkpoint, series, out) == ["converted"]
+    assert run(checkpoint, series, out, format="dicom") == ["converted"]
+    assert names(out) == {"T1_sct", "T1_sct.json", "T1_sct.png"}
+    assert run(checkpoint, series, out) == ["converted"]
+    assert names(out) == {"T1_sct.nii.gz", "T1_sct.json", "T1_sct.png"}
+
+
+def test_a_series_that_was_changed_by_hand_is_not_removed(checkpoint, series, tmp_path):
+    out = tmp_path / "out"
+    run(checkpoint, series, out, format="dicom")
+    (out / "T1_sct" / "notes.txt").write_text("mine")
+    assert run(checkpoint, series, out) == ["converted"]
+    assert (out / "T1_sct" / "notes.txt").read_text() == "mine"
+
+
+def test_results_of_another_conversion_below_the_input_are_left_out_and_counted(checkpoint, folder, tmp_path):
+    run(checkpoint, folder, folder / "sct", mirror=True, uncertainty=True)
+    labels, [note] = inputs(folder, folder / "sct2")
+    assert labels == ["a.nii.gz"] and "results of conversions were left out (2," in note
+    assert run(checkpoint, folder, folder / "sct2") == ["converted"]
+    with pytest.raises(UserError, match="holds only results"):
+        inputs(folder / "sct", tmp_path / "out")
+
+
+def test_results_in_bids_names_are_left_out_with_their_maps(checkpoint, folder, tmp_path):
+    run(checkpoint, folder, folder / "derivatives", mirror=True, uncertainty=True, naming="bids")
+    labels, [note] = inputs(folder, tmp_path / "out")
+    assert labels == ["a.nii.gz"] and "left out (2," in note
+
+
+def test_a_synthetic_series_is_left_out_even_without_its_sidecar(checkpoint, series, tmp_path):
+    run(checkpoint, series, series / "sct", format="dicom")
+    (series / "sct" / "T1_sct.json").unlink()
+    labels, [note] = inputs(series, tmp_path / "out")
+    assert labels == ["T1"] and "left out (1," in note
+    reference = ConvertConfig(
+        checkpoint, str(series / "T1"), tmp_path / "again", device="cpu", format="dicom", reference_dicom=series
+    )
+    assert [case.failure for case in convert(reference)] == [None]
+
+
+def test_a_result_that_is_named_as_input_is_refused(checkpoint, folder, tmp_path):
+    run(checkpoint, folder, folder / "sct")
+    (tmp_path / "list.txt").write_text("in/a.nii.gz\nin/sct/a_sct.nii.gz\n")
+    for source in (folder / "sct" / "a_sct.nii.gz", tmp_path / "list.txt"):
+        with pytest.raises(UserError, match=r"a_sct\.nii\.gz: is the result of a conversion"):
+            inputs(source, tmp_path / "out")
+    (tmp_path / "folders.txt").write_text("in\n")
+    assert inputs(tmp_path / "folders.txt", tmp_path / "out")[0] == ["in/a.nii.gz"]
+
+
+def test_sidecars_of_other_programs_leave_a_volume_in_the_input(folder, tmp_path):
+    for content in ("", "[]", "{}", json.dumps({"tool": 3}), json.dumps({"tool": "other", "result": {}})):
+        (folder / "a.json").write_text(content)
+        assert inputs(folder, tmp_path / "out") == (["a.nii.gz"], [])
