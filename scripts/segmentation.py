@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from ablation_report import write_ablation
+from comparison import Result
 from monai.losses.dice import DiceCELoss
 from monai.networks.nets.unet import UNet
 from torch import Tensor, nn
@@ -27,8 +29,6 @@ from cyclegan_gc.atomic import atomic_write
 from cyclegan_gc.checkpoint import State
 from cyclegan_gc.config import PreprocessConfig
 from cyclegan_gc.errors import UserError, VolumeError
-from cyclegan_gc.evaluate.ablation import Result
-from cyclegan_gc.evaluate.ablation_report import write_ablation
 from cyclegan_gc.evaluate.measures import Metric
 from cyclegan_gc.formats.files import case_id, find_volumes
 from cyclegan_gc.formats.volumes import Volume, read_volume

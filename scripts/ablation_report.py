@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from comparison import FIGURES, Comparison, Line, Result, tabulate
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from cyclegan_gc.atomic import atomic_write, write_text
-from cyclegan_gc.evaluate.ablation import FIGURES, Comparison, Line, Result, tabulate
 from cyclegan_gc.evaluate.measures import METHOD_LABELS, SCT, Metric
 from cyclegan_gc.evaluate.statistics import Statistics
 from cyclegan_gc.pictures.sheets import png
@@ -101,9 +101,9 @@ def markdown(
         cells = [_mean_sd(own[name], metric, subjects) if name in own else "–" for name, metric in metrics.items()]
         rows.append([str(volumes), arm, str(len(first.seeds)), str(subjects), *cells])
     compared = [_comparison(line, line.against, metrics[line.metric]) for line in lines if line.against]
-    parts = [f"# {study}", _table(header, rows)]
+    parts = [f"# {study}", markdown_table(header, rows)]
     if compared:
-        parts += [EXPLANATION.format(reference=reference).rstrip(), _table(COMPARISON_HEADER, compared)]
+        parts += [EXPLANATION.format(reference=reference).rstrip(), markdown_table(COMPARISON_HEADER, compared)]
     return "\n\n".join([*parts, *notes]) + "\n"
 
 
@@ -140,7 +140,7 @@ def _mean_sd(line: Line, metric: Metric, subjects: float | None) -> str:
     return f"{text or '–'}{'' if count == subjects else f' (n {count})'}"
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in [header, ["---"] * len(header), *rows])
 
 
