@@ -3,9 +3,9 @@
 
     python scripts/interrupt.py OUTPUT --sigterm 3 --sigkill 2 -- --config configs/head.yaml --data.mr DIR --data.ct DIR
 
-What stands behind ``--`` are options of ``cyclegan-gc train``. Both runs go side by side, into OUTPUT/undisturbed and
-OUTPUT/interrupted. Exit code 0 if the weights are equal bit for bit, else 1; the steps that
-each interruption cost are printed.
+Words after ``--`` are options of ``cyclegan-gc train``. Both runs train at the same time, in OUTPUT/undisturbed and
+OUTPUT/interrupted. The exit code is 0 if the weights are equal bit for bit, else 1. The steps that each interruption
+cost are printed.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from cyclegan_gc.checkpoint import load_checkpoint
 
 COMPARED = ("networks", "ema", "optimizers", "schedulers", "pools", "meter")
 LAST_SHARE = 0.75
-"""Of the steps, after which the last interruption is due; a fast run must not end before it."""
+"""Share of the steps after which the last interruption is due; a fast run must not end before it."""
 
 
 def main() -> int:
@@ -50,16 +50,16 @@ def main() -> int:
 def parse() -> tuple[argparse.Namespace, list[str]]:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("output", type=Path, help="folder of both runs")
-    parser.add_argument("--sigterm", type=int, default=3, help="polite stops (exit code 143)")
-    parser.add_argument("--sigkill", type=int, default=2, help="kills without warning")
-    parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    parser.add_argument("--sigterm", type=int, default=3, help="number of SIGTERM signals (exit code 143)")
+    parser.add_argument("--sigkill", type=int, default=2, help="number of SIGKILL signals")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the moments")
     words = sys.argv[1:]
     border = words.index("--") if "--" in words else len(words)
     return parser.parse_args(words[:border]), words[border + 1 :]
 
 
 def interrupt_often(command: list[str], folder: Path, options: argparse.Namespace) -> list[int]:
-    """Run ``command`` until it ends by itself, after all interruptions; the steps that each of them lost."""
+    """Run ``command`` with all interruptions until it ends by itself; return the steps that each of them lost."""
     chance = random.Random(options.seed)
     signals = [signal.SIGTERM] * options.sigterm + [signal.SIGKILL] * options.sigkill
     chance.shuffle(signals)
@@ -95,7 +95,7 @@ def wait_for_share(process: subprocess.Popen, folder: Path, share: float) -> Non
 
 
 def steps_done(folder: Path) -> int:
-    """The last logged step; the line that a kill cut off does not count."""
+    """The last logged step; a line that a kill cut off does not count."""
     try:
         lines = (folder / "metrics.jsonl").read_text().splitlines()
     except FileNotFoundError:
@@ -108,7 +108,7 @@ def newest_step(folder: Path) -> int:
 
 
 def weights_sha256(path: Path) -> str:
-    """Of every number that training goes on from."""
+    """Hash of every number from which training continues."""
     state, digest = load_checkpoint(path), hashlib.sha256()
     feed({name: state[name] for name in COMPARED}, digest)
     return digest.hexdigest()

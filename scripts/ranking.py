@@ -14,7 +14,7 @@ from statistics import fmean
 import numpy as np
 from ablation_report import markdown_table
 from planning import Run
-from scipy.stats import spearmanr
+from scipy.stats import rankdata
 
 from cyclegan_gc.atomic import write_text
 
@@ -75,7 +75,9 @@ def correlations(rows: Sequence[Row]) -> dict[str, tuple[float, float, float]]:
 
 def rho(values: np.ndarray, truth: np.ndarray) -> float:
     """Spearman's rho; not a number where it is not defined."""
-    return spearmanr(values, truth).statistic if np.ptp(values) and np.ptp(truth) and len(values) > 2 else float("nan")
+    if len(values) < 3 or not np.ptp(values) or not np.ptp(truth):
+        return float("nan")
+    return float(np.corrcoef(rankdata(values), rankdata(truth))[0, 1])
 
 
 def _shown(value: float) -> str:

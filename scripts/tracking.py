@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""What tracking costs beside the steps of the demo: figures in every log line, and the pictures of a validation.
+"""Measures the cost of tracking beside the steps of the demo: figures in a log line, and pictures of a validation.
 
     python scripts/tracking.py OUTPUT
 
-Steps and what tracking adds to them (W&B offline) take turns in one process with one thread. Told are CPU seconds,
-those of W&B's own process included, and ratios; figures as often as the recipe logs them and, as the worst case, at
-each step.
+Steps and tracking (W&B offline) take turns in one process with one thread. CPU seconds, including those of W&B's own
+process, and their ratios are printed. Figures are logged as often as in the recipe and, as the worst case, at each
+step.
 """
 
 import argparse
@@ -37,7 +37,7 @@ BLOCK = 20
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("output", type=Path, help="folder of phantoms and a run")
-    parser.add_argument("--rounds", type=int, default=6, help="of 20 steps, and of one validation")
+    parser.add_argument("--rounds", type=int, default=6, help="number of rounds, each of 20 steps and one validation")
     options = parser.parse_args()
     torch.set_num_threads(1)
     phantoms = options.output / "phantoms"
@@ -51,7 +51,7 @@ def main() -> int:
     print(f"a step: {1000 * step:.1f} ms; a log line: {1000 * logged:.2f} ms")
     print(f"figures: {100 * logged / step / every:.3f} % at every {every} steps, {100 * logged / step:.2f} % at each")
     looked, shown, paired = pictures_cost(run, options.rounds)
-    for name, cost in (("the look itself", looked), ("pictures and tables", shown), ("the same with pairs", paired)):
+    for name, cost in (("figures", looked), ("pictures and tables", shown), ("pictures and tables with pairs", paired)):
         shares = ", ".join(
             f"{100 * cost / step / interval:.2f} % at every {interval} steps" for interval in (1000, 500)
         )
@@ -61,7 +61,7 @@ def main() -> int:
 
 
 def figures_cost(run: Run, rounds: int) -> tuple[float, float]:
-    """CPU seconds of a step and of a log line after it, with W&B's own; medians over the rounds."""
+    """CPU seconds of a step and of a log line, with those of W&B; medians over the rounds."""
     steps, lines, samples = [], [], batches_from(run)
     for _ in range(rounds + 1):  # the first round warms up
         batches = [batch for batch, _ in islice(samples, BLOCK) if batch is not None]
@@ -80,7 +80,7 @@ def figures_cost(run: Run, rounds: int) -> tuple[float, float]:
 
 
 def pictures_cost(run: Run, rounds: int) -> tuple[float, float, float]:
-    """CPU seconds of a validation's look, and of its pictures and tables without and with true pairs; medians."""
+    """CPU seconds of a validation's figures, and of its pictures without and with true pairs; medians."""
     cases = run.cases
     fixed = fixed_slices(cases.validation_mr, cases.validation_ct, [*cases.ct, *cases.validation_ct], run.config)
     validation = validation_of(run)
@@ -100,14 +100,14 @@ def pictures_cost(run: Run, rounds: int) -> tuple[float, float, float]:
 
 
 def cpu_seconds(work: Callable[[], None]) -> float:
-    """CPU seconds of this process and of W&B's while ``work`` runs."""
+    """CPU seconds of this process and of W&B's process while ``work`` runs."""
     before = time.process_time() + wandb_seconds()
     work()
     return time.process_time() + wandb_seconds() - before
 
 
 def wandb_seconds() -> float:
-    """CPU seconds so far of the processes that this one started."""
+    """CPU seconds of the processes that this one started, so far."""
     total = 0
     for entry in (entry for entry in Path("/proc").iterdir() if entry.name.isdigit()):
         try:
