@@ -21,9 +21,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from planning import Run, planned, shell_lines, test_sets
+from planning import Run, planned, shell_lines
 from studies import STUDIES
 from study_tables import write_tables
+from study_volumes import test_sets
 
 from cyclegan_gc.atomic import link_over, write_text
 from cyclegan_gc.checkpoint import load_checkpoint

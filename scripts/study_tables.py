@@ -8,9 +8,10 @@ from pathlib import Path
 
 from ablation_report import markdown_table, write_ablation
 from comparison import FIGURES, Line, Result
-from planning import Run, TestSet
+from planning import Run
 from ranking import write_ranking
 from studies import HOME, STUDIES
+from study_volumes import TestSet
 
 from cyclegan_gc.atomic import write_text
 from cyclegan_gc.evaluate.measures import METHOD_LABELS, METRICS, SCT, format_value

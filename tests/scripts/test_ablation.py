@@ -17,6 +17,7 @@ import ablation
 import planning
 import pytest
 import studies
+import study_volumes
 
 from cyclegan_gc.errors import UserError
 
@@ -49,7 +50,7 @@ def output(tmp_path_factory) -> Path:
 
 def planned(study: str, output: Path, *more: str) -> list[planning.Run]:
     options = ablation.parse(words_of(study, output, *more))
-    return planning.planned(options, planning.test_sets(options))
+    return planning.planned(options, study_volumes.test_sets(options))
 
 
 @functools.cache
@@ -103,7 +104,7 @@ def test_a_run_that_studies_share_has_one_folder(output):
 def test_further_flags_that_settings_do_not_hold_make_another_run(output):
     one = planned("gradient", output, "--arms", "off")
     other = ablation.parse([*words_of("gradient", output), "--init_from=A.pt"])
-    (again,) = [run for run in planning.planned(other, planning.test_sets(other)) if run.arm == "off"]
+    (again,) = [run for run in planning.planned(other, study_volumes.test_sets(other)) if run.arm == "off"]
     assert again.folder == one[0].folder and again.record != one[0].record
 
 
@@ -119,7 +120,7 @@ def test_test_pairs_that_do_not_match_are_told_before_anything_is_trained(output
     (tmp_path / "ct" / "somebody.nii.gz").write_bytes(next((truth / "ct").iterdir()).read_bytes())
     own = ["--mr", str(truth / "mr"), "--ct", str(truth / "ct"), "--test-mr", str(truth / "mr")]
     with pytest.raises(UserError, match="no synthetic CT"):
-        planning.test_sets(ablation.parse(["gradient", str(output), *own, "--test-ct", str(tmp_path / "ct")]))
+        study_volumes.test_sets(ablation.parse(["gradient", str(output), *own, "--test-ct", str(tmp_path / "ct")]))
 
 
 def test_who_is_tested_may_not_be_trained_on_under_any_name(output, phantoms, tmp_path):
@@ -128,7 +129,7 @@ def test_who_is_tested_may_not_be_trained_on_under_any_name(output, phantoms, tm
     (tmp_path / "mr" / "other_name.nii.gz").write_bytes(next((truth / "mr").iterdir()).read_bytes())
     own = ["--mr", tmp_path / "mr", "--ct", phantoms / "ct", "--test-mr", truth / "mr", "--test-ct", truth / "ct"]
     with pytest.raises(UserError, match="is trained on too; take it out"):
-        planning.test_sets(ablation.parse(["gradient", str(output), *map(str, own)]))
+        study_volumes.test_sets(ablation.parse(["gradient", str(output), *map(str, own)]))
 
 
 def test_smaller_sets_are_the_first_of_the_largest_and_nobody_is_tested_on_who_was_trained_on(tmp_path):
@@ -231,7 +232,7 @@ def test_subjects_in_folders_of_their_own_and_jobs_of_an_array_are_all_evaluated
 
 def test_figures_of_another_test_set_never_pass_for_those_of_the_first(study, phantoms, tmp_path):
     options = ablation.parse(own_words(study, phantoms))
-    run = planning.planned(options, planning.test_sets(options))[0]
+    run = planning.planned(options, study_volumes.test_sets(options))[0]
     assert run.finished
     (run.folder / "train" / "last.pt").rename(tmp_path / "last.pt")
     (run.folder / "train" / "last.pt").write_bytes(b"none")
@@ -250,7 +251,7 @@ def test_other_settings_in_the_same_folder_are_refused_in_one_line_and_change_no
 
 def test_more_volumes_than_there_are_is_one_run_with_all_of_them(study, phantoms):
     options = ablation.parse(own_words(study, phantoms, "--volumes", "1", "5", "20"))
-    runs = planning.planned(options, planning.test_sets(options))
+    runs = planning.planned(options, study_volumes.test_sets(options))
     assert [(run.arm, run.volumes) for run in runs] == [("off", 1), ("absolute", 1), ("off", 2), ("absolute", 2)]
 
 

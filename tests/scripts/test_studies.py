@@ -11,6 +11,7 @@ import pytest
 import ranking
 import studies
 import study_tables
+import study_volumes
 from comparison import Result, tabulate
 
 from cyclegan_gc.errors import UserError
@@ -36,7 +37,7 @@ def words_of(study: str, output: Path, *more: str, volumes: int = 2, steps: int 
 
 def planned(study: str, output: Path, *more: str, volumes: int = 2, steps: int = 2) -> list[planning.Run]:
     options = ablation.parse(words_of(study, output, *more, volumes=volumes, steps=steps))
-    return planning.planned(options, planning.test_sets(options))
+    return planning.planned(options, study_volumes.test_sets(options))
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +91,7 @@ def test_a_mixed_training_set_has_each_head_once_and_as_many_of_each_scanner(out
 @pytest.mark.parametrize(("count", "expected"), [(2, [0, 2]), (8, [0, 0, 1, 1, 2, 2, 3, 3]), (5, [0, 0, 1, 2, 3])])
 def test_heads_are_shared_out_among_the_scanners(count, expected):
     scanners = [[Path(str(scanner), str(head)) for head in range(8)] for scanner in range(4)]
-    chosen = planning.shared_out(scanners, count)
+    chosen = study_volumes.shared_out(scanners, count)
     assert [int(path.parent.name) for path in chosen] == expected
     assert [int(path.name) for path in chosen] == list(range(count))
 
@@ -159,11 +160,11 @@ def test_pairs_beside_unpaired_volumes_and_alone_are_trained_and_compared(output
 
 @pytest.mark.slow
 def test_arms_are_compared_on_every_scanner_and_a_second_start_changes_nothing(output):
-    arms = ["--arms", "plain", "n4", "all scanners"]
+    arms = ["--arms", "plain", "mr_intensity 1", "all scanners"]
     assert ablation.main(words_of("scanners", output, *arms, volumes=4)) == 0
     folder = output / "scanners"
     assert (folder / "table.md").read_text().count("\n| 4 | ") == 3 + 2  # and two baselines
-    fall = json.loads((folder / "arm_n4" / "table.json").read_text())
+    fall = json.loads((folder / "arm_mr_intensity_1" / "table.json").read_text())
     assert fall["reference"] == "spgr" and {line["arm"] for line in fall["lines"]} == set(studies.SCANNERS)
     gain = json.loads((folder / "on_mprage" / "table.json").read_text())
     assert gain["reference"] == "plain" and gain["test"]["mr"] == "data/test_seed_1000_mprage/test/mr"
