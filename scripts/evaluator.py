@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""How long an evaluation takes, in seconds of CPU and of the clock.
+"""Measures how long an evaluation takes, in seconds of CPU time and of wall time.
 
     python scripts/evaluator.py
 
-One case of 256 x 256 x 128 voxels with MR, mask and label maps, a phantom resampled; each metric, each step on the way,
-and the whole command.
+The case is a resampled phantom of 256 x 256 x 128 voxels with MR, mask and label maps. Each metric, each further step
+and the whole command are timed.
 """
 
 import argparse
@@ -47,7 +47,7 @@ def main() -> None:
 
 
 def write_case(folder: Path) -> CaseFiles:
-    """A phantom head at about 0.9 mm; its synthetic CT is blurred and noisy, its label map moved by a voxel."""
+    """Write a phantom head at about 0.9 mm, with a blurred and noisy CT and a shifted label map as predictions."""
     subject = make_subject(3)
     factors = [wanted / own for wanted, own in zip(SHAPE, subject.ct.shape, strict=True)]
     affine = subject.affine @ np.diag([*(1 / factor for factor in factors), 1])
@@ -79,7 +79,7 @@ def time_metrics(case: Case) -> None:
 
 
 def timed(name: str, function: Callable[[], Result]) -> Result:
-    """What the function returns; prints its seconds."""
+    """Call the function, print its seconds and return its result."""
     cpu, wall = time.process_time(), time.perf_counter()
     result = function()
     cpu, wall = time.process_time() - cpu, time.perf_counter() - wall

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""What the generators of the configs cost: operations a slice, parameters, and the speed of whole training steps.
+"""Measures the cost of the generators of the configs: operations, parameters and the speed of whole training steps.
 
     python scripts/generators.py
 
-Every network trains on the same random slices with one thread: its first step is not counted, then they take turns.
-Speeds are CPU time as a ratio to configs/hip.yaml (after Hiasa et al.: ResNet with 9 blocks, width 64), the median over
-the rounds with its range. GFLOP count a multiplication and its addition as two; the two generators of a run are alike.
-The steps are without the depth term.
+Every network trains on the same random slices with one thread. The first step of each is not timed; then the networks
+take turns. Speeds are ratios of CPU time to configs/hip.yaml (after Hiasa et al.: ResNet with 9 blocks, width 64): the
+median over the rounds, with the range. In GFLOP a multiplication and its addition count as two. Both generators of a
+run are alike. The steps are without the depth term.
 """
 
 import argparse
@@ -31,13 +31,13 @@ CHANGED = {
     "`--network.width 32`": {"width": 32},
     "`--network.stem unshuffle --network.width 32`": {"stem": "unshuffle", "width": 32},
 }
-"""Options that are measured on the reference."""
+"""Options that are also measured on the reference."""
 COLUMNS = ("networks", "GFLOP a slice", "parameters", "GFLOP a step", "steps per second")
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Of a generator and of a step with it."""
+    """Operations and parameters of a generator, and operations of a step with it."""
 
     gflop_slice: float
     parameters: int
@@ -47,7 +47,7 @@ class Cost:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", type=int, default=128, help="height and width of the slices in pixels")
-    parser.add_argument("--rounds", type=int, default=5, help="of one step each")
+    parser.add_argument("--rounds", type=int, default=5, help="number of rounds, each of one step")
     options = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(0)
@@ -64,7 +64,7 @@ def main() -> None:
 
 
 def networks() -> dict[str, NetworkConfig]:
-    """Those of the configs, alike ones once; the last of them with the reference's discriminators; and its options."""
+    """The distinct networks of the configs, the last also with the reference's discriminators, and the variants."""
     alike: dict[NetworkConfig, list[str]] = {}
     for name in ("hip.yaml", "head.yaml", "phantom.yaml"):
         settings = yaml.safe_load((CONFIGS / name).read_text())["network"]
@@ -90,7 +90,7 @@ def random_batch(size: int) -> Batch:
 
 
 def cost_of(state: TrainState, batch: Batch) -> Cost:
-    """Count operations and parameters; the step that is counted is the first one, which reserves memory."""
+    """Count operations and parameters in the first step, which also reserves memory."""
     generator = state.networks["mr_to_ct"]
     with FlopCounterMode(display=False) as forward, torch.no_grad():
         generator(batch.real_mr)

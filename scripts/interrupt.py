@@ -59,7 +59,7 @@ def parse() -> tuple[argparse.Namespace, list[str]]:
 
 
 def interrupt_often(command: list[str], folder: Path, options: argparse.Namespace) -> list[int]:
-    """Run ``command`` until it ends by itself, after all interruptions; the steps that each of them lost."""
+    """Run ``command`` with all interruptions until it ends by itself; return the steps that each of them lost."""
     chance = random.Random(options.seed)
     signals = [signal.SIGTERM] * options.sigterm + [signal.SIGKILL] * options.sigkill
     chance.shuffle(signals)

@@ -1,4 +1,4 @@
-"""The pictures of one evaluated case as a small PNG, as in the README: MR, synthetic CT, true CT and error."""
+"""Draws one evaluated case as a small PNG, as in the README: MR, synthetic CT, true CT and error."""
 
 import argparse
 from io import BytesIO
@@ -15,7 +15,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     for name in ("sct", "ct", "mr", "out"):
         parser.add_argument(name, type=Path)
-    parser.add_argument("--mask", type=Path, help="of the body; found in the CT where not given")
+    parser.add_argument("--mask", type=Path, help="body mask (default: the body found in the CT)")
     options = parser.parse_args()
     case = load_case(CaseFiles("picture", options.sct, options.ct, mr=options.mr, mask=options.mask))
     png = case_panel(case.mr, case.sct, case.ct, case.mask, case.affine)

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""How training's data scales: start-up, memory and slices per second against the number of volumes.
+"""Measures how training's data scales: start-up time, memory and slices per second for each number of volumes.
 
     python scripts/scale.py --volumes 10 100 1000
 
-Makes head-like volumes of 64 x 64 x 100 voxels (half MR, half CT) in a temporary folder and removes them again. Each
-row is measured in a process of its own.
+Makes head-like volumes of 64 x 64 x 100 voxels (half MR, half CT) in a temporary folder and removes them at the end.
+Each row is measured in a process of its own.
 """
 
 import argparse
@@ -19,7 +19,7 @@ import nibabel as nib
 import numpy as np
 
 from cyclegan_gc.config import DataConfig, PreprocessConfig, TrainConfig, WandbConfig
-from cyclegan_gc.data.cases import load_cases
+from cyclegan_gc.data.cases import find_files, load_cases
 from cyclegan_gc.data.slices import UnpairedSlices, slice_loader
 
 SHAPE = (64, 64, 100)
@@ -29,7 +29,7 @@ HEADER = "volumes  slices   first start  second start  slices/s (0 workers, 2 wo
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--volumes", type=int, nargs="+", default=[10, 100, 1000], help="numbers to measure")
+    parser.add_argument("--volumes", type=int, nargs="+", default=[10, 100, 1000], help="numbers of volumes to measure")
     counts = parser.parse_args().volumes
     print(HEADER)
     with tempfile.TemporaryDirectory() as name:
@@ -44,7 +44,7 @@ def main() -> None:
 
 
 def write_volumes(folder: Path, count: int) -> None:
-    """Ellipsoids with noise, MR and CT in turn, numbered."""
+    """Write numbered ellipsoids with noise, MR and CT in turn."""
     random = np.random.default_rng(0)
     axes = np.meshgrid(*(np.linspace(-1, 1, n) for n in SHAPE), indexing="ij")
     noise = random.normal(size=SHAPE)
@@ -70,7 +70,7 @@ def measure_start(folder: Path, count: int) -> tuple[int, float]:
     """Number of slices, and seconds until they are ready."""
     config = config_of(folder, count)
     begun = time.perf_counter()
-    cases = load_cases(config)
+    cases = load_cases(find_files(config.data), config.data, config.preprocess, config.cache)
     return sum(len(stack.heights) for stack in (*cases.mr, *cases.ct)), time.perf_counter() - begun
 
 
@@ -78,7 +78,7 @@ def measure_drawing(folder: Path, count: int) -> tuple[float, float, float, floa
     """Seconds to start, slices per second without and with workers, resident and private megabytes."""
     config = config_of(folder, count)
     begun = time.perf_counter()
-    cases = load_cases(config)
+    cases = load_cases(find_files(config.data), config.data, config.preprocess, config.cache)
     start = time.perf_counter() - begun
     speeds = []
     for workers in (0, 2):
@@ -93,7 +93,7 @@ def measure_drawing(folder: Path, count: int) -> tuple[float, float, float, floa
 
 
 def config_of(folder: Path, count: int) -> TrainConfig:
-    """Training on the first ``count`` volumes."""
+    """Settings of a training on the first ``count`` volumes."""
     lists = {}
     for modality in ("mr", "ct"):
         lists[modality] = folder / f"{modality}_{count}.txt"

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Is a synthetic CT good enough to be segmented? The second experiment of Hiasa et al. 2018, on an ablation's phantoms.
+"""Measures how well synthetic CTs can be segmented: the second experiment of Hiasa et al. 2018, on a study's phantoms.
 
     python scripts/ablation.py gradient DIR
     python scripts/segmentation.py OUTPUT --ablation DIR --study gradient
 
-Trains a small 2-D U-Net on CT slices and labels of other phantoms, applies it to the synthetic CTs of every run of the
-study and, as the most that can be reached, to the true CTs, and holds the labels against the truth: Dice of each group
-of tissues, arms against the study's first one. Writes runs.csv, table.md, table.json and plot.png. Some minutes on a
-CPU; the network is kept, so a second start only applies it.
+Trains a small 2-D U-Net on CT slices and labels of other phantoms. Applies it to the synthetic CTs of every run of the
+study and, as an upper bound, to the true CTs. Compares the labels with the truth: Dice of each group of tissues, and
+the gain of each arm over the study's first one. Writes runs.csv, table.md, table.json and plot.png. Takes some minutes
+on a CPU; the network is kept, so a second start only applies it.
 """
 
 import argparse
@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from ablation_report import write_ablation
+from comparison import Result
 from monai.losses.dice import DiceCELoss
 from monai.networks.nets.unet import UNet
 from torch import Tensor, nn
@@ -27,8 +29,6 @@ from cyclegan_gc.atomic import atomic_write
 from cyclegan_gc.checkpoint import State
 from cyclegan_gc.config import PreprocessConfig
 from cyclegan_gc.errors import UserError, VolumeError
-from cyclegan_gc.evaluate.ablation import Result
-from cyclegan_gc.evaluate.ablation_report import write_ablation
 from cyclegan_gc.evaluate.measures import Metric
 from cyclegan_gc.formats.files import case_id, find_volumes
 from cyclegan_gc.formats.volumes import Volume, read_volume
@@ -42,16 +42,16 @@ GROUPS = {
     "bone": ("cortical", "marrow"),
     "cavities": ("cavity",),
 }
-"""What the network tells apart, beside the air around the body."""
+"""Classes of the network, beside the air around the body."""
 DICE = {name: Metric(f"Dice {name}", 3, "higher") for name in GROUPS}
 TRUE = "true CT"
 SIZE = (112, 96)
-"""Every slice of a phantom head is padded to this."""
+"""Height and width to which every slice is padded."""
 BATCH = 8
 
 
 class Labelled(NamedTuple):
-    """Slices of one volume."""
+    """Slices of one volume with their classes."""
 
     images: Tensor
     """(D, 1, h, w) in [-1, 1]."""
@@ -62,16 +62,16 @@ class Labelled(NamedTuple):
 def main(words: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("output", type=Path, help="folder of the network, its phantoms and the table")
-    parser.add_argument("--ablation", type=Path, required=True, help="folder of scripts/ablation.py")
-    parser.add_argument("--study", default="gradient", help="which of its studies")
-    parser.add_argument("--steps", type=int, default=800, help="of the segmentation network's training")
-    parser.add_argument("--subjects", type=int, default=16, help="phantoms that it is trained on")
-    parser.add_argument("--seed", type=int, default=2000, help="of them and of the training")
+    parser.add_argument("--ablation", type=Path, required=True, help="output folder of scripts/ablation.py")
+    parser.add_argument("--study", default="gradient", help="one of its studies")
+    parser.add_argument("--steps", type=int, default=800, help="steps of the segmentation network's training")
+    parser.add_argument("--subjects", type=int, default=16, help="phantoms that the network is trained on")
+    parser.add_argument("--seed", type=int, default=2000, help="seed of these phantoms and of the training")
     options = parser.parse_args(words)
     try:
         study = read_study(options.ablation, options.study)
         if study["test"]["mask"].startswith(f"data/test_seed_{options.seed}/"):
-            raise UserError(f"--seed {options.seed}: of the heads that are tested; give another")
+            raise UserError(f"--seed {options.seed}: the tested heads have this seed; give another")
         network = trained(options)
         results = [result for run in study["runs"] for result in results_of(run, network, study, options.ablation)]
         results += upper_bound(network, study, options.ablation)
@@ -88,14 +88,14 @@ def read_study(ablation: Path, study: str) -> dict[str, Any]:
     if not file.exists():
         raise UserError(f"{file}: no such file; run scripts/ablation.py {study} {ablation} first")
     known = json.loads(file.read_text())
-    # Only of phantoms are the masks labels.
+    # Only phantoms have label maps as masks.
     if not (known["test"]["mask"] or "").startswith("data/"):
         raise UserError(f"{file}: a study on volumes of your own, whose labels are not known; give one on phantoms")
     return known
 
 
 def trained(options: argparse.Namespace) -> nn.Module:
-    """The segmentation network, trained now or found as it was trained with the same options."""
+    """The segmentation network; it is trained unless a network with the same options was kept."""
     made_by = {"steps": options.steps, "subjects": options.subjects, "seed": options.seed}
     file, network = options.output / "segmenter.pt", build()
     known: State = torch.load(file, weights_only=True) if file.exists() else {}
@@ -119,7 +119,7 @@ def build() -> nn.Module:
 
 
 def fit(network: nn.Module, volumes: list[Labelled], steps: int) -> None:
-    """Adam on the mean of Dice and cross entropy; slices are drawn and mirrored at random."""
+    """Train with Adam on Dice and cross entropy; slices are drawn and mirrored at random."""
     images, groups = (torch.cat(each) for each in zip(*volumes, strict=True))
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(1.0, 2 * (1 - step / steps)))
@@ -137,7 +137,7 @@ def fit(network: nn.Module, volumes: list[Labelled], steps: int) -> None:
 
 
 def labelled(ct: Volume, labels: Volume) -> Labelled:
-    """A CT's slices, upright, with the groups of its phantom's labels; a synthetic CT on the same grid as well.
+    """Upright slices of a true or synthetic CT, with the groups of its phantom's labels on the same grid.
 
     Raises:
         VolumeError: if the CT shows no body.
@@ -148,7 +148,7 @@ def labelled(ct: Volume, labels: Volume) -> Labelled:
 
 
 def group_of() -> Tensor:
-    """Tissue's label -> group."""
+    """A lookup table from a tissue's label to its group."""
     groups = torch.zeros(max(LABELS.values()) + 1, dtype=torch.int64)
     for number, tissues in enumerate(GROUPS.values(), start=1):
         groups[[LABELS[tissue] for tissue in tissues]] = number
@@ -171,7 +171,7 @@ def segment(network: nn.Module, images: Tensor) -> Tensor:
 
 
 def overlaps(network: nn.Module, ct: Path, labels: Path) -> dict[str, float | None]:
-    """Dice of each group over the whole volume; 0 in a CT that shows no body, as nothing in it is right."""
+    """Dice of each group over the whole volume; 0 for a CT that shows no body."""
     volumes = read_volume(ct), read_volume(labels)
     try:
         images, truth = labelled(*volumes)
@@ -182,12 +182,14 @@ def overlaps(network: nn.Module, ct: Path, labels: Path) -> dict[str, float | No
 
 
 def results_of(run: dict[str, Any], network: nn.Module, study: dict[str, Any], ablation: Path) -> list[Result]:
-    """Every subject of one run of the ablation."""
+    """The overlaps of every subject of one run."""
     print(f"{run['arm']}, {run['volumes']} volumes, seed {run['seed']}", flush=True)
     folder, test = ablation / run["folder"], study["test"]
     done = json.loads((folder / "done.json").read_text())
     if f"convert DIR/{test['mr']} " not in done["commands"][0]:
-        raise UserError(f"{folder}: other heads were converted since; run scripts/ablation.py {study['study']} again")
+        raise UserError(
+            f"{folder}: its converted heads are of another test set; run scripts/ablation.py {study['study']} again"
+        )
     results = []
     for subject in done["subjects"]:
         sct, labels = folder / "sct" / f"{subject}_sct.nii.gz", ablation / test["mask"] / f"{subject}.nii.gz"
@@ -196,7 +198,7 @@ def results_of(run: dict[str, Any], network: nn.Module, study: dict[str, Any], a
 
 
 def upper_bound(network: nn.Module, study: dict[str, Any], ablation: Path) -> list[Result]:
-    """The true CTs, which are the same whatever was trained: beside every run of the reference."""
+    """The overlaps of the true CTs, repeated for every run of the reference."""
     folders = (ablation / study["test"][kind] for kind in ("ct", "mask"))
     pairs = zip(*(find_volumes(folder) for folder in folders), strict=True)
     values = {case_id(labels): overlaps(network, ct, labels) for ct, labels in pairs}

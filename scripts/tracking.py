@@ -11,25 +11,24 @@ worst case, for a line at each step.
 import argparse
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import torch
-from cyclegan_gc.train.validation import validation_of
 
 from cyclegan_gc.config import DemoConfig, WandbConfig
 from cyclegan_gc.demo import recipe
 from cyclegan_gc.distributed import ALONE
-from cyclegan_gc.model.cyclegan import Networks
 from cyclegan_gc.phantom.subject import write_phantoms
-from cyclegan_gc.train import loop
 from cyclegan_gc.train.batches import batches_from
+from cyclegan_gc.train.display import Display
+from cyclegan_gc.train.events import log_figures, take_step, validate_run
 from cyclegan_gc.train.run import Run, open_run
-from cyclegan_gc.train.step import train_step
-from cyclegan_gc.validate.fixed_slices import fixed_slices, validate
+from cyclegan_gc.validate.fixed_slices import look_at
+from cyclegan_gc.validate.true_pairs import TruePair
 
 BLOCK = 20
 
@@ -65,51 +64,51 @@ def main() -> int:
 def figures_cost(run: Run, rounds: int) -> tuple[float, float]:
     """CPU seconds of a step and of a log line after it, including W&B's own process; medians over the rounds."""
     steps, lines, samples = [], [], batches_from(run)
-    for _ in range(rounds + 1):  # the first round warms up
-        batches = [batch for batch, _ in islice(samples, BLOCK) if batch is not None]
-        stepped, logged, theirs = 0.0, 0.0, wandb_seconds()
-        for batch in batches:
-            since = time.process_time()
-            figures = train_step(run.state, batch, run.config.loss)
-            done = time.process_time()
-            run.progress.step += 1
-            run.meter.add(run.progress.step, {**figures, "blank_slices": loop.blank_share(batch)})
-            loop._log(run)
-            stepped, logged = stepped + done - since, logged + time.process_time() - done
-        steps.append(stepped / BLOCK)
-        lines.append((logged + wandb_seconds() - theirs) / BLOCK)
+    with Display(0, run.config.end, run.device, shown=False) as display:
+        for _ in range(rounds + 1):  # the first round warms up
+            stepped, logged, theirs = 0.0, 0.0, wandb_seconds()
+            for batch, pairs in islice(samples, BLOCK):
+                since = time.process_time()
+                take_step(run, batch, pairs)
+                done = time.process_time()
+                log_figures(run, display)
+                stepped, logged = stepped + done - since, logged + time.process_time() - done
+            steps.append(stepped / BLOCK)
+            lines.append((logged + wandb_seconds() - theirs) / BLOCK)
     return float(np.median(steps[1:])), float(np.median(lines[1:]))
 
 
 def pictures_cost(run: Run, rounds: int) -> tuple[float, float, float]:
     """CPU seconds of a validation alone, and of its pictures and tables without and with true pairs; medians."""
-    cases = run.cases
-    fixed = fixed_slices(cases.validation_mr, cases.validation_ct, [*cases.ct, *cases.validation_ct], run.config)
-    validation = validation_of(run)
-    costs = []
+    held_out = run.held_out
+    assert held_out is not None and held_out.fixed is not None
+    fixed, costs = held_out.fixed, []
     for _ in range(rounds):
 
-        def judge() -> None:
-            validate(Networks.of(run.state.averaged_networks()), fixed, run.config, run.device)
-
-        def show(pairs) -> None:
+        def show(pairs: Sequence[TruePair]) -> None:
             run.progress.step += 1
-            loop._validate(replace(run, pairs=pairs), validation)
+            validate_run(replace(run, held_out=replace(held_out, pairs=pairs)))
 
-        costs.append([cpu_seconds(judge), cpu_seconds(lambda: show([])), cpu_seconds(lambda: show(run.pairs))])
+        costs.append(
+            [
+                cpu_seconds(lambda: look_at(fixed, run.translator(), run.config.loss)),
+                cpu_seconds(lambda: show([])),
+                cpu_seconds(lambda: show(held_out.pairs)),
+            ]
+        )
     looked, shown, paired = np.median(costs, axis=0)
     return float(looked), float(shown - looked), float(paired - looked)
 
 
-def cpu_seconds(work: Callable[[], None]) -> float:
-    """CPU seconds of this process and of W&B's while ``work`` runs."""
+def cpu_seconds(work: Callable[[], object]) -> float:
+    """CPU seconds of this process and of W&B's process while ``work`` runs."""
     before = time.process_time() + wandb_seconds()
     work()
     return time.process_time() + wandb_seconds() - before
 
 
 def wandb_seconds() -> float:
-    """CPU seconds so far of the processes that this one started."""
+    """CPU seconds of the processes that this one started, so far."""
     total = 0
     for entry in (entry for entry in Path("/proc").iterdir() if entry.name.isdigit()):
         try:

@@ -1,4 +1,4 @@
-"""The segmentation experiment: its labels lie on its pictures, and its network learns to tell them apart."""
+"""The segmentation experiment: labels and slices agree, and the network learns the classes."""
 
 import json
 
@@ -24,7 +24,7 @@ def head(phantoms) -> segmentation.Labelled:
     return segmentation.labelled(read_volume(ct), read_volume(labels))
 
 
-def test_every_tissue_but_the_air_around_belongs_to_one_group():
+def test_every_tissue_except_the_surrounding_air_belongs_to_one_group():
     named = [tissue for tissues in segmentation.GROUPS.values() for tissue in tissues]
     assert sorted([*named, "air"]) == sorted(LABELS)
     assert [int(segmentation.group_of()[LABELS[name]]) for name in ("air", "fat", "white", "marrow", "cavity")] == [
@@ -32,7 +32,7 @@ def test_every_tissue_but_the_air_around_belongs_to_one_group():
     ]  # fmt: skip
 
 
-def test_labels_lie_on_the_slices_as_they_are_turned(head):
+def test_labels_are_turned_like_the_slices(head):
     hu = (head.images + 1) / 2 * 2500 - 1000
     assert hu.shape == head.groups.shape and hu.shape[1:] == (1, *segmentation.SIZE)
     mean = [float(hu[head.groups == group].mean()) for group in range(5)]
@@ -41,7 +41,7 @@ def test_labels_lie_on_the_slices_as_they_are_turned(head):
     assert float(moved) < mean[3] - 200
 
 
-def test_a_short_training_tells_bone_from_the_rest(head):
+def test_a_short_training_segments_bone(head):
     torch.manual_seed(0)
     network = segmentation.build()
     segmentation.fit(network, [head], steps=60)
@@ -50,7 +50,7 @@ def test_a_short_training_tells_bone_from_the_rest(head):
     assert overlap is not None and overlap > 0.6
 
 
-def test_a_study_that_is_not_there_and_one_without_labels_are_refused(tmp_path, capsys):
+def test_a_missing_study_and_a_study_without_labels_are_refused(tmp_path, capsys):
     words = [str(tmp_path / "out"), "--ablation", str(tmp_path)]
     assert segmentation.main(words) == 2
     assert "run scripts/ablation.py gradient" in capsys.readouterr().err
@@ -61,10 +61,10 @@ def test_a_study_that_is_not_there_and_one_without_labels_are_refused(tmp_path, 
     assert "volumes of your own, whose labels are not known" in capsys.readouterr().err
     file.write_text(json.dumps({"test": {"mask": "data/test_seed_2000/test/labels"}}))
     assert segmentation.main(words) == 2
-    assert "--seed 2000: of the heads that are tested; give another" in capsys.readouterr().err
+    assert "--seed 2000: the tested heads have this seed; give another" in capsys.readouterr().err
 
 
-def test_a_synthetic_ct_without_a_body_overlaps_with_nothing_and_other_heads_are_refused(phantoms, tmp_path):
+def test_a_synthetic_ct_without_a_body_has_no_overlap_and_results_of_another_test_set_are_refused(phantoms, tmp_path):
     truth = phantoms / "test"
     (labels,) = find_volumes(truth / "labels")
     (tmp_path / "run" / "sct").mkdir(parents=True)
@@ -80,23 +80,23 @@ def test_a_synthetic_ct_without_a_body_overlaps_with_nothing_and_other_heads_are
     assert set(result.values.values()) == {0.0}
     sct = tmp_path / "run" / "sct" / f"{case_id(labels)}_sct.nii.gz"
     sct.write_bytes(sct.read_bytes()[:2000])
-    with pytest.raises(VolumeError, match=sct.name):  # a damaged file is no bad result
+    with pytest.raises(VolumeError, match=sct.name):  # a damaged file must not count as a bad result
         segmentation.results_of(run, segmentation.build(), study, tmp_path)
     done["commands"] = ["cyclegan-gc convert DIR/data/other/mr DIR/run/sct"]
     (tmp_path / "run" / "done.json").write_text(json.dumps(done))
-    with pytest.raises(UserError, match="other heads were converted since"):
+    with pytest.raises(UserError, match="its converted heads are of another test set"):
         segmentation.results_of(run, segmentation.build(), study, tmp_path)
 
 
 @pytest.mark.slow
-def test_a_study_is_segmented_beside_its_true_cts(tmp_path):
+def test_the_synthetic_cts_of_a_study_and_its_true_cts_are_segmented(tmp_path):
     little = ["--volumes", "2", "--seeds", "0", "--test-subjects", "2", "--wandb-mode", "disabled", "--steps", "4"]
     arms = ["--arms", "off", "absolute"]
     assert ablation.main(["gradient", str(tmp_path / "study"), *little, *arms, "--", "--device=cpu"]) == 0
     words = ["--ablation", str(tmp_path / "study"), "--steps", "120", "--subjects", "3"]
     for output in ("one", "other"):
         assert segmentation.main([str(tmp_path / output), *words]) == 0
-    assert segmentation.main([str(tmp_path / "one"), *words]) == 0  # with the network that was kept
+    assert segmentation.main([str(tmp_path / "one"), *words]) == 0  # with the kept network
     one, other = ((tmp_path / name / "runs.csv").read_text() for name in ("one", "other"))
     assert one == other and len(one.splitlines()) == 1 + 3 * 2
     lines = json.loads((tmp_path / "one" / "table.json").read_text())["lines"]

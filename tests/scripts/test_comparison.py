@@ -2,10 +2,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pytest
+from ablation_report import markdown
+from comparison import Line, Result, relative_gain, tabulate
 from scipy import stats
 
-from cyclegan_gc.evaluate.ablation import Line, Result, relative_gain, tabulate
-from cyclegan_gc.evaluate.ablation_report import markdown
 from cyclegan_gc.evaluate.measures import METRICS
 
 

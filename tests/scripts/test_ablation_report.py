@@ -4,10 +4,9 @@ from io import BytesIO, StringIO
 
 import numpy as np
 import pytest
+from ablation_report import plot, results_csv, write_ablation
+from comparison import FIGURES, Result, tabulate
 from matplotlib.image import imread
-
-from cyclegan_gc.evaluate.ablation import FIGURES, Result, tabulate
-from cyclegan_gc.evaluate.ablation_report import plot, results_csv, write_ablation
 
 RNG = np.random.default_rng(0)
 RESULTS = [

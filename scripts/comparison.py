@@ -1,7 +1,7 @@
-"""Arms of a study held against its first one: the same subjects, several seeds, one or more sizes of the training set.
+"""Compares the arms of a study with its first one: the same subjects, several seeds, training sets of several sizes.
 
-Subjects are what the intervals are over: each counts once, with the mean of its seeds. How far the seeds agree stands
-beside it, as the gain of each and an interval over them.
+The intervals are over subjects: each subject counts once, with the mean of its seeds. The gain of each seed and an
+interval over the seeds stand beside them.
 """
 
 import math
@@ -16,7 +16,7 @@ from cyclegan_gc.evaluate.measures import METRICS, Metric
 from cyclegan_gc.evaluate.statistics import Statistics, compare, describe
 
 FIGURES = {name: METRICS[name] for name in ("mae", "mae_bone", "bone_dice", "bone_hd95", "ssim", "gc")}
-"""What of an evaluation an ablation tells."""
+"""Metrics of an evaluation that the tables of a study show."""
 
 
 @dataclass(frozen=True)
@@ -25,23 +25,23 @@ class Result:
 
     arm: str
     volumes: int
-    """Training volumes of the modality that has more; of both, where they are equal."""
+    """Number of training volumes of each modality; of the larger set where they differ."""
     seed: int
     subject: str
     values: Mapping[str, float | None]
-    """Metric -> value; None where the subject cannot give it."""
+    """Metric -> value; None where the subject has none."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """One arm against the reference, over the seeds and subjects that both have."""
+    """One arm compared with the reference, over the seeds and subjects that both have."""
 
     over_subjects: Statistics
-    """:func:`compare` of the subjects' means of the seeds, and :func:`relative_gain`: these seeds, other subjects."""
+    """:func:`compare` and :func:`relative_gain` over the subjects, each with the mean of its seeds."""
     seeds: dict[int, float]
     """Seed -> mean gain over the subjects; positive where the arm is better."""
     over_seeds: Statistics
-    """:func:`describe` of the seeds' gains: other seeds, these subjects."""
+    """:func:`describe` of the seeds' gains, for the same subjects."""
 
 
 @dataclass(frozen=True)
@@ -52,22 +52,22 @@ class Line:
     volumes: int
     metric: str
     described: Statistics
-    """:func:`describe` over the subjects' means of the seeds."""
+    """:func:`describe` over the subjects, each with the mean of its seeds."""
     seeds: dict[int, float]
-    """Seed -> mean over the subjects, of the seeds that have a value."""
+    """Seed -> mean over the subjects, for seeds that have a value."""
     against: Comparison | None
-    """None for the reference itself, for a metric that has no better side and where the reference is not there."""
+    """None for the reference itself, for a metric without a better direction and where the reference is missing."""
 
 
 def tabulate(results: Sequence[Result], reference: str, metrics: Mapping[str, Metric] = FIGURES) -> list[Line]:
-    """One line per size, arm and metric, in the order in which the arms come.
+    """One line per size, arm and metric, in the order of the arms.
 
     Two arms are compared over the seeds that both have; an arm without the reference at its size is described alone.
 
     Args:
-        results: of every run and subject.
-        reference: the arm that the others are held against.
-        metrics: metric -> its label and better side.
+        results: the results of every run and subject.
+        reference: the arm that the others are compared with.
+        metrics: metric -> its label and better direction.
     """
     arms = list(dict.fromkeys(result.arm for result in results))
     lines = []
@@ -82,12 +82,12 @@ def tabulate(results: Sequence[Result], reference: str, metrics: Mapping[str, Me
 
 
 def relative_gain(values: ArrayLike, others: ArrayLike, *, higher_is_better: bool) -> Statistics:
-    """By how much of the others' mean a method is better, over the same cases in the same order.
+    """A method's gain over others in per cent of their mean, over the same cases in the same order.
 
     Returns:
-        ``percent``, the mean gain over the others' mean in per cent, with its 95 % interval ``percent_ci95_low`` to
-        ``percent_ci95_high`` (Fieller 1954): it leaves out 0 where Student's interval of the gain does. None where the
-        others' mean is 0, there is one case only or the others' mean itself cannot be told from 0.
+        ``percent``, the mean gain divided by the others' mean, with its 95 % interval ``percent_ci95_low`` to
+        ``percent_ci95_high`` (Fieller 1954). The interval excludes 0 where Student's interval of the gain does. Values
+        are None where the others' mean is 0 or does not differ from 0 significantly, or there is one case only.
     """
     a, b = (np.asarray(each, dtype=np.float64) for each in (values, others))
     sign = 1.0 if higher_is_better else -1.0
@@ -99,12 +99,12 @@ def relative_gain(values: ArrayLike, others: ArrayLike, *, higher_is_better: boo
 
 
 def _fieller(a: np.ndarray, b: np.ndarray) -> tuple[float, float] | None:
-    """The ratios r of the means for which the mean of ``a - r b`` cannot be told from 0 (paired, 95 %)."""
+    """Limits of the ratios r of the means for which the mean of ``a - r b`` may be 0 (paired, 95 %)."""
     n = len(a)
     if n < 2:
         return None
     covariance = np.cov(a, b) * float(stats.t.ppf(0.975, n - 1)) ** 2 / n
-    # (mean a - r mean b)^2 = t^2 var(a - r b) / n, a square equation in r.
+    # (mean a - r mean b)^2 = t^2 var(a - r b) / n, a quadratic equation in r.
     square = b.mean() ** 2 - covariance[1, 1]
     middle = a.mean() * b.mean() - covariance[0, 1]
     root = middle**2 - square * (a.mean() ** 2 - covariance[0, 0])
@@ -115,7 +115,7 @@ def _fieller(a: np.ndarray, b: np.ndarray) -> tuple[float, float] | None:
 
 
 def _by_seed(results: Iterable[Result], arm: str, volumes: int, metric: str) -> dict[int, dict[str, float]]:
-    """Seed -> subject -> finite value; a seed without any stays, for to lack a value is no gain."""
+    """Seed -> subject -> finite value. A seed without values stays, because a missing value is no gain."""
     found: dict[int, dict[str, float]] = {}
     for result in results:
         if (result.arm, result.volumes) == (arm, volumes):
@@ -134,7 +134,7 @@ def _alone(own: dict[int, dict[str, float]]) -> tuple[Statistics, dict[int, floa
 
 
 def _subject_means(by_seed: Mapping[int, Mapping[str, float]], seeds: Iterable[int]) -> dict[str, float]:
-    """Subject -> mean over the seeds, of the subjects that have a value at each: a subject's seeds must not differ."""
+    """Subject -> mean over the seeds, for subjects that have a value with every seed."""
     each = [by_seed[seed] for seed in seeds]
     shared = [subject for subject in each[0] if all(subject in values for values in each)] if each else []
     return {subject: float(np.mean([values[subject] for values in each])) for subject in sorted(shared)}

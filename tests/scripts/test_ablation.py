@@ -14,12 +14,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import ablation
+import planning
 import pytest
 import studies
+import study_volumes
 
 from cyclegan_gc.errors import UserError
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PRESETS = [str(ROOT / "configs" / name) for name in ("phantom.yaml", "head.yaml")]
 SMALL = [
     "--network.width=4",
@@ -34,7 +36,7 @@ SMALL = [
 ]
 
 
-def words_of(study: str, output: Path, *more: str, steps: int = 40) -> list[str]:
+def words_of(study: str, output: Path, *more: str, steps: int = 48) -> list[str]:
     """A study of seconds on phantoms."""
     little = ["--volumes", "2", "--seeds", "0", "--test-subjects", "2", "--wandb-mode", "disabled"]
     return [study, str(output), "--config", PRESETS[0], *little, "--steps", str(steps), *more, "--", *SMALL]
@@ -46,59 +48,63 @@ def output(tmp_path_factory) -> Path:
     return tmp_path_factory.mktemp("ablation")
 
 
-def planned(study: str, output: Path, *more: str) -> list[studies.Run]:
+def planned(study: str, output: Path, *more: str) -> list[planning.Run]:
     options = ablation.parse(words_of(study, output, *more))
-    return studies.planned(options, studies.test_set(options))
+    return planning.planned(options, study_volumes.test_sets(options))
 
 
 @functools.cache
-def settings(preset: str, arm: studies.Flags) -> dict[str, object]:
-    return studies.train_settings(["train", "--config", preset, *arm])
+def settings(preset: str, name: str, arm: str) -> dict[str, object]:
+    known = studies.STUDIES[name].arms[arm]
+    return planning.train_settings(["train", "--config", preset, *known.flags], known)
 
 
-def changed(preset: str, arm: studies.Flags, other: studies.Flags) -> set[str]:
-    one, two = settings(preset, arm), settings(preset, other)
+def changed(preset: str, arm: tuple[str, str], other: tuple[str, str] = ("recipe", "default")) -> set[str]:
+    """Settings in which two arms differ, each given by its study and its name."""
+    one, two = settings(preset, *arm), settings(preset, *other)
     return {name for name in one if one[name] != two[name]}
 
 
 @pytest.mark.parametrize("preset", PRESETS)
 @pytest.mark.parametrize("study", studies.STUDIES)
 def test_every_arm_is_a_training_of_its_own(study, preset):
-    arms = [str(settings(preset, flags)) for flags in studies.STUDIES[study].values()]
-    assert len(arms) >= 3 and len(set(arms)) == len(arms)
+    known = studies.STUDIES[study].arms
+    arms = {(str(settings(preset, study, name)), arm.pairs, arm.scanners) for name, arm in known.items()}
+    assert len(known) >= 3 and len(arms) == len(known)
 
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_the_studies_isolate_what_they_are_named_after(preset):
-    gradient, weights = (studies.STUDIES[name].values() for name in ("gradient", "weights"))
-    assert all(changed(preset, flags, ()) <= {"loss.gradient", "loss.gradient_mode"} for flags in gradient)
-    assert all(changed(preset, flags, ()) <= {"loss.gradient"} for flags in weights)
-    recipe, network = (studies.STUDIES[name] for name in ("recipe", "network"))
+    gradient, weights = ([(name, arm) for arm in studies.STUDIES[name].arms] for name in ("gradient", "weights"))
+    assert all(changed(preset, arm) <= {"loss.gradient", "loss.gradient_mode"} for arm in gradient)
+    assert all(changed(preset, arm) <= {"loss.gradient"} for arm in weights)
     loss = {"loss.cycle", "loss.identity", "loss.gradient", "loss.depth_histogram"}
-    assert changed(preset, recipe["plain"], recipe["default"]) == loss | {"data.match_position"}
-    assert changed(preset, recipe["without the depth term"], recipe["default"]) == {"loss.depth_histogram"}
-    assert {name.split(".")[0] for name in changed(preset, *list(network.values())[:2])} == {"network"}
+    assert changed(preset, ("recipe", "plain")) == loss | {"data.match_position"}
+    assert changed(preset, ("recipe", "without the depth term")) == {"loss.depth_histogram"}
+    original, plain = (("network", arm) for arm in list(studies.STUDIES["network"].arms)[:2])
+    assert {name.split(".")[0] for name in changed(preset, original, plain)} == {"network"}
 
 
 def test_plain_cyclegan_is_that_of_its_paper():
-    plain = settings(PRESETS[0], studies.STUDIES["recipe"]["plain"])
+    plain = settings(PRESETS[0], "recipe", "plain")
     assert (plain["loss.cycle"], plain["loss.identity"]) == (10, 5)
     assert not any(plain[name] for name in ("loss.gradient", "loss.depth_histogram", "data.match_position"))
 
 
 def test_a_run_that_studies_share_has_one_folder(output):
-    folders = {study: {run.arm: run.folder for run in planned(study, output)} for study in studies.STUDIES}
+    folders = {study: {run.arm: run.training for run in planned(study, output)} for study in studies.STUDIES}
     assert folders["gradient"]["absolute"] == folders["recipe"]["default"] == folders["weights"]["0.3"]
     assert folders["gradient"]["absolute"] == folders["learning_rate"]["default 8e-4"]
     assert folders["gradient"]["off"] == folders["weights"]["0"] == folders["recipe"]["without gradient consistency"]
     assert folders["gradient"]["signed"] == folders["recipe"]["signed gradient consistency"]
+    assert folders["pairs"]["no pairs"] == folders["scanners"]["plain"] == folders["recipe"]["default"]
     assert all(len(set(each.values())) == len(each) for each in folders.values())
 
 
 def test_further_flags_that_settings_do_not_hold_make_another_run(output):
     one = planned("gradient", output, "--arms", "off")
     other = ablation.parse([*words_of("gradient", output), "--init_from=A.pt"])
-    (again,) = [run for run in studies.planned(other, studies.test_set(other)) if run.arm == "off"]
+    (again,) = [run for run in planning.planned(other, study_volumes.test_sets(other)) if run.arm == "off"]
     assert again.folder == one[0].folder and again.record != one[0].record
 
 
@@ -114,7 +120,7 @@ def test_test_pairs_that_do_not_match_are_told_before_anything_is_trained(output
     (tmp_path / "ct" / "somebody.nii.gz").write_bytes(next((truth / "ct").iterdir()).read_bytes())
     own = ["--mr", str(truth / "mr"), "--ct", str(truth / "ct"), "--test-mr", str(truth / "mr")]
     with pytest.raises(UserError, match="no synthetic CT"):
-        studies.test_set(ablation.parse(["gradient", str(output), *own, "--test-ct", str(tmp_path / "ct")]))
+        study_volumes.test_sets(ablation.parse(["gradient", str(output), *own, "--test-ct", str(tmp_path / "ct")]))
 
 
 def test_who_is_tested_may_not_be_trained_on_under_any_name(output, phantoms, tmp_path):
@@ -123,22 +129,26 @@ def test_who_is_tested_may_not_be_trained_on_under_any_name(output, phantoms, tm
     (tmp_path / "mr" / "other_name.nii.gz").write_bytes(next((truth / "mr").iterdir()).read_bytes())
     own = ["--mr", tmp_path / "mr", "--ct", phantoms / "ct", "--test-mr", truth / "mr", "--test-ct", truth / "ct"]
     with pytest.raises(UserError, match="is trained on too; take it out"):
-        studies.test_set(ablation.parse(["gradient", str(output), *map(str, own)]))
+        study_volumes.test_sets(ablation.parse(["gradient", str(output), *map(str, own)]))
 
 
-def test_smaller_sets_are_the_first_of_the_largest_and_nobody_is_tested_on_who_was_trained_on(output):
-    runs = planned("gradient", output, "--volumes", "1", "2", "--seeds", "0", "1", "--arms", "off")
+def test_smaller_sets_are_the_first_of_the_largest_and_nobody_is_tested_on_who_was_trained_on(tmp_path):
+    runs = planned("gradient", tmp_path, "--volumes", "1", "2", "--seeds", "0", "1", "--arms", "off")
     few, many = ([set(run.record["trained_on"][0].split()) for run in runs if run.volumes == n] for n in (1, 2))
     assert [len(each) for each in (*few, *many)] == [1, 1, 2, 2]
     assert all(each < whole for each, whole in zip(few, many, strict=True))
-    hashes = {path: hashlib.sha256(path.read_bytes()).digest() for path in output.rglob("head_*.nii.gz")}
+    hashes = {path: hashlib.sha256(path.read_bytes()).digest() for path in tmp_path.rglob("head_*.nii.gz")}
     assert len(set(hashes.values())) == len(hashes) == 2 + 2 * (2 + 2) + 3 * 2
 
 
 @pytest.mark.parametrize("jobs", [1, 2, 5])
-def test_parts_hold_every_run_once(jobs):
+def test_parts_hold_every_run_once_and_no_training_is_divided(jobs, output):
+    runs = planned("scanners", output, "--arms", "plain", "mr_intensity 1", "n4")
     parts = [part for shard in ((1, 2), (2, 2)) for part in ablation.divided(shard, jobs)]
-    assert sorted(run for part in parts for run in ablation.part_of(range(7), part)) == list(range(7))
+    divided = [ablation.part_of(runs, part) for part in parts]
+    assert sorted(run.folder for part in divided for run in part) == sorted(run.folder for run in runs)
+    trained = [{run.training for run in part} for part in divided]
+    assert sum(map(len, trained)) == len(set.union(*trained)) == 3
 
 
 def test_an_arm_that_is_not_there_is_refused_by_name(capsys):
@@ -156,10 +166,10 @@ def own_words(output: Path, phantoms: Path, *more: str, steps: int = 4) -> list[
     return [*start, *map(str, words), "--", *SMALL]
 
 
-def test_every_command_of_the_readme_is_accepted():
-    text = (ROOT / "README.md").read_text(encoding="utf-8").replace("\\\n", " ")
+def test_every_command_of_the_scripts_readme_is_accepted():
+    text = (ROOT / "scripts" / "README.md").read_text(encoding="utf-8").replace("\\\n", " ")
     commands = [
-        line.split("scripts/ablation.py ")[1] for line in text.splitlines() if " python scripts/ablation.py" in line
+        line.split("scripts/ablation.py ")[1] for line in text.splitlines() if "python scripts/ablation.py" in line
     ]
     assert {ablation.parse(shlex.split(command)).study for command in commands} == set(studies.STUDIES)
 
@@ -222,7 +232,7 @@ def test_subjects_in_folders_of_their_own_and_jobs_of_an_array_are_all_evaluated
 
 def test_figures_of_another_test_set_never_pass_for_those_of_the_first(study, phantoms, tmp_path):
     options = ablation.parse(own_words(study, phantoms))
-    run = studies.planned(options, studies.test_set(options))[0]
+    run = planning.planned(options, study_volumes.test_sets(options))[0]
     assert run.finished
     (run.folder / "train" / "last.pt").rename(tmp_path / "last.pt")
     (run.folder / "train" / "last.pt").write_bytes(b"none")
@@ -241,7 +251,7 @@ def test_other_settings_in_the_same_folder_are_refused_in_one_line_and_change_no
 
 def test_more_volumes_than_there_are_is_one_run_with_all_of_them(study, phantoms):
     options = ablation.parse(own_words(study, phantoms, "--volumes", "1", "5", "20"))
-    runs = studies.planned(options, studies.test_set(options))
+    runs = planning.planned(options, study_volumes.test_sets(options))
     assert [(run.arm, run.volumes) for run in runs] == [("off", 1), ("absolute", 1), ("off", 2), ("absolute", 2)]
 
 

@@ -1,4 +1,4 @@
-"""An ablation on disk: every subject of every run as CSV, the table as Markdown and JSON, and a plot."""
+"""Writes a study: every subject of every run as CSV, the table as Markdown and JSON, and a plot."""
 
 import csv
 import io
@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from comparison import FIGURES, Comparison, Line, Result, tabulate
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from cyclegan_gc.atomic import atomic_write, write_text
-from cyclegan_gc.evaluate.ablation import FIGURES, Comparison, Line, Result, tabulate
 from cyclegan_gc.evaluate.measures import METHOD_LABELS, SCT, Metric
 from cyclegan_gc.evaluate.statistics import Statistics
 from cyclegan_gc.pictures.sheets import png
@@ -31,12 +31,12 @@ COMPARISON_HEADER = [
     "seeds' gains [95 %]",
 ]
 EXPLANATION = """Mean ± SD over subjects, each with the mean of its seeds. A gain is positive where the arm is better
-than `{reference}` over the same subjects and seeds; its 95 % interval is over the subjects (Student; of the per cents
-Fieller), p is of Wilcoxon's signed-rank test, not corrected for the number of comparisons, and the effect is the
-rank-biserial correlation. The gain of each seed stands beside it with the interval over them, wide where they are few.
+than `{reference}` over the same subjects and seeds. Its 95 % interval is over the subjects (Student; Fieller for per
+cent). p is from Wilcoxon's signed-rank test, not corrected for the number of comparisons. The effect is the
+rank-biserial correlation. The last column holds the gain of each seed and the interval over the seeds.
 """
 BASELINES = tuple(label for method, label in METHOD_LABELS.items() if method != SCT)
-"""Arms that were not trained: they stand in the tables, and would only flatten the plot."""
+"""Arms that were not trained: they are in the tables, not in the plot, which they would flatten."""
 
 
 def write_ablation(
@@ -53,12 +53,12 @@ def write_ablation(
 
     Args:
         folder: made where missing.
-        study: its name.
-        results: of every run and subject, in the order in which they are to stand.
-        reference: the arm that the others are held against.
-        metrics: metric -> label and better side; the columns.
+        study: the title.
+        results: the results of every run and subject, in the order of the table.
+        reference: the arm that the others are compared with.
+        metrics: metric -> label and better direction; the columns.
         notes: sentences below the table.
-        facts: what else the JSON holds.
+        facts: further entries of the JSON file.
 
     Returns:
         The table's lines.
@@ -91,7 +91,7 @@ def results_csv(study: str, results: Sequence[Result], metrics: Mapping[str, Met
 def markdown(
     study: str, lines: Sequence[Line], reference: str, metrics: Mapping[str, Metric], notes: Sequence[str]
 ) -> str:
-    """The means of every arm, and below them the comparisons with the reference."""
+    """A table of the means of every arm, and one of the comparisons with the reference."""
     header = ["volumes", "arm", "seeds", "subjects", *(metric.label for metric in metrics.values())]
     rows = []
     for volumes, arm in dict.fromkeys((line.volumes, line.arm) for line in lines):
@@ -101,9 +101,9 @@ def markdown(
         cells = [_mean_sd(own[name], metric, subjects) if name in own else "–" for name, metric in metrics.items()]
         rows.append([str(volumes), arm, str(len(first.seeds)), str(subjects), *cells])
     compared = [_comparison(line, line.against, metrics[line.metric]) for line in lines if line.against]
-    parts = [f"# {study}", _table(header, rows)]
+    parts = [f"# {study}", markdown_table(header, rows)]
     if compared:
-        parts += [EXPLANATION.format(reference=reference).rstrip(), _table(COMPARISON_HEADER, compared)]
+        parts += [EXPLANATION.format(reference=reference).rstrip(), markdown_table(COMPARISON_HEADER, compared)]
     return "\n\n".join([*parts, *notes]) + "\n"
 
 
@@ -134,18 +134,18 @@ def _interval(statistics: Statistics, name: str, decimals: int) -> str:
 
 
 def _mean_sd(line: Line, metric: Metric, subjects: float | None) -> str:
-    """With the number of subjects where it is not that of the row."""
+    """Mean and SD, with the number of subjects where it differs from that of the row."""
     values, count = (line.described[name] for name in ("mean", "sd")), line.described["n"]
     text = " ± ".join(f"{value:.{metric.decimals}f}" for value in values if value is not None)
     return f"{text or '–'}{'' if count == subjects else f' (n {count})'}"
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in [header, ["---"] * len(header), *rows])
 
 
 def plot(lines: Sequence[Line], metrics: Mapping[str, Metric]) -> bytes:
-    """PNG with a panel a metric: a line an arm against the number of training volumes, a point a seed.
+    """PNG with a panel for each metric: a line for each arm over the number of training volumes, a point for each seed.
 
     With one number of volumes the arms stand side by side instead.
     """
@@ -167,7 +167,7 @@ def plot(lines: Sequence[Line], metrics: Mapping[str, Metric]) -> bytes:
 def _against_volumes(axes: Axes, lines: Sequence[Line], sizes: Sequence[int]) -> None:
     for number, arm in enumerate(dict.fromkeys(line.arm for line in lines)):
         own, colour = [line for line in lines if line.arm == arm], f"C{number % 10}"
-        # Side by side by a little, so that the seeds of two arms do not hide one another.
+        # Shifted a little, so that the seeds of two arms do not overlap.
         places = [line.volumes * 1.02**number for line in own]
         axes.plot(places, [_mean_of_seeds(line) for line in own], color=colour, label=arm)
         for place, line in zip(places, own, strict=True):
