@@ -35,7 +35,7 @@ def test_every_parameter_is_a_flag_of_train(capsys, name, value):
 
 def test_a_parameter_that_is_none_is_refused(capsys):
     assert main(["train", *NEEDED, "--loss.cycles=3", "--print_config"]) == 2
-    assert "did you mean loss.cycle" in capsys.readouterr().err
+    assert "did you mean --loss.cycle?" in capsys.readouterr().err
 
 
 def test_the_sweep_is_bayesian_ends_early_and_looks_for_the_lowest_score():

@@ -70,7 +70,7 @@ class ConvertConfig:
     device: str = "auto"
     """Device to compute on: auto, cpu, cuda, cuda:N or mps."""
     wandb: WandbConfig = field(default_factory=_no_wandb)
-    """--wandb.mode auto, online or offline tracks the conversion."""
+    """A conversion is tracked only with mode auto, online or offline."""
 
     def __post_init__(self) -> None:
         if self.direction == "ct_to_mr" and (self.format == "dicom" or self.naming == "bids"):
@@ -159,7 +159,7 @@ class EvaluateConfig:
     segment: Literal["totalsegmentator"] | None = None
     """Make all label maps with this program instead; it must be installed."""
     wandb: WandbConfig = field(default_factory=_no_wandb)
-    """--wandb.mode auto, online or offline tracks the evaluation."""
+    """An evaluation is tracked only with mode auto, online or offline."""
 
     def __post_init__(self) -> None:
         if self.segment and (self.labels or self.predicted_labels or self.compared_labels):

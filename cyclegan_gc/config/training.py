@@ -76,8 +76,8 @@ class LossConfig:
 class PairedConfig:
     """Loss weights of registered pairs.
 
-    For the pairs of --data.pairs. The adversarial term has weight 1. This is the whole loss with --objective paired;
-    otherwise it is added to the unpaired loss.
+    The adversarial term has weight 1. This is the whole loss of the paired objective, and is added to the unpaired loss
+    otherwise.
     """
 
     l1: NonNegativeFloat = 100.0
@@ -131,7 +131,7 @@ class MonitorConfig:
 class WandbConfig:
     """Weights & Biases options.
 
-    The local metrics.jsonl is written in any case.
+    A training writes its local metrics.jsonl in any case.
     """
 
     mode: Literal["auto", "online", "offline", "disabled"] = "auto"

@@ -28,8 +28,8 @@ class HelpFormatter(argparse.HelpFormatter):
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
         """Wrap each line, except for indented ones: commands to be copied stay whole."""
-        lines = (line if line.startswith(" ") else textwrap.fill(line, width) for line in text.splitlines())
-        return "\n".join(lines)
+        wrapper = textwrap.TextWrapper(width, initial_indent=indent, subsequent_indent=indent)
+        return "\n".join(line if line.startswith(" ") else wrapper.fill(line) for line in text.splitlines())
 
     def _format_action_invocation(self, action: argparse.Action) -> str:
         if isinstance(action, argparse._SubParsersAction):
@@ -46,10 +46,14 @@ def summary(config: type) -> str:
     return (config.__doc__ or "").splitlines()[0]
 
 
+def details(config: type) -> str:
+    """The rest of a config's docstring, in one line."""
+    return " ".join((config.__doc__ or "").split()).removeprefix(summary(config)).strip()
+
+
 def description(config: type, examples: Sequence[tuple[str, str]]) -> str:
     """The text above the options: the purpose of a command and its examples."""
-    more = " ".join((config.__doc__ or "").split()).removeprefix(summary(config)).strip()
-    lines = [" ".join([summary(config), *([more] if more else []), DISCLAIMER]), "", "Examples:"]
+    lines = [f"{summary(config)} {details(config)} {DISCLAIMER}".replace("  ", " "), "", "Examples:"]
     for purpose, words in examples:
         lines += [f"  {purpose}:", f"    cyclegan-gc {words}"]
     return "\n".join(lines)
@@ -82,6 +86,7 @@ def arrange(
         actions[section].help = argparse.SUPPRESS
     for name, setting in settings.items():
         _explain(actions[name], setting, texts[name], name in positional)
+    about = {_title(name, sections, ""): f"{details(each)} {texts.get(name, '')}" for name, each in sections.items()}
     groups: dict[str, list[argparse.Action]] = {"Arguments": [actions[name] for name in positional]}
     groups |= {"Options that matter most": [actions[name] for name in leading], "More options": []} if leading else {}
     for name in settings:
@@ -93,7 +98,7 @@ def arrange(
     groups["Help and configuration"] = [action for action in parser._actions if id(action) not in placed]
     parser._action_groups = []
     for title, members in groups.items():
-        parser.add_argument_group(title)._group_actions = members
+        parser.add_argument_group(title, description=about.get(title))._group_actions = members
 
 
 def _title(name: str, sections: Mapping[str, type], otherwise: str) -> str:
