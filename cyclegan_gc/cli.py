@@ -20,7 +20,7 @@ from cyclegan_gc.config import (
     TrainConfig,
 )
 from cyclegan_gc.errors import Interruption, TrainingStoppedError, UserError
-from cyclegan_gc.parsing.parser import parse
+from cyclegan_gc.parsing import parse
 
 RESAMPLED = "went through the network at"
 """Part of the remark on a case whose pixels were resampled; it is printed once a batch."""

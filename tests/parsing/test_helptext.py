@@ -9,8 +9,8 @@ import sys
 import pytest
 
 from cyclegan_gc.cli import main
+from cyclegan_gc.parsing import parse
 from cyclegan_gc.parsing.catalogue import COMMANDS
-from cyclegan_gc.parsing.parser import parse
 from cyclegan_gc.parsing.settings import sections_of, settings_of, texts_of
 
 EXAMPLES = [(command, words) for command, each in COMMANDS.items() for _, words in each.examples]

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from cyclegan_gc.errors import UserError
-from cyclegan_gc.parsing.parser import parse
+from cyclegan_gc.parsing import parse
 
 TRAIN = "train --data.mr A --data.ct B --output RUN"
 ROOT = Path(__file__).parents[2]

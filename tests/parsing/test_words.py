@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from cyclegan_gc.errors import UserError
+from cyclegan_gc.parsing import parse
 from cyclegan_gc.parsing.catalogue import COMMANDS
-from cyclegan_gc.parsing.parser import parse
 from cyclegan_gc.parsing.settings import settings_of
 
 TRAIN = "train --data.mr A --data.ct B --output RUN"
