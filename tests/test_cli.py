@@ -17,7 +17,7 @@ COMMANDS = ("audit", "train", "convert", "evaluate", "sync", "phantom", "demo")
 
 
 def outcome(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str]:
-    """Exit code and what went to standard error."""
+    """Exit code and text of standard error."""
     code = main([str(word) for word in words])
     return code, capsys.readouterr().err
 
