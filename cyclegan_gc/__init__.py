@@ -1,6 +1,6 @@
 """Synthetic CT from MR without paired data: CycleGAN with gradient consistency (after Hiasa et al. 2018).
 
-Research use only; not a medical device. Attributes load on first use, so ``import cyclegan_gc`` is light.
+Research use only; not a medical device. Functions are imported on first use, so ``import cyclegan_gc`` is light.
 """
 
 import importlib

@@ -8,10 +8,13 @@ from typing import Any
 
 import torch
 
+from cyclegan_gc import __version__
 from cyclegan_gc.atomic import atomic_write
 from cyclegan_gc.errors import UserError
 
 FORMAT = 4
+LAST, BEST = "last.pt", "best.pt"
+"""Checkpoints of a run folder: the newest, and the one with the best validation score."""
 TRAINED = {"networks", "ema", "optimizers", "schedulers", "scaler", "pools", "rng", "meter", "monitor"}
 PROGRESS = {"step", "stale", "suspect", "stream", "best_score", "run_id"}
 PARTS = {"config", "fingerprint", "init_sha256"} | TRAINED | PROGRESS
@@ -52,6 +55,19 @@ def _check_plain(value: Any, place: str) -> None:
         raise TypeError(f"{place} is of {type(value)}; a checkpoint holds plain types and tensors only")
 
 
+def checkpoint_in(path: Path) -> Path:
+    """The checkpoint file that ``path`` stands for: last.pt of a run folder, otherwise ``path`` itself.
+
+    Raises:
+        UserError: if a folder has no last.pt; one line.
+    """
+    if not path.is_dir():
+        return path
+    if not (path / LAST).is_file():
+        raise UserError(f"{path}: no {LAST} in this folder; give a run folder or a checkpoint file")
+    return path / LAST
+
+
 def load_checkpoint(path: Path) -> State:
     """Read a checkpoint's state with its tensors on the CPU.
 
@@ -59,17 +75,22 @@ def load_checkpoint(path: Path) -> State:
         UserError: if the file is missing, damaged, foreign or of another format; one line.
     """
     if not path.is_file():
-        raise UserError(f"{path}: no such checkpoint; give the last.pt or best.pt of a training run")
+        raise UserError(f"{path}: no such checkpoint; give a run folder or its {LAST}")
     try:
         with zipfile.ZipFile(path) as archive:  # torch reads on over flipped bytes
             damaged = archive.testzip()
         if damaged:
             raise ValueError(f"{damaged}: wrong checksum")
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged or foreign pickle raises anything
-        raise UserError(f"{path}: not a readable checkpoint; give the last.pt or best.pt of a training run") from error
-    if not isinstance(state, dict) or state.get("format") != FORMAT or not state.keys() >= PARTS:
-        raise UserError(f"{path}: not a checkpoint of cyclegan-gc (format {FORMAT}); give last.pt or best.pt of a run")
+    except Exception as error:  # a damaged or foreign pickle can raise anything
+        raise UserError(f"{path}: not a readable checkpoint; give a run folder or its {LAST}") from error
+    if isinstance(state, dict) and state.get("format", FORMAT) != FORMAT:
+        raise UserError(
+            f"{path}: a checkpoint of format {state['format']}, but cyclegan-gc {__version__} reads format {FORMAT}; "
+            "use the version of cyclegan-gc that wrote it, or train again"
+        )
+    if not isinstance(state, dict) or not state.keys() >= PARTS:
+        raise UserError(f"{path}: not a checkpoint of cyclegan-gc; give a run folder or its {LAST}")
     return state
 
 

@@ -1,8 +1,11 @@
-"""The command line: words in, exit code out. Heavy imports wait until a command runs."""
+"""The command line: arguments in, exit code out. Heavy imports wait until a command runs."""
 
+import os
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from cyclegan_gc.config import (
@@ -18,6 +21,9 @@ from cyclegan_gc.config import (
 )
 from cyclegan_gc.errors import Interruption, TrainingStoppedError, UserError
 from cyclegan_gc.parsing import parse
+
+RESAMPLED = "went through the network at"
+"""Part of the remark on a case whose pixels were resampled; it is printed once a batch."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -46,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run_audit(config: AuditConfig) -> int:
-    """Audit the volumes; what fails should not be trained on."""
+    """Audit the volumes and print the table of findings."""
     from cyclegan_gc.audit.audit import audit, closing_line, text_table
     from cyclegan_gc.data.cases import volumes_to_audit
 
@@ -57,15 +63,19 @@ def run_audit(config: AuditConfig) -> int:
 
 
 def run_train(config: TrainConfig) -> int:
-    """Train."""
+    """Train a model."""
     from cyclegan_gc.train.loop import train
 
+    if config.init_from:
+        config = replace(config, init_from=_checkpoint(config.init_from))
+    if config.resume and config.resume != "auto":
+        config = replace(config, resume=str(_checkpoint(Path(config.resume).expanduser())))
     train(config)
     return 0
 
 
 def run_convert(config: ConvertConfig) -> int:
-    """Convert, with a line for each case as it ends and a table at the end, worst first."""
+    """Convert, with a line for each case as it ends, and a table of verdicts and remarks at the end, worst first."""
     from rich.console import Console
     from rich.progress import Progress
 
@@ -73,6 +83,7 @@ def run_convert(config: ConvertConfig) -> int:
     from cyclegan_gc.convert.index import text_table
     from cyclegan_gc.convert.outcome import as_row
 
+    members = {"checkpoint": _checkpoint(config.checkpoint), "ensemble": tuple(map(_checkpoint, config.ensemble))}
     count = 0
     with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
         bar = progress.add_task("converting")
@@ -86,23 +97,24 @@ def run_convert(config: ConvertConfig) -> int:
 
         def done(case: Any) -> None:
             progress.advance(bar)
-            for warning in case.warnings:
-                print(f"warning: {case.source}: {warning}", file=sys.stderr)
             if case.failure:
                 print(f"failed: {case.failure}", file=sys.stderr)
             elif not sys.stderr.isatty():
                 judged = f", {case.quality.verdict}" if case.quality else ""
                 print(f"{case.outcome}{judged}: {case.source} ({case.seconds:.1f} s)", file=sys.stderr)
 
-        outcomes = convert(config, started=started, done=done)
-    print(text_table([as_row(case, config.output) for case in outcomes]))
+        outcomes = convert(replace(config, **members), started=started, done=done)
+    rows = [as_row(case, config.output) for case in outcomes]
+    print(text_table([_to_print(row) for row in rows]))
+    if resampled := sum(RESAMPLED in " ".join(row["warnings"]) for row in rows):
+        print(f"note: {resampled} of {len(rows)} resampled to the model's pixel size and back; the sidecars give sizes")
     failed = sum(case.failure is not None for case in outcomes)
     print(f"{len(outcomes) - failed} of {count} converted to {config.output}")
     return 3 if failed else 0
 
 
 def run_info(config: InfoConfig) -> int:
-    """Describe a file."""
+    """Describe a volume or a model."""
     from cyclegan_gc.info import describe
 
     print("\n".join(describe(config.file)))
@@ -110,7 +122,7 @@ def run_info(config: InfoConfig) -> int:
 
 
 def run_manifest(config: ManifestConfig) -> int:
-    """Join the manifests of shards."""
+    """Merge the manifests of shards."""
     from cyclegan_gc.convert.index import text_table
     from cyclegan_gc.convert.manifest import merge_manifests
 
@@ -125,6 +137,8 @@ def run_evaluate(config: EvaluateConfig) -> int:
     from cyclegan_gc.evaluate.provenance import evaluate_tracked
     from cyclegan_gc.evaluate.summary import summary_table
 
+    if config.checkpoint:
+        config = replace(config, checkpoint=_checkpoint(config.checkpoint))
     evaluation = evaluate_tracked(config)
     print(summary_table(evaluation))
     for failure in evaluation.failures:
@@ -157,7 +171,7 @@ def run_phantom(config: PhantomConfig) -> int:
 
 
 def run_demo(config: DemoConfig) -> int:
-    """Show the whole road on phantoms."""
+    """Run the demo on phantoms."""
     from cyclegan_gc.demo import demo
 
     report, failures = demo(config)
@@ -178,6 +192,22 @@ RUN: dict[str, Callable[[Any], int]] = {
     "phantom": run_phantom,
     "demo": run_demo,
 }
+
+
+def _checkpoint(path: Path) -> Path:
+    """The checkpoint of a run folder, named on the first process; another path as it is."""
+    from cyclegan_gc.checkpoint import checkpoint_in
+
+    file = checkpoint_in(path)
+    if file != path and os.environ.get("RANK", "0") == "0":
+        print(f"note: {path}: using {file.name}", file=sys.stderr)
+    return file
+
+
+def _to_print(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A case for the final table, without its failure, which was printed before, and the remark for the whole batch."""
+    warnings = [warning for warning in row["warnings"] if RESAMPLED not in warning]
+    return {**row, "failure": None, "warnings": warnings}
 
 
 def _explain(error: Exception) -> int:

@@ -1,4 +1,4 @@
-"""The whole road on generated phantoms: train unpaired, convert held-out subjects, evaluate against the truth."""
+"""The demo on phantoms: train unpaired, convert held-out subjects, evaluate against the truth."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from cyclegan_gc.config import (
 from cyclegan_gc.convert.batch import convert
 from cyclegan_gc.evaluate.baselines import load_histogram_model
 from cyclegan_gc.evaluate.evaluation import evaluate
-from cyclegan_gc.evaluate.summary import Evaluation, summary_table
+from cyclegan_gc.evaluate.summary import summary_table
 from cyclegan_gc.phantom.subject import write_phantoms
 from cyclegan_gc.train.loop import train
 
@@ -24,27 +24,35 @@ STEPS = 2400
 
 
 def demo(config: DemoConfig) -> tuple[Path, list[str]]:
-    """Generate, train, convert, evaluate; every step is one that ``cyclegan-gc`` offers as a command of its own.
+    """Generate, train, convert and evaluate; each step is a command of ``cyclegan-gc`` too.
 
     Returns:
-        The report, one HTML file with its pictures inside, and what failed, one line a case.
+        The report, one HTML file with its pictures inside, and one line for each failed case.
 
     Raises:
-        UserError: if the output folder cannot be written or the device is not there.
+        UserError: if the output folder cannot be written or the device does not exist.
     """
     phantoms, run, results = (config.output / name for name in ("phantoms", "run", "sct"))
     print(f"phantoms: {SUBJECTS} MR and {SUBJECTS} CT subjects to train on, {TEST_SUBJECTS} held out")
     write_phantoms(phantoms, subjects=SUBJECTS, test_subjects=TEST_SUBJECTS, seed=config.seed)
     checkpoint = train(recipe(config, phantoms, run))
     converted = convert(ConvertConfig(checkpoint, str(phantoms / "test" / "mr"), results, device=config.device))
-    evaluation = judge(phantoms / "test", results, config.output, checkpoint)
+    truth = phantoms / "test"
+    evaluation = evaluate(
+        str(results),
+        str(truth / "ct"),
+        config.output,
+        mr=str(truth / "mr"),
+        mask=str(truth / "labels"),
+        model=load_histogram_model(checkpoint),
+    )
     print(summary_table(evaluation))
     failures = [case.failure for case in converted if case.failure]
     return config.output / "report.html", failures + evaluation.failures
 
 
 def recipe(config: DemoConfig, phantoms: Path, run: Path) -> TrainConfig:
-    """The settings of ``configs/phantom.yaml``: small networks for coarse slices, minutes on a CPU."""
+    """The settings of ``configs/phantom.yaml``: small networks for coarse slices, a few minutes on a CPU."""
     return TrainConfig(
         output=run,
         data=DataConfig(
@@ -59,16 +67,4 @@ def recipe(config: DemoConfig, phantoms: Path, run: Path) -> TrainConfig:
         loss=LossConfig(cycle=3.0, gradient=0.3, gradient_operator="forward", depth_histogram=1.0),
         paired=PairedConfig(gradient_operator="forward"),
         optimizer=OptimizerConfig(batch_size=2, learning_rate=8e-4, ema_decay=0.995),
-    )
-
-
-def judge(truth: Path, results: Path, output: Path, checkpoint: Path) -> Evaluation:
-    """Hold converted phantoms against their truth, inside the true body."""
-    return evaluate(
-        str(results),
-        str(truth / "ct"),
-        output,
-        mr=str(truth / "mr"),
-        mask=str(truth / "labels"),
-        model=load_histogram_model(checkpoint),
     )

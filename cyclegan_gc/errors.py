@@ -1,26 +1,26 @@
-"""Errors that speak to the person at the keyboard: one line with the file, the cause and the cure."""
+"""Errors for the user: one line with the file, the cause and the cure."""
 
 import signal
 
 
 class UserError(Exception):
-    """A mistake that the user can mend; the command line prints its message and exits with code 2."""
+    """A mistake that the user can correct; the command line prints its message and exits with code 2."""
 
 
 class VolumeError(UserError):
-    """One volume cannot be used; a batch names it, goes on with the others and exits with code 3."""
+    """One volume cannot be used; a batch names it, continues with the others and exits with code 3."""
 
 
 class TrainingStoppedError(Exception):
-    """Training cannot go on (a loss is not finite, a disk is full); the command line exits with code 4."""
+    """Training cannot continue (a loss is not finite, a disk is full); the command line exits with code 4."""
 
 
 class Interruption(KeyboardInterrupt):
     """A signal ended the run; the command line exits with 128 and the signal's number.
 
     Args:
-        signal_number: of the signal.
-        outcome: what became of the run, for people.
+        signal_number: number of the signal.
+        outcome: where the run stopped, for the message.
     """
 
     def __init__(self, signal_number: int, outcome: str = "before the first step") -> None:

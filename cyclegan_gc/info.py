@@ -1,4 +1,4 @@
-"""A volume, a DICOM series or a checkpoint in a few lines, without a GPU."""
+"""Describe a volume, a DICOM series or a model in a few lines, without a GPU."""
 
 from pathlib import Path
 
@@ -9,16 +9,19 @@ from cyclegan_gc.formats.sources import find_sources, read_source
 from cyclegan_gc.formats.volumes import MAX_VOXELS, Volume
 
 CHECKPOINT_SUFFIXES = (".pt", ".pth", ".ckpt")
+RUN_CHECKPOINTS = ("last.pt", "best.pt")
 
 
 def describe(path: Path) -> list[str]:
-    """Lines of ``name: value``; a folder of several cases gives the lines of each.
+    """Lines of ``name: value``; a folder of several cases or a run folder gives the lines of each.
 
     Raises:
         UserError: if the file cannot be read; one line.
     """
     if path.name.lower().endswith(CHECKPOINT_SUFFIXES):
         return _checkpoint_lines(path)
+    if models := [path / name for name in RUN_CHECKPOINTS if (path / name).is_file()]:
+        return [line for model in models for line in _checkpoint_lines(model)]
     lines = []
     for source in find_sources(path)[0]:
         volume = read_source(source, MAX_VOXELS)

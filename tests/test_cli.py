@@ -1,3 +1,5 @@
+import gzip
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -6,13 +8,16 @@ import pytest
 import torch
 import yaml
 
-from cyclegan_gc.cli import main
+from cyclegan_gc import __version__
+from cyclegan_gc.atomic import file_sha256
+from cyclegan_gc.checkpoint import FORMAT
+from cyclegan_gc.cli import RESAMPLED, main
 
 COMMANDS = ("audit", "train", "convert", "evaluate", "sync", "phantom", "demo")
 
 
 def outcome(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str]:
-    """Exit code and what went to standard error."""
+    """Exit code and text of standard error."""
     code = main([str(word) for word in words])
     return code, capsys.readouterr().err
 
@@ -43,12 +48,13 @@ def test_the_loss_alone_needs_no_monai():
 
 
 USAGE_ERRORS = {
-    "no command": ([], "audit,train,convert"),
+    "no command": ([], "audit, train, convert"),
     "unknown command": (["trian"], "train"),
     "missing settings": (["train", "--output", "RUN"], "data.mr"),
-    "unknown flag": (["convert", "IN", "OUT", "--checkpoint", "C", "--devise", "cpu"], "did you mean device"),
+    "unknown flag": (["convert", "IN", "OUT", "--checkpoint", "C", "--devise", "cpu"], "did you mean --device?"),
     "out of range": (["train", "--output", "RUN", "--loss.cycle", "-1"], "loss.cycle"),
     "wrong word": (["train", "--output", "RUN", "--loss.gradient_mode", "abs"], "absolute"),
+    "missing checkpoint": (["convert", "IN", "OUT"], "--checkpoint is missing: give the run folder or its last.pt"),
     "bad relation": (
         ["train", "--output", "RUN", "--data.mr", "A", "--data.ct", "B", "--steps", "5", "--stop_at", "9"],
         "stop_at",
@@ -81,8 +87,8 @@ def test_a_usage_error_is_one_line_and_exit_code_2(capsys, tmp_path, monkeypatch
     ("text", "said"),
     [
         ("data: {mrr: X}", "did you mean data.mr"),
-        ("losss: {cycle: 2}", "losss"),
-        ("steps: many", "steps"),
+        ("losss: {cycle: 2}", "did you mean loss.cycle"),
+        ("steps: many", "give a whole number above 0"),
         ("steps: !!python/object/apply:os.getcwd []", "python/object"),
     ],
 )
@@ -127,9 +133,9 @@ def test_an_audit_ends_with_0_or_with_2_where_something_fails(capsys, phantoms, 
         mr, ct = (phantoms / name for name in (("ct", "mr") if swapped else ("mr", "ct")))
         words = ("audit", "--data.mr", mr, "--data.ct", ct, "--output", tmp_path / "audit")
         assert main([str(word) for word in words]) == expected
-        told = capsys.readouterr().out.splitlines()
-        assert told[0].startswith("fail  mr/head" if swapped else "pass  mr/head")
-        assert told[-1].startswith(f"4 volumes: {4 if swapped else 0} fail, ") and "audit.png" in told[-1]
+        lines = capsys.readouterr().out.splitlines()
+        assert lines[0].startswith("fail  mr/head" if swapped else "pass  mr/head")
+        assert lines[-1].startswith(f"4 volumes: {4 if swapped else 0} fail, ") and "audit.png" in lines[-1]
     assert {path.name for path in (tmp_path / "audit").iterdir()} == {"audit.json", "audit.png"}
 
 
@@ -160,7 +166,7 @@ FOREIGN = {"zip": b"PK\x03\x04 not a checkpoint", "yaml": b"steps: 100\n", "nois
 
 
 @pytest.mark.parametrize("content", FOREIGN.values(), ids=FOREIGN)
-def test_a_checkpoint_that_is_none_is_refused(capsys, phantoms, tmp_path, content):
+def test_a_file_that_is_no_checkpoint_is_refused(capsys, phantoms, tmp_path, content):
     fake = tmp_path / "fake.pt"
     fake.write_bytes(content)
     code, error = outcome(capsys, "convert", phantoms / "test" / "mr", tmp_path / "out", "--checkpoint", fake)
@@ -168,7 +174,85 @@ def test_a_checkpoint_that_is_none_is_refused(capsys, phantoms, tmp_path, conten
 
 
 def test_a_foreign_dictionary_is_no_checkpoint(capsys, phantoms, tmp_path):
-    torch.save({"format": 1, "config": {}}, tmp_path / "fake.pt")
+    torch.save({"config": {}}, tmp_path / "fake.pt")
     words = ("convert", phantoms / "test" / "mr", tmp_path / "out", "--checkpoint", tmp_path / "fake.pt")
     code, error = outcome(capsys, *words)
-    assert code == 2 and "fake.pt" in error and error.count("\n") == 1
+    assert code == 2 and "fake.pt: not a checkpoint of cyclegan-gc" in error and error.count("\n") == 1
+
+
+def test_a_checkpoint_of_another_format_is_refused_with_both_formats_and_the_cure(capsys, phantoms, tmp_path):
+    torch.save({"format": FORMAT - 1, "config": {}}, tmp_path / "old.pt")
+    words = ("convert", phantoms / "test" / "mr", tmp_path / "out", "--checkpoint", tmp_path / "old.pt")
+    code, error = outcome(capsys, *words)
+    assert code == 2 and error.count("\n") == 1
+    assert (
+        f"old.pt: a checkpoint of format {FORMAT - 1}, but cyclegan-gc {__version__} reads format {FORMAT}; " in error
+    )
+    assert "train again" in error
+
+
+TINY = (
+    *("--device", "cpu", "--wandb.mode", "disabled", "--data.crop", "48", "40", "--preprocess.spacing_mm", "4"),
+    *("--network.width", "4", "--network.blocks", "1", "--network.discriminator_width", "4"),
+    *("--network.discriminator_layers", "1", "--data.validation_fraction", "0"),
+)
+
+
+@pytest.fixture(scope="module")
+def run(phantoms, tmp_path_factory) -> Path:
+    """Run folder of a training of two steps."""
+    folder = tmp_path_factory.mktemp("tiny") / "run"
+    words = ("train", "--data.mr", phantoms / "mr", "--data.ct", phantoms / "ct", "--output", folder, "--steps", 2)
+    assert main([str(word) for word in (*words, *TINY)]) == 0
+    return folder
+
+
+def test_a_run_folder_stands_for_its_newest_checkpoint_and_the_file_is_named(capsys, phantoms, run, tmp_path):
+    mr, sct = phantoms / "test" / "mr", tmp_path / "sct"
+    words = ("convert", mr, sct, "--checkpoint", run, "--ensemble", run, "--device", "cpu", "--uncertainty", "--mirror")
+    code, error = outcome(capsys, *words)
+    assert code == 0 and error.count(f"note: {run}: using last.pt\n") == 2
+    [sidecar] = list(sct.glob("*_sct.json"))
+    assert file_sha256([run / "last.pt"]) in sidecar.read_text()
+    words = ("evaluate", "--predicted", sct, "--reference", phantoms / "test" / "ct", "--mr", mr, "--checkpoint", run)
+    code, error = outcome(capsys, *words, "--output", tmp_path / "evaluation")
+    assert code == 0 and f"note: {run}: using last.pt\n" in error
+
+
+def test_a_training_begins_with_and_continues_a_run_folder(capsys, phantoms, run, tmp_path):
+    words = ("train", "--data.mr", phantoms / "mr", "--data.ct", phantoms / "ct", "--output", tmp_path / "new", *TINY)
+    code, error = outcome(capsys, *words, "--steps", 3, "--stop_at", 1, "--init_from", run)
+    assert code == 0 and f"note: {run}: using last.pt\n" in error
+    code, error = outcome(capsys, *words, "--steps", 3, "--resume", tmp_path / "new")
+    assert code == 0 and f"note: {tmp_path / 'new'}: using last.pt\n" in error
+
+
+def test_a_folder_without_a_checkpoint_is_refused_in_one_line(capsys, phantoms, tmp_path):
+    words = ("convert", phantoms / "test" / "mr", tmp_path / "out", "--checkpoint", phantoms)
+    code, error = outcome(capsys, *words)
+    assert (
+        code == 2
+        and error == f"cyclegan-gc: {phantoms}: no last.pt in this folder; give a run folder or a checkpoint file\n"
+    )
+
+
+def test_a_conversion_prints_each_remark_once_and_the_resampling_once_a_batch(capsys, phantoms, run, tmp_path):
+    (tmp_path / "in").mkdir()
+    for number, source in enumerate(sorted((phantoms / "mr").iterdir())):
+        (tmp_path / "in" / f"m{number}.nii").write_bytes(gzip.decompress(source.read_bytes()))
+    (tmp_path / "in" / "m1.nii").rename(tmp_path / "in" / "m1.nii.gz")  # told by a warning: not compressed
+    (tmp_path / "in" / "broken.nii").write_bytes(b"no volume")
+    words = ("convert", tmp_path / "in", tmp_path / "out", "--checkpoint", run / "last.pt", "--device", "cpu")
+    assert main([str(word) for word in words]) == 3
+    printed = "".join(capsys.readouterr())
+    warnings = {
+        warning
+        for case in json.loads((tmp_path / "out" / "manifest.json").read_text())["cases"]
+        for warning in case["warnings"]
+    }
+    resampled = {warning for warning in warnings if RESAMPLED in warning}
+    assert resampled and len(warnings - resampled) == 1
+    assert [printed.count(warning) for warning in warnings - resampled] == [1]
+    assert not any(warning in printed for warning in resampled)
+    assert printed.count("note: 2 of 3 resampled to the model's pixel size and back") == 1
+    assert printed.count("failed: ") == 1 and printed.count("broken.nii: ") == 1

@@ -6,8 +6,9 @@ import yaml
 
 from cyclegan_gc.cli import main
 from cyclegan_gc.config import DemoConfig, public_settings
-from cyclegan_gc.demo import recipe
+from cyclegan_gc.demo import STEPS, recipe
 from cyclegan_gc.formats.volumes import read_volume
+from cyclegan_gc.parsing.settings import texts_of
 
 PRESET = Path(__file__).parents[1] / "configs" / "phantom.yaml"
 
@@ -16,7 +17,7 @@ def evaluation(output: Path) -> dict[str, dict[str, dict[str, float]]]:
     return json.loads((output / "evaluation.json").read_text())["summary"]
 
 
-def test_the_preset_for_phantoms_is_the_demos_recipe(capsys):
+def test_the_preset_for_phantoms_has_the_settings_of_the_demo(capsys):
     words = ["train", "--config", str(PRESET), "--data.mr", "A", "--data.ct", "B", "--output", "RUN"]
     assert main([*words, "--print_config"]) == 0
     settings = yaml.safe_load(capsys.readouterr().out)
@@ -27,7 +28,11 @@ def test_the_preset_for_phantoms_is_the_demos_recipe(capsys):
     assert settings["data"] == {**settings["data"], **expected["data"]}
 
 
-def test_the_whole_road_ends_in_a_report_that_opens_alone(tmp_path, capsys):
+def test_the_help_names_the_steps_of_the_recipe():
+    assert texts_of(DemoConfig)["steps"].endswith(f"Default: {STEPS}.")
+
+
+def test_the_demo_ends_in_a_report_that_opens_alone(tmp_path, capsys):
     assert main(["demo", "--output", str(tmp_path), "--steps", "3", "--device", "cpu"]) == 0
     assert "report.html" in capsys.readouterr().out
     results = sorted((tmp_path / "sct").glob("*.nii.gz"))

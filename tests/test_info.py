@@ -1,6 +1,9 @@
+from dataclasses import replace
+
 import numpy as np
 
 from cyclegan_gc.cli import main
+from cyclegan_gc.train.loop import train
 
 
 def test_a_volume_is_described_in_its_own_terms(phantoms, capsys):
@@ -8,6 +11,18 @@ def test_a_volume_is_described_in_its_own_terms(phantoms, capsys):
     assert main(["info", str(path)]) == 0
     text = capsys.readouterr().out
     assert "voxel size: " in text and "axes run to: " in text and "shape: " in text
+
+
+def test_a_run_folder_gives_its_newest_and_its_best_checkpoint(small_config, tmp_path, capsys):
+    train(replace(small_config, output=tmp_path / "run", steps=4, validate_every=2, stop_at=3))
+    assert {path.name for path in (tmp_path / "run").glob("*.pt")} >= {"last.pt", "best.pt"}
+    capsys.readouterr()
+    assert main(["info", str(tmp_path / "run")]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(" at ")[0] for line in lines if not line.startswith(" ")] == [
+        "last.pt: checkpoint", "best.pt: checkpoint",
+    ]  # fmt: skip
+    assert "last.pt: checkpoint at step 3 of 4, unpaired objective" in lines
 
 
 def test_a_series_and_a_file_that_cannot_be_read(slices_of, write_series, tmp_path, capsys):

@@ -1,4 +1,4 @@
-"""The sweep's parameters are settings that `train` has, and its command is one that starts."""
+"""The parameters of the sweep are options of `train`, and its command starts a training."""
 
 import os
 import subprocess
@@ -18,7 +18,7 @@ NEEDED = ["--data.mr", "A", "--data.ct", "B", "--output", "RUN"]
 
 
 def values_of(parameter: dict[str, Any]) -> list[Any]:
-    """Both ends of a range, or every choice."""
+    """The two ends of a range, or every choice."""
     return parameter.get("values") or [parameter["min"], parameter["max"]]
 
 
@@ -33,12 +33,12 @@ def test_every_parameter_is_a_flag_of_train(capsys, name, value):
     assert settings[section][key] == value
 
 
-def test_a_parameter_that_is_none_is_refused(capsys):
+def test_an_unknown_parameter_is_refused(capsys):
     assert main(["train", *NEEDED, "--loss.cycles=3", "--print_config"]) == 2
-    assert "did you mean loss.cycle" in capsys.readouterr().err
+    assert "did you mean --loss.cycle?" in capsys.readouterr().err
 
 
-def test_the_sweep_is_bayesian_ends_early_and_looks_for_the_lowest_score():
+def test_the_sweep_is_bayesian_stops_trials_early_and_minimises_the_score():
     assert SWEEP["method"] == "bayes" and SWEEP["early_terminate"]["type"] == "hyperband"
     assert SWEEP["metric"] == {"name": "validation/score", "goal": "minimize"}
     assert set(SWEEP["parameters"]) == {
@@ -47,7 +47,7 @@ def test_the_sweep_is_bayesian_ends_early_and_looks_for_the_lowest_score():
 
 
 def test_the_agents_command_starts_a_training_with_the_parameters_in_a_folder_of_its_own(tmp_path):
-    """W&B's own function makes the words of the agent; --print_config ends them before anything is trained."""
+    """W&B's own function builds the agent's command line; --print_config stops it before any training."""
     chosen = {name: {"value": values_of(parameter)[0]} for name, parameter in SWEEP["parameters"].items()}
     arguments = utils.create_sweep_command_args({"args": chosen})["args"]
     command = [w for word in SWEEP["command"] for w in (arguments if word == "${args}" else [word])]

@@ -1,6 +1,6 @@
-"""What each command can be told.
+"""Settings of every command, as frozen dataclasses.
 
-Imports nothing of the package but its errors, and nothing heavy: ``--help`` answers at once.
+Imports only the package's errors and nothing heavy, so that ``--help`` answers at once.
 """
 
 from cyclegan_gc.config.commands import (

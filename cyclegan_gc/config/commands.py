@@ -1,4 +1,4 @@
-"""What the other commands can be told."""
+"""Settings of all commands but training."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,56 +19,58 @@ from cyclegan_gc.errors import UserError
 
 
 def _no_wandb() -> WandbConfig:
-    """Only training is tracked unless asked."""
+    """The default of conversion and evaluation: not tracked."""
     return WandbConfig(mode="disabled")
 
 
 @dataclass(frozen=True)
 class ConvertConfig:
-    """Convert MR volumes to synthetic CT in HU on the source's exact grid (or CT to synthetic MR)."""
+    """Convert MR volumes to synthetic CT in HU on the source's exact grid, or CT volumes to synthetic MR."""
 
     checkpoint: Path
-    """Checkpoint of a training run, for instance RUN/last.pt."""
+    """The run folder or its last.pt. Any other checkpoint file works too."""
     input: str
-    """A volume, a DICOM series, a folder (searched recursively), a glob or a text list of files."""
+    """A volume, a DICOM series, a folder (searched recursively), a glob or a text file that lists files."""
     output: Path
-    """Folder of the results, NAME_sct.nii.gz (or NAME_smr.nii.gz), each with a sidecar NAME_sct.json."""
+    """Folder for the results: NAME_sct.nii.gz (or NAME_smr.nii.gz), each with its sidecar NAME_sct.json."""
     direction: Direction = "mr_to_ct"
-    """Which generator to use."""
+    """Direction of the translation."""
     planes: tuple[SliceAxis, ...] | None = None
-    """Planes to translate in and fuse, of those that the model was trained on; null takes its first."""
+    """Planes to translate in and fuse. Default: the first plane that the model was trained on."""
     mirror: bool = False
-    """Fuse with the translation of the mirrored slices too (test-time augmentation)."""
+    """Also translate the mirrored slices and fuse (test-time augmentation)."""
     ensemble: tuple[Path, ...] = ()
-    """Further checkpoints to fuse with."""
+    """More run folders or checkpoints to fuse with. Takes all words up to the next option, so give INPUT and OUTPUT
+    first."""
     fusion: Fusion = "mean"
-    """How several translations become one; the median holds all of them in memory."""
+    """How several translations are fused. The median keeps all of them in memory."""
     uncertainty: bool = False
-    """Write their standard deviation in HU too, as NAME_sct_uncertainty.nii.gz."""
+    """Write the standard deviation of the fused translations in HU, as NAME_sct_uncertainty.nii.gz."""
     format: Literal["nifti", "dicom"] = "nifti"
-    """dicom writes a CT series into the source's study, in a folder NAME_sct."""
+    """Format of the results. dicom writes a CT series of the source's study into a folder NAME_sct."""
     reference_dicom: Path | None = None
-    """Folder of the DICOM series that a NIfTI input was made from; needed for --format dicom then."""
+    """Folder of the DICOM series that a NIfTI input was made from; --format dicom needs it for a NIfTI input."""
     naming: Literal["plain", "bids"] = "plain"
-    """plain keeps folders and names; bids writes derivatives, sub-X/ct/sub-X_..._desc-synthetic_ct.nii.gz."""
+    """Names of the results. plain keeps folders and names; bids writes derivatives,
+    sub-X/ct/sub-X_..._desc-synthetic_ct.nii.gz."""
     series: str | None = None
-    """SeriesInstanceUID to convert, where a folder holds several; null converts all."""
+    """SeriesInstanceUID of the only series to convert. Default: all series."""
     overwrite: bool = False
-    """Convert again what is there already, made from the same input, model and settings, and intact."""
+    """Convert again even where a finished result exists."""
     force: bool = False
-    """Convert although the values look like the other modality's."""
+    """Convert even where the values look like the other modality."""
     preview: bool = True
     """Write a PNG of three planes for each case."""
     shard: str | None = None
-    """i/n converts the i-th of n parts, i from 1 to n (or 0 to n-1); null asks SLURM_ARRAY_TASK_* and torchrun."""
+    """Convert the i-th of n parts, i from 1 to n (or 0 to n-1). Default: taken from a Slurm array or torchrun."""
     max_voxels: PositiveInt = 2**31
-    """Larger volumes are refused from their headers."""
+    """Refuse volumes with more voxels than this, from their headers."""
     batch_size: PositiveInt = 8
-    """Slices per pass through the network."""
+    """Number of slices per pass through the network."""
     device: str = "auto"
-    """auto, cpu, cuda, cuda:N or mps."""
+    """Device to compute on: auto, cpu, cuda, cuda:N or mps."""
     wandb: WandbConfig = field(default_factory=_no_wandb)
-    """--wandb.mode auto, online or offline tracks the conversion too."""
+    """A conversion is tracked only with mode auto, online or offline."""
 
     def __post_init__(self) -> None:
         if self.direction == "ct_to_mr" and (self.format == "dicom" or self.naming == "bids"):
@@ -81,80 +83,87 @@ class ConvertConfig:
 
 @dataclass(frozen=True)
 class AuditDataConfig:
-    """The volumes that a training would be given."""
+    """Data options.
+
+    The volumes that training would use.
+    """
 
     mr: str
-    """MR volumes: a folder (searched recursively), a glob or a text list of files."""
+    """MR volumes: a folder (searched recursively), a glob or a text file that lists files."""
     ct: str
-    """CT volumes in HU: a folder (searched recursively), a glob or a text list of files."""
+    """CT volumes in HU: a folder (searched recursively), a glob or a text file that lists files."""
     validation_fraction: ClosedUnitInterval = 0.1
-    """Share of the subjects that training will hold out for validation."""
+    """Share of the subjects that training will hold out for validation, from 0 to 1."""
     contrasts: tuple[str, ...] = ()
-    """Endings of the names of a subject's MR contrasts, as in training."""
+    """Endings of the file names of a subject's MR contrasts, as in training."""
     slice_axes: tuple[SliceAxis, ...] = ("axial",)
-    """Planes of the slices that training will take."""
+    """Planes of the training slices."""
 
 
 @dataclass(frozen=True)
 class AuditConfig:
-    """Look through MR and CT volumes before training: wrong, odd, doubled and unlike ones."""
+    """Check MR and CT volumes before training: damaged, odd, duplicate and mismatched ones.
+
+    --config takes a training preset too, and uses its data and preprocessing options.
+    """
 
     data: AuditDataConfig
     output: Path = Path("audit")
-    """Folder of audit.json and the contact sheet audit.png."""
+    """Folder for audit.json and the contact sheet audit.png."""
     preprocess: PreprocessConfig = field(default_factory=PreprocessConfig)
 
 
 @dataclass(frozen=True)
 class ManifestConfig:
-    """Join the manifests of a batch that was converted in parts."""
+    """Merge the manifests of a batch that was converted in parts."""
 
     action: Literal["merge"]
-    """merge writes manifest.json and index.html."""
+    """The word merge: writes manifest.json and index.html of all parts."""
     output: Path
-    """The folder of the results."""
+    """Folder of the results."""
 
 
 @dataclass(frozen=True)
 class InfoConfig:
-    """Describe a volume, a DICOM series or a checkpoint."""
+    """Describe a volume, a DICOM series or a model."""
 
     file: Path
-    """A volume, a DICOM file or folder, or a checkpoint (.pt)."""
+    """A volume, a DICOM file or folder, a checkpoint (.pt) or a run folder."""
 
 
 @dataclass(frozen=True)
 class EvaluateConfig:
-    """Compare synthetic CT with true CT inside the body, beside trivial baselines."""
+    """Compare synthetic CTs with true CTs inside the body, next to trivial baselines."""
 
     predicted: str
-    """Synthetic CT: a file, folder, glob or list; matched to the reference by the name without _sct."""
+    """Synthetic CTs: a file, a folder, a glob or a text list. Matched to the true CTs by the name without _sct."""
     reference: str
-    """True CT in HU: a file, folder, glob or list."""
+    """True CTs in HU: a file, a folder, a glob or a text list."""
     output: Path
-    """Folder of cases.csv, evaluation.json and report.html."""
+    """Folder for cases.csv, evaluation.json and report.html."""
     mr: str | None = None
-    """Source MR: adds the gradient correlation with the MR, and pictures."""
+    """Source MRs. Adds the gradient correlation with the MR, and pictures."""
     mask: str | None = None
-    """Body masks; without them the body is found from the reference CT."""
+    """Body masks. Without them, the body is found in the true CT."""
     checkpoint: Path | None = None
-    """Adds the baseline that matches the training sets' histograms (needs --mr)."""
+    """Run folder or checkpoint. Adds the baseline that matches the histograms of the training sets; needs --mr."""
     compare: str | None = None
-    """Another method's synthetic CT of the same cases: both are measured on the same voxels and tested pairwise."""
+    """Second method to compare: a file or folder of synthetic CTs of the same cases. Both methods are measured on the
+    same voxels and compared by a paired test."""
     labels: str | None = None
-    """Label maps of the true CT (0 is background): adds Dice and HD95 of each label."""
+    """Label maps of the true CTs (0 is background). Adds Dice and HD95 of each label."""
     predicted_labels: str | None = None
-    """Label maps of the synthetic CT, made by anything, with the numbers of ``labels``."""
+    """Label maps of the synthetic CTs, from any program, with the same numbers as --labels."""
     compared_labels: str | None = None
-    """The same of the CT to compare with."""
+    """Label maps of the second method, with the same numbers as --labels."""
     segment: Literal["totalsegmentator"] | None = None
-    """totalsegmentator makes all label maps instead, where that program is installed."""
+    """Make all label maps with this program instead; it must be installed."""
     wandb: WandbConfig = field(default_factory=_no_wandb)
-    """--wandb.mode auto, online or offline tracks the evaluation too."""
+    """An evaluation is tracked only with mode auto, online or offline."""
 
     def __post_init__(self) -> None:
         if self.segment and (self.labels or self.predicted_labels or self.compared_labels):
-            raise UserError("--segment makes all label maps, with numbers of its own; leave it or the given ones out")
+            raise UserError("--segment makes all label maps itself; leave it or the given label maps out")
         if self.compared_labels and not (self.compare and self.labels):
             raise UserError("--compared_labels needs --compare and --labels; give them or leave it out")
         if self.segment is None and (self.labels is None) != (self.predicted_labels is None):
@@ -172,32 +181,32 @@ class SyncConfig:
 
 @dataclass(frozen=True)
 class PhantomConfig:
-    """Generate procedural MR and CT subjects with exact truth."""
+    """Generate artificial MR and CT subjects with exact truth."""
 
     output: Path
-    """Folder of mr/, ct/ (unpaired) and test/mr/, test/ct/, test/labels/ (pairs)."""
+    """Folder for mr/ and ct/ (unpaired) and for test/mr/, test/ct/ and test/labels/ (pairs)."""
     subjects: PositiveInt = 8
-    """Training subjects per modality."""
+    """Number of training subjects per modality."""
     test_subjects: PositiveInt = 4
-    """Held-out subjects, with pairs."""
+    """Number of held-out subjects, with pairs."""
     seed: NonNegativeInt = 0
-    """Other seeds, other subjects."""
+    """Random seed of the subjects."""
     kind: Literal["head", "pelvis"] = "head"
-    """Anatomy."""
+    """Anatomy of the subjects."""
     scanner: Scanner = "spgr"
-    """T1 protocol of the MR: another one sees the same subjects with other contrast, sharpness, noise and bias field;
-    the CT and the truth stay."""
+    """T1 protocol of the MR. It changes contrast, sharpness, noise and bias field. Subjects, CT and truth stay
+    the same."""
 
 
 @dataclass(frozen=True)
 class DemoConfig:
-    """Phantoms, training, conversion of held-out subjects, evaluation and a report, in a few minutes."""
+    """Show everything on artificial subjects in a few minutes: training, conversion, evaluation and a report."""
 
     output: Path = Path("demo")
-    """Folder of everything the demo makes; open OUTPUT/report.html at the end."""
+    """Folder for all results; open its report.html at the end."""
     seed: NonNegativeInt = 0
-    """Seed of the phantoms and the training."""
+    """Random seed of the subjects and the training."""
     steps: PositiveInt | None = None
-    """Training steps; null takes the recipe's."""
+    """Number of training steps. Default: 2400."""
     device: str = "auto"
-    """auto, cpu, cuda, cuda:N or mps."""
+    """Device to compute on: auto, cpu, cuda, cuda:N or mps."""

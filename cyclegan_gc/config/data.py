@@ -1,4 +1,4 @@
-"""What can be told of the volumes: where they are, how they are prepared and how slices are drawn from them."""
+"""Settings of the volumes: where they are, how they are prepared and how slices are drawn from them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,91 +17,99 @@ from cyclegan_gc.errors import UserError
 
 @dataclass(frozen=True)
 class PreprocessConfig:
-    """How a volume becomes slices in [-1, 1]; kept in the checkpoint, so conversion cannot disagree with training."""
+    """Preprocessing options.
+
+    How a volume becomes slices in [-1, 1]. The checkpoint keeps them, so conversion cannot disagree with training.
+    """
 
     spacing_mm: PositiveFloat | None = None
-    """In-plane pixel size of the network's slices; null keeps each volume's own."""
+    """In-plane pixel size of the network's slices in mm. Without it, each volume keeps its own."""
     ct_window_hu: tuple[float, float] = (-1000.0, 1500.0)
-    """HU mapped to -1 and 1; beyond is clipped."""
+    """CT window: the two HU values that become -1 and 1. Values outside are clipped."""
     mr_percentiles: tuple[float, float] = (0.5, 99.5)
-    """Percentiles of the MR inside the body mapped to -1 and 1; beyond is clipped."""
+    """MR window: the two percentiles inside the body that become -1 and 1. Values outside are clipped."""
     n4: bool = False
-    """Correct the MR's bias field (N4, some seconds a volume; conversion does the same)."""
+    """Correct the bias field of the MR with N4, in training and in conversion. Takes some seconds a volume."""
 
     def __post_init__(self) -> None:
-        _check_rising("preprocess.ct_window_hu", self.ct_window_hu)
-        _check_rising("preprocess.mr_percentiles", self.mr_percentiles)
+        _check_rising("--preprocess.ct_window_hu", self.ct_window_hu)
+        _check_rising("--preprocess.mr_percentiles", self.mr_percentiles)
         if self.mr_percentiles[0] < 0 or self.mr_percentiles[1] > 100:
-            raise UserError(f"preprocess.mr_percentiles must lie in [0, 100], got {self.mr_percentiles}")
+            raise UserError(f"--preprocess.mr_percentiles must lie in [0, 100], got {self.mr_percentiles}")
 
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Where the volumes are and how slices are drawn from them."""
+    """Data options.
+
+    Where the volumes are and how slices are drawn from them.
+    """
 
     mr: str | None = None
-    """MR volumes: a folder (searched recursively), a glob or a text list of files; null with objective paired."""
+    """MR volumes: a folder (searched recursively), a glob or a text file that lists files. Not for
+    --objective paired."""
     ct: str | None = None
-    """CT volumes in HU: a folder (searched recursively), a glob or a text list of files; null with objective paired."""
+    """CT volumes in HU, given like the MR volumes; they need not show the same subjects. Not for --objective paired."""
     pairs: str | None = None
-    """Folder with mr/ and ct/ of equal file names on one grid: registered pairs to train on, beside the unpaired
-    volumes or, with objective paired, alone."""
+    """Registered pairs to train on: a folder with mr/ and ct/, with equal file names and one grid for both files of a
+    pair. They are added to the unpaired volumes, or used alone with --objective paired."""
     contrasts: tuple[str, ...] = ()
-    """Several MR contrasts of a subject as channels: the endings of their files' names, as _T1w _T2w or _0000 _0001,
-    the one that shows the body best first. They must lie on one grid; conversion wants the same ones."""
+    """Several MR contrasts of a subject as input channels: the endings of their file names, for instance _T1w _T2w or
+    _0000 _0001. Name the contrast that shows the body best first. The files of a subject must lie on one grid, and
+    conversion needs the same contrasts."""
     slice_axes: tuple[SliceAxis, ...] = ("axial",)
-    """Planes of the slices; the hip is sliced coronally after Hiasa et al. 2018. A model of several planes can convert
-    in each of them and fuse the results."""
+    """Planes of the training slices. Hiasa et al. 2018 take coronal slices of the hip. A model trained on several
+    planes can convert in each of them and fuse the results."""
     crop: tuple[PositiveInt, PositiveInt] = (256, 256)
-    """Height and width of a training slice in pixels, cut at random; smaller slices are padded with air."""
+    """Height and width of a training slice in pixels, cut at random. Smaller slices are padded with air."""
     context_slices: NonNegativeInt = 0
-    """Neighbours on each side that go through the networks with a slice as channels (2.5-D); gradient consistency then
-    also looks through the slices, and conversion takes the mean of what its neighbours say of a slice."""
+    """Neighbouring slices on each side that are added as channels (2.5-D). Gradient consistency then also compares
+    gradients across the slices, and conversion averages all translations of a slice."""
     match_position: bool = False
-    """Draw MR and CT slices of similar relative height in the body."""
+    """Draw MR and CT slices from similar relative heights in the body."""
     flip: bool = True
-    """Mirror left and right at random (never along sagittal slices, where it would swap front and back)."""
+    """Mirror left and right at random. Sagittal slices are never mirrored: it would swap front and back."""
     rotate_degrees: NonNegativeFloat = 5.0
-    """Largest random rotation in the plane."""
+    """Largest random in-plane rotation in degrees."""
     scale: ClosedUnitInterval = 0.05
-    """Largest random change of height and, drawn apart, of width, as a fraction."""
+    """Largest random change of height and width, as a fraction. The two are drawn independently."""
     mr_intensity: ClosedUnitInterval = 0.0
-    """Strength of a random change of the MR's grey values, for scanners other than those trained on: a smooth rising
-    curve and a bias field, drawn anew for each sample. 0 leaves them, 1 is the most."""
+    """Strength of random changes of the MR's grey values, from 0 (none) to 1, so that the model copes with other
+    scanners. Each sample gets a new smooth rising curve and a new bias field."""
     validation_fraction: ClosedUnitInterval = 0.1
-    """Share of the subjects held out for validation (subjects: sub-XX in the name, else the file name, or the folder
-    where file names repeat); 0 validates on the training volumes."""
+    """Share of the subjects held out for validation, from 0 to 1; 0 validates on the training volumes. A subject is
+    sub-XX in the file name, otherwise the file name, or the folder where file names repeat."""
     validation_pairs: str | None = None
-    """Folder with mr/ and ct/ of equal file names on one grid, as ``cyclegan-gc phantom`` writes to test/: true errors
-    of up to three of them are logged at each validation. Never trained on, and best.pt does not depend on them."""
+    """Registered pairs to measure true errors on: a folder with mr/ and ct/, like test/ of ``cyclegan-gc phantom``.
+    Each validation logs the errors of up to three of them. They are never trained on and never choose best.pt."""
     cache: Path | None = None
-    """Folder of the prepared slices, which runs can share; null is OUTPUT/cache."""
+    """Folder of the prepared slices, which several runs can share. Default: cache/ in the run folder."""
     prepare_threads: NonNegativeInt = 0
-    """Volumes prepared at once at the first start; 0 takes one a CPU, at most 4."""
+    """Number of volumes prepared at once at the first start; 0 takes one per CPU, at most 4."""
     workers: NonNegativeInt = 0
-    """Loader processes; 0 loads in the training process."""
+    """Number of loader processes; 0 loads in the training process."""
 
     @property
     def ct_channels(self) -> int:
-        """Slices that go through a network together."""
+        """Number of CT slices that go through a network together."""
         return slab_channels(self.context_slices, self.contrasts)["ct"]
 
     @property
     def mr_channels(self) -> int:
-        """The same of every contrast."""
+        """Number of MR slices that go through a network together, over all contrasts."""
         return slab_channels(self.context_slices, self.contrasts)["mr"]
 
     def __post_init__(self) -> None:
         if any(side % 4 for side in self.crop):
-            raise UserError(f"data.crop must be multiples of 4, got {self.crop}")
+            raise UserError(f"--data.crop must be multiples of 4, got {self.crop}")
         if not self.slice_axes or len(set(self.slice_axes)) < len(self.slice_axes):
-            raise UserError(f"data.slice_axes must name planes, each once, got {list(self.slice_axes)}")
+            raise UserError(f"--data.slice_axes must name planes, each once, got {list(self.slice_axes)}")
         if len(self.contrasts) == 1 or "" in self.contrasts or len(set(self.contrasts)) < len(self.contrasts):
-            raise UserError(f"data.contrasts must be two or more endings, each once, got {list(self.contrasts)}")
+            raise UserError(f"--data.contrasts must be two or more endings, each once, got {list(self.contrasts)}")
 
 
 def slab_channels(context_slices: int, contrasts: Sequence[str]) -> dict[str, int]:
-    """Channels of a ``ct`` (a slice with its neighbours) and of an ``mr`` (every contrast of each)."""
+    """Number of channels of a ``ct`` (a slice with its neighbours) and of an ``mr`` (every contrast of each slice)."""
     slices = 2 * context_slices + 1
     return {"ct": slices, "mr": slices * max(1, len(contrasts))}
 

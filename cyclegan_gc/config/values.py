@@ -1,4 +1,4 @@
-"""Numbers with their ranges, and words that several commands share."""
+"""Number types with ranges, and choices that several commands share."""
 
 from typing import TYPE_CHECKING, Literal, TypeAlias
 

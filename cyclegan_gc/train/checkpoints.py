@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from cyclegan_gc.atomic import file_sha256, link_over, remove_leftovers
-from cyclegan_gc.checkpoint import State, load_checkpoint, save_checkpoint
+from cyclegan_gc.checkpoint import BEST, LAST, State, load_checkpoint, save_checkpoint
 from cyclegan_gc.distributed import Ranks
 from cyclegan_gc.errors import UserError
 
-LAST, PREVIOUS, BEST = "last.pt", "previous.pt", "best.pt"
-DAMAGED = "damaged.pt"
+PREVIOUS, DAMAGED = "previous.pt", "damaged.pt"
 SAME_RUN = ("objective", "network", "preprocess", "data", "steps", "seed", "loss", "paired", "optimizer", "precision")
 
 WEIGHTLESS = {"dropout"}

@@ -31,9 +31,8 @@ def prepared(phantoms, folder):
     """A held-out head and what a model of 2.5-D makes of its slices."""
     settings, generator = PreprocessConfig(), Uneven().eval()
     (mr,), (ct,) = (sorted((phantoms / "test" / kind).iterdir()) for kind in ("mr", "ct"))
-    [mr_stack], [ct_stack] = (
-        cached_stacks([path], kind, settings, ("axial",), folder) for path, kind in ((mr, "mr"), (ct, "ct"))
-    )
+    [mr_stack] = cached_stacks([mr], "mr", settings, ("axial",), folder)
+    [ct_stack] = cached_stacks([ct], "ct", settings, ("axial",), folder)
     translator = Translator(generator, generator, "mr_to_ct", settings, ("axial",), 1, (), CROP, {})
     slices = [load_slice(mr_stack, index) for index in range(len(mr_stack.heights))]
     images, masks = (torch.stack(each) for each in zip(*slices, strict=True))

@@ -1,0 +1,115 @@
+"""The settings of a command: name, type, default and help text of each, read from its config dataclass."""
+
+import ast
+import inspect
+import itertools
+import textwrap
+from dataclasses import MISSING, Field, fields, is_dataclass
+from types import NoneType
+from typing import Any, Literal, NamedTuple, get_args, get_origin
+
+NUMBERS = {
+    "int": "a whole number",
+    "PositiveInt": "a whole number above 0",
+    "NonNegativeInt": "a whole number, 0 or above",
+    "float": "a number",
+    "PositiveFloat": "a number above 0",
+    "NonNegativeFloat": "a number, 0 or above",
+    "ClosedUnitInterval": "a number from 0 to 1",
+    "OpenUnitInterval": "a number between 0 and 1",
+}
+"""Number types in plain words."""
+TEXTS = {
+    "contrasts": "ENDING",
+    "device": "DEVICE",
+    "group": "NAME",
+    "project": "NAME",
+    "resume": "auto|PATH",
+    "series": "UID",
+    "shard": "I/N",
+}
+"""Placeholders of the settings whose text is no path."""
+
+
+class Setting(NamedTuple):
+    """One setting of a command."""
+
+    type: Any
+    """Without None."""
+    default: Any
+    """MISSING where the setting is required."""
+
+
+def settings_of(config: type, prefix: str = "", defaults: Any = MISSING) -> dict[str, Setting]:
+    """Every setting by its dotted name, in the order of the dataclass.
+
+    Args:
+        config: a dataclass; those among its fields are opened.
+        prefix: put before each name.
+        defaults: instance whose values are the defaults.
+    """
+    sections, found = sections_of(config), {}
+    for each in fields(config):
+        default = _default(each) if defaults is MISSING else getattr(defaults, each.name)
+        if each.name in sections:
+            found |= settings_of(sections[each.name], f"{prefix}{each.name}.", default)
+        else:
+            found[prefix + each.name] = Setting(_without_none(each.type), default)
+    return found
+
+
+def sections_of(config: type) -> dict[str, type]:
+    """The dataclasses among the fields of a config, by name."""
+    return {each.name: each.type for each in fields(config) if isinstance(each.type, type) and is_dataclass(each.type)}
+
+
+def texts_of(config: type, prefix: str = "") -> dict[str, str]:
+    """The help text of every setting: the docstring below its attribute, in one line."""
+    body = ast.parse(textwrap.dedent(inspect.getsource(config))).body[0].body  # type: ignore[attr-defined]
+    texts = {
+        prefix + attribute.target.id: " ".join(ast.literal_eval(below.value).replace("``", "").split())
+        for attribute, below in itertools.pairwise(body)
+        if isinstance(attribute, ast.AnnAssign)
+        and isinstance(attribute.target, ast.Name)
+        and isinstance(below, ast.Expr)
+    }
+    for name, section in sections_of(config).items():
+        texts |= texts_of(section, f"{prefix}{name}.")
+    return texts
+
+
+def placeholder(kind: Any, name: str) -> str:
+    """Placeholder for a setting's value in the help: ``PATH``, ``NUMBER NUMBER`` or ``{mean,median}``."""
+    items = get_args(kind)
+    if kind is bool:
+        return "{true,false}"
+    if get_origin(kind) is Literal:
+        return "{" + ",".join(map(str, items)) + "}"
+    if get_origin(kind) is tuple:
+        each = [placeholder(item, name) for item in items if item is not Ellipsis]
+        return " ".join(each) + (" ..." if Ellipsis in items else "")
+    return "NUMBER" if issubclass(kind, (int, float)) else TEXTS.get(name.rsplit(".", 1)[-1], "PATH")
+
+
+def allowed(kind: Any) -> str:
+    """The values that a setting takes, in words: ``a whole number above 0`` or ``mean or median``."""
+    items = get_args(kind)
+    if kind is bool:
+        return "true or false"
+    if get_origin(kind) is Literal:
+        return " or ".join([", ".join(map(str, items[:-1])), str(items[-1])] if items[1:] else map(str, items))
+    if get_origin(kind) is tuple:
+        return (
+            f"one or more of {allowed(items[0])}"
+            if Ellipsis in items
+            else f"{len(items)} values, each {allowed(items[0])}"
+        )
+    return NUMBERS.get(kind.__name__, "a path or a name")
+
+
+def _default(each: Field[Any]) -> Any:
+    return each.default_factory() if each.default_factory is not MISSING else each.default
+
+
+def _without_none(kind: Any) -> Any:
+    return next(item for item in get_args(kind) if item is not NoneType) if NoneType in get_args(kind) else kind

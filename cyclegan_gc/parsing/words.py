@@ -1,0 +1,142 @@
+"""The words of a command line: rewritten into the form that the parser takes, and suggestions for unknown ones."""
+
+import difflib
+import itertools
+import json
+import re
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Literal, get_args, get_origin
+
+from cyclegan_gc.errors import UserError
+from cyclegan_gc.parsing.settings import Setting, allowed
+
+TRUTH = {"true": "true", "yes": "true", "false": "false", "no": "false"}
+OPTION = "--?[A-Za-z]"
+"""How an option begins, unlike a negative number."""
+COMMON = ("config", "print_config", "help")
+"""Options of every command."""
+SYNONYMS = {
+    "amp": "precision",
+    "axes": "slice_axes",
+    "ckpt": "checkpoint",
+    "cuda": "device",
+    "dropout_rate": "dropout",
+    "epoch": "steps",
+    "epochs": "steps",
+    "gc": "gradient",
+    "gpu": "device",
+    "gpus": "device",
+    "gt": "reference",
+    "i": "input",
+    "in": "input",
+    "iterations": "steps",
+    "lambda_cycle": "cycle",
+    "lambda_gc": "gradient",
+    "lr": "learning_rate",
+    "max_steps": "steps",
+    "model": "checkpoint",
+    "mri": "mr",
+    "num_workers": "workers",
+    "o": "output",
+    "out": "output",
+    "output_dir": "output",
+    "patch_size": "crop",
+    "pred": "predicted",
+    "prediction": "predicted",
+    "preset": "config",
+    "size": "crop",
+    "spacing": "spacing_mm",
+    "tta": "mirror",
+    "val_fraction": "validation_fraction",
+    "weights": "checkpoint",
+    "window": "ct_window_hu",
+    "yaml": "config",
+}
+"""Words of other programs for our options, each by its last part."""
+
+
+def tidied(words: Sequence[str], settings: Mapping[str, Setting], positional: Collection[str] = ()) -> list[str]:
+    """Words in the form that the parser takes: names with underscores, flags with a value, lists as one word.
+
+    Raises:
+        UserError: if an option is unknown or a list is too short; one line.
+    """
+    rest, done = list(words), []
+    while rest:
+        word = rest.pop(0)
+        if not re.match(OPTION, word) or word == "-h":
+            done.append(word)
+            continue
+        typed, equals, value = word.partition("=")
+        name = typed.lstrip("-").replace("-", "_")
+        section = any(each.startswith(f"{name}.") for each in settings)
+        if not word.startswith("--") or not (name in settings or name in COMMON or section) or name in positional:
+            raise UserError(f"unknown option {typed}; {suggestion(name, settings, positional)}")
+        if equals and name == "config":
+            done += ["--config", value]
+        elif equals:
+            done.append(f"--{name}={_one_value(value, settings.get(name))}")
+        else:
+            done += [f"--{name}", *_values(name, rest, settings.get(name), positional)]
+    return done
+
+
+def suggestion(name: str, settings: Collection[str], positional: Collection[str] = (), dashes: str = "--") -> str:
+    """Advice on an unknown ``name``: the settings that may have been meant, each after ``dashes``."""
+    found = meant(name, [*settings, *COMMON])
+    if found and found[0] in positional:
+        return f"give {found[0].upper()} without a name"
+    return f"did you mean {' or '.join(dashes + each for each in found)}?" if found else "see --help"
+
+
+def meant(name: str, known: Collection[str]) -> list[str]:
+    """The known options closest to ``name``: by their last part, by another program's word, by spelling."""
+    last = name.rsplit(".", 1)[-1].lower()
+    for part in (last, SYNONYMS.get(last)):
+        if found := [each for each in known if each.rsplit(".", 1)[-1] == part]:
+            return found
+    by_last = {each.rsplit(".", 1)[-1]: each for each in known}
+    close = [by_last[each] for each in difflib.get_close_matches(last, by_last, n=1)]
+    return close or difflib.get_close_matches(name, known, n=1, cutoff=0.8)
+
+
+def _values(name: str, rest: list[str], setting: Setting | None, positional: Collection[str]) -> list[str]:
+    """The value of an option as at most one word; what belongs to it is taken from ``rest``."""
+    if setting is None:
+        return []
+    if setting.type is bool:
+        if rest and rest[0].lower() in TRUTH:
+            return [TRUTH[rest.pop(0).lower()]]
+        # Without positional arguments a word after a flag can only be its value.
+        return [rest.pop(0)] if rest and not positional and not re.match(OPTION, rest[0]) else ["true"]
+    if get_origin(setting.type) is not tuple or not rest or rest[0].startswith("[") or rest[0] == "null":
+        return []
+    items = get_args(setting.type)
+    taken = list(itertools.takewhile(lambda word: _belongs(word, items[0]), rest))
+    if Ellipsis not in items:
+        taken = taken[: len(items)]
+        if len(taken) < len(items):
+            raise UserError(f"--{name}: give {allowed(setting.type)}, got {' '.join(taken) or 'nothing'}")
+    elif not taken:
+        taken = rest[:1]
+    del rest[: len(taken)]
+    return [_as_list(taken, items[0])]
+
+
+def _belongs(word: str, item: Any) -> bool:
+    """Whether a word belongs to a list of these items: one of the choices, or else whatever is no option."""
+    return word in get_args(item) if get_origin(item) is Literal else not re.match(OPTION, word)
+
+
+def _one_value(value: str, setting: Setting | None) -> str:
+    """A value that was given with ``=``."""
+    if setting is not None and setting.type is bool:
+        return TRUTH.get(value.lower(), value)
+    if setting is not None and get_origin(setting.type) is tuple and not value.startswith("[") and value != "null":
+        return _as_list([value], get_args(setting.type)[0])
+    return value
+
+
+def _as_list(words: Sequence[str], item: Any) -> str:
+    numbers = isinstance(item, type) and issubclass(item, (int, float))
+    return f"[{', '.join(words if numbers else (json.dumps(word, ensure_ascii=False) for word in words))}]"
