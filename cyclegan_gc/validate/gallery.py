@@ -9,6 +9,7 @@ import numpy as np
 from cyclegan_gc.config import TrainConfig
 from cyclegan_gc.data.cache import SliceStack
 from cyclegan_gc.model.cyclegan import Networks
+from cyclegan_gc.pictures.planes import PLANES, View
 from cyclegan_gc.pictures.sheets import Pixels
 from cyclegan_gc.prepare.preprocess import to_hu
 from cyclegan_gc.tracking import Picture, Table
@@ -67,7 +68,7 @@ def slices_shown(
     pictures = {
         "mr_to_ct": mr_to_ct_sheet(forth, mr_names),
         "ct_to_mr": ct_to_mr_sheet(back, ct_names),
-        "planes": planes_sheet(mr, sct_hu, spacing_mm, case),
+        "planes": planes_sheet(mr, sct_hu, spacing_mm, case, config.preprocess.mr_percentiles),
     }
     heights = "; height in the body from below"
     captions = {"mr_to_ct": ", ".join(mr_names) + heights, "ct_to_mr": ", ".join(ct_names) + heights, "planes": case}
@@ -122,8 +123,8 @@ def _seen(look: Look, slabs: Sequence[int], stacks: Sequence[SliceStack], config
         hu(batch.real_ct),
         plain(images.fake_mr),
         hu(images.rec_ct),
-        [slice_pixel_mm(stacks[n], config) for n in slabs],
-        "".join("A" if stacks[n].axis == "sagittal" else "R" for n in slabs),
+        [View(slice_pixel_mm(stacks[n], config), PLANES[stacks[n].axis][1]) for n in slabs],
+        config.preprocess.mr_percentiles,
     )
 
 
