@@ -1,4 +1,4 @@
-"""What a validation shows: sheets of pictures and tables of cases, worst first, under pseudonyms."""
+"""The pictures and tables of a validation, worst case first, under pseudonyms."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ from cyclegan_gc.validate.panels import (
 from cyclegan_gc.validate.true_pairs import slice_pixel_mm, translate_stack
 
 SHOWN_SLABS = (0, 2, 5, 7)
-"""Slabs of a sheet; of two, four or eight cases, which take turns, they show as many as four can."""
+"""Numbers of the slabs on a sheet; they show up to four of the cases that take turns."""
 
 Named = Callable[[str], str]
 
@@ -106,7 +106,7 @@ FIELDS = ("pictures", "captions", "tables")
 
 
 def _seen(look: Look, slabs: Sequence[int], stacks: Sequence[SliceStack], config: TrainConfig) -> Seen:
-    """The middle slices of some slabs, which come from ``stacks``."""
+    """The middle slices of some slabs; ``stacks`` are the volumes they come from."""
     middle = [SLAB * n + SLAB // 2 for n in slabs]
     batch, images = look.batch, look.images
 

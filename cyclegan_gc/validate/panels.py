@@ -63,7 +63,7 @@ def ct_to_mr_sheet(seen: Seen, names: Sequence[str]) -> Pixels:
         synthetic = Tile(f"s{mr_title(seen.mr_percentiles)}", seen.smr[n], NORMALISED, view)
         ct, again = (
             _in_both_windows(title, images[n], view)
-            for title, images in (("CT", seen.ct_hu), ("again", seen.ct_again_hu))
+            for title, images in (("CT", seen.ct_hu), ("CT again", seen.ct_again_hu))
         )
         rows.append(Row(name, [*ct, synthetic, *again]))
     return sheet(rows)

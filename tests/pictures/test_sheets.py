@@ -57,7 +57,8 @@ def test_rows_without_titles_take_no_line_for_them():
 
 def test_long_lines_end_inside_the_picture_and_are_written_below_it():
     picture = np.zeros((30, 120, 3), np.uint8)
-    with warnings.catch_warnings(action="error"):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
         named = with_lines(picture, ["case " * 50])
     assert named.shape == (30 + LINE, 120, 3) and not named[:30].any() and not named[:, -4:].any()
     assert (named == TEXT_COLOUR).all(2).any()
