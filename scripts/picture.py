@@ -6,9 +6,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from cyclegan_gc.evaluate.case_panel import case_panel
 from cyclegan_gc.evaluate.loading import load_case
 from cyclegan_gc.evaluate.matching import CaseFiles
+from cyclegan_gc.pictures.truth import case_panel
 
 
 def main() -> None:

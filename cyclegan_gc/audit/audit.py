@@ -11,12 +11,13 @@ from cyclegan_gc.atomic import atomic_write, write_text
 from cyclegan_gc.audit.checks import LEVELS, Finding
 from cyclegan_gc.audit.facts import measure_case, measure_volume
 from cyclegan_gc.audit.findings import Audited, judge, level_of
-from cyclegan_gc.audit.sheet import Shown, Views, contact_sheet, views_of
+from cyclegan_gc.audit.sheet import Shown, contact_sheet, views_of
 from cyclegan_gc.config import PreprocessConfig, SliceAxis
 from cyclegan_gc.device import one_torch_thread, usable_cpus
 from cyclegan_gc.distributed import Ranks
 from cyclegan_gc.errors import UserError, VolumeError
 from cyclegan_gc.formats.volumes import read_contrasts
+from cyclegan_gc.pictures.sheets import Pixels
 from cyclegan_gc.prepare.preprocess import check_volume, prepare
 
 MOST_WARNINGS = 10
@@ -119,7 +120,7 @@ def closing_line(outcome: Audit) -> str:
     return f"{len(levels)} volumes: {counted}; of whole sets: {sets.count('fail')} fail, {sets.count('warn')} warn"
 
 
-def _look(paths: Sequence[Path], case: Audited, settings: PreprocessConfig) -> tuple[Audited, Views | None]:
+def _look(paths: Sequence[Path], case: Audited, settings: PreprocessConfig) -> tuple[Audited, Pixels | None]:
     """Facts and pictures of one volume, as far as it can be used."""
     views = None
     try:

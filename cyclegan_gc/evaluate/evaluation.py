@@ -13,7 +13,6 @@ from cyclegan_gc.device import one_torch_thread
 from cyclegan_gc.errors import UserError
 from cyclegan_gc.evaluate.agreement import Counts, count_agreement
 from cyclegan_gc.evaluate.baselines import HistogramModel, best_constant_hu, constant_ct, count_hu
-from cyclegan_gc.evaluate.case_panel import case_panel
 from cyclegan_gc.evaluate.loading import load_case
 from cyclegan_gc.evaluate.matching import CaseFiles, Sources, match_cases
 from cyclegan_gc.evaluate.measures import METHOD_LABELS, SCT, Row
@@ -21,6 +20,7 @@ from cyclegan_gc.evaluate.rows import basic_row, measured_rows
 from cyclegan_gc.evaluate.segment import find_segmenter, with_label_maps
 from cyclegan_gc.evaluate.summary import Evaluation, summarise, worst_first
 from cyclegan_gc.evaluate.tables import write_results
+from cyclegan_gc.pictures.truth import case_panel
 
 MAX_PICTURES = 8
 

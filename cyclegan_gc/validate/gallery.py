@@ -1,4 +1,4 @@
-"""What a validation shows: sheets of pictures and tables of cases, worst first, under pseudonyms."""
+"""The pictures and tables of a validation, worst case first, under pseudonyms."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,6 +7,7 @@ import numpy as np
 
 from cyclegan_gc.config import PreprocessConfig
 from cyclegan_gc.data.cache import SliceStack
+from cyclegan_gc.pictures.planes import PLANES, View
 from cyclegan_gc.pictures.sheets import Pixels
 from cyclegan_gc.prepare.preprocess import to_hu
 from cyclegan_gc.tracking import Picture, Table
@@ -24,7 +25,7 @@ from cyclegan_gc.validate.panels import (
 from cyclegan_gc.validate.true_pairs import slice_pixel_mm, translate_stack
 
 SHOWN_SLABS = (0, 2, 5, 7)
-"""Slabs of a sheet; of two, four or eight cases, which take turns, they show as many as four can."""
+"""Numbers of the slabs on a sheet; they show up to four of the cases that take turns."""
 
 Named = Callable[[str], str]
 
@@ -63,7 +64,7 @@ def slices_shown(look: Look, fixed: FixedSlices, translator: Translator, named: 
     pictures = {
         "mr_to_ct": mr_to_ct_sheet(forth, mr_names),
         "ct_to_mr": ct_to_mr_sheet(back, ct_names),
-        "planes": planes_sheet(mr, sct_hu, spacing_mm, case),
+        "planes": planes_sheet(mr, sct_hu, spacing_mm, case, settings.mr_percentiles),
     }
     heights = "; height in the body from below"
     captions = {"mr_to_ct": ", ".join(mr_names) + heights, "ct_to_mr": ", ".join(ct_names) + heights, "planes": case}
@@ -102,7 +103,7 @@ FIELDS = ("pictures", "captions", "tables")
 
 
 def _seen(look: Look, slabs: Sequence[int], stacks: Sequence[SliceStack], settings: PreprocessConfig) -> Seen:
-    """The middle slices of some slabs, which come from ``stacks``."""
+    """The middle slices of some slabs; ``stacks`` are the volumes they come from."""
     middle = [SLAB * n + SLAB // 2 for n in slabs]
     batch, images = look.batch, look.images
 
@@ -119,8 +120,8 @@ def _seen(look: Look, slabs: Sequence[int], stacks: Sequence[SliceStack], settin
         hu(batch.real_ct),
         plain(images.fake_mr),
         hu(images.rec_ct),
-        [slice_pixel_mm(stacks[n], settings.spacing_mm) for n in slabs],
-        "".join("A" if stacks[n].axis == "sagittal" else "R" for n in slabs),
+        [View(slice_pixel_mm(stacks[n], settings.spacing_mm), PLANES[stacks[n].axis][1]) for n in slabs],
+        settings.mr_percentiles,
     )
 
 

@@ -1,4 +1,4 @@
-"""The pictures of a validation, as a radiologist reads them: front or top up, the patient's right at the left."""
+"""The pictures of a validation."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,31 +10,18 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from cyclegan_gc.atomic import atomic_write
-from cyclegan_gc.pictures.sheets import (
-    BONE_HU,
-    SOFT_TISSUE_HU,
-    Pixels,
-    colour_bar,
-    coloured,
-    drawn,
-    enlarged,
-    png_of,
-    sheet,
-    windowed,
-    with_edges,
-)
-from cyclegan_gc.voxels import bounding_box
+from cyclegan_gc.pictures.planes import View, middle_planes
+from cyclegan_gc.pictures.sheets import Pixels, Row, drawn, png_of, sheet
+from cyclegan_gc.pictures.tiles import BONE, CONTOUR_LEGEND, SOFT_TISSUE, Scale, Tile, mr_title, skin_and_bone
+from cyclegan_gc.pictures.truth import ERROR_LEGEND, rows_with_truth
 
-TILE = 224
-"""Height of a picture in pixels."""
-ERROR_HU = (0.0, 500.0)
-NORMALISED = (-1.0, 1.0)
+NORMALISED = Scale(-1, 1, "")
 BINS = 60
 
 
 @dataclass(frozen=True)
 class Seen:
-    """Slices of a validation, each ``(N, h, w)``, in the order of ``names``."""
+    """Slices of a validation, each ``(N, h, w)``, upright."""
 
     mr: NDArray
     sct_hu: NDArray
@@ -42,10 +29,10 @@ class Seen:
     ct_hu: NDArray
     smr: NDArray
     ct_again_hu: NDArray
-    pixel_mm: Sequence[tuple[float, float]]
-    """Height and width of a pixel of each slice."""
-    marks: str
-    """What lies at the left of each: R for the patient's right, A for the front."""
+    views: Sequence[View]
+    """Pixel size and sides of each slice."""
+    mr_percentiles: tuple[float, float]
+    """The values of the MR that are -1 and 1."""
 
 
 @dataclass(frozen=True)
@@ -61,79 +48,63 @@ class TranslatedPair:
 
 
 def mr_to_ct_sheet(seen: Seen, names: Sequence[str]) -> Pixels:
-    """MR | sCT in two windows | MR again | edges of the MR on the sCT; a row a slice."""
+    """MR | sCT in two windows | contours of the sCT on the MR | MR again; a row for each slice."""
     rows = []
-    for mr, sct, again, pixel_mm in zip(seen.mr, seen.sct_hu, seen.mr_again, seen.pixel_mm, strict=True):
-        shown = ((mr, NORMALISED), (sct, BONE_HU), (sct, SOFT_TISSUE_HU), (again, NORMALISED))
-        grey, bone, soft, back = (_tile(windowed(image, window), pixel_mm) for image, window in shown)
-        rows.append([grey, bone, soft, back, with_edges(bone, grey[..., 0])])
-    titles = ["MR", _titled("sCT, bone", BONE_HU), _titled("sCT, soft", SOFT_TISSUE_HU), "MR again", "MR edges on sCT"]
-    return sheet(titles, rows, names, [mark * 5 for mark in seen.marks])
+    for n, (name, view) in enumerate(zip(names, seen.views, strict=True)):
+        forth = _mr_and_sct(seen.mr[n], seen.sct_hu[n], view, seen.mr_percentiles)
+        rows.append(Row(name, [*forth, Tile("MR again", seen.mr_again[n], NORMALISED, view)]))
+    return sheet(rows, [CONTOUR_LEGEND])
 
 
 def ct_to_mr_sheet(seen: Seen, names: Sequence[str]) -> Pixels:
-    """CT | synthetic MR | CT again, the CTs in both windows; a row a slice."""
-    titles = {
-        _titled("CT, bone", BONE_HU): (seen.ct_hu, BONE_HU),
-        _titled("CT, soft", SOFT_TISSUE_HU): (seen.ct_hu, SOFT_TISSUE_HU),
-        "sMR": (seen.smr, NORMALISED),
-        "CT again, bone": (seen.ct_again_hu, BONE_HU),
-        "CT again, soft": (seen.ct_again_hu, SOFT_TISSUE_HU),
-    }
-    rows = [
-        [_tile(windowed(images[n], window), pixel_mm) for images, window in titles.values()]
-        for n, pixel_mm in enumerate(seen.pixel_mm)
-    ]
-    return sheet(list(titles), rows, names, [mark * len(titles) for mark in seen.marks])
+    """CT | synthetic MR | CT again, the CTs in both windows; a row for each slice."""
+    rows = []
+    for n, (name, view) in enumerate(zip(names, seen.views, strict=True)):
+        synthetic = Tile(f"s{mr_title(seen.mr_percentiles)}", seen.smr[n], NORMALISED, view)
+        ct, again = (
+            _in_both_windows(title, images[n], view)
+            for title, images in (("CT", seen.ct_hu), ("CT again", seen.ct_again_hu))
+        )
+        rows.append(Row(name, [*ct, synthetic, *again]))
+    return sheet(rows)
 
 
-def planes_sheet(mr: NDArray, sct_hu: NDArray, spacing_mm: tuple[float, float, float], name: str) -> Pixels:
-    """Axial, coronal and sagittal plane through the middle: MR above, sCT in both windows below.
+def planes_sheet(
+    mr: NDArray,
+    sct_hu: NDArray,
+    spacing_mm: tuple[float, float, float],
+    name: str,
+    mr_percentiles: tuple[float, float],
+) -> Pixels:
+    """Axial, coronal and sagittal plane through the middle: MR | sCT in both windows | contours of the sCT on the MR.
 
     Args:
         mr: ``(H, W, D)`` in [-1, 1], to the back, to the left and upwards.
         sct_hu: same shape.
-        spacing_mm: of a voxel.
+        spacing_mm: size of a voxel.
         name: of the case.
+        mr_percentiles: values of the MR that are -1 and 1.
     """
-    shown = (
-        (mr, NORMALISED, f"MR of {name}"),
-        (sct_hu, BONE_HU, _titled("sCT, bone", BONE_HU)),
-        (sct_hu, SOFT_TISSUE_HU, _titled("sCT, soft tissue", SOFT_TISSUE_HU)),
-    )
+    height, width, depth = spacing_mm
+    affine = np.array([[0, -width, 0, 0], [-height, 0, 0, 0], [0, 0, depth, 0], [0, 0, 0, 1.0]])
     rows = []
-    for image, window, _ in shown:
-        planes = _planes(windowed(image, window), spacing_mm)
-        rows.append([_tile(plane, pixel_mm) for plane, pixel_mm in planes])
-    return sheet(["axial", "coronal", "sagittal"], rows, [label for _, _, label in shown], ["RRA"] * len(rows))
+    for plane in middle_planes(np.ones(mr.shape, bool), affine):
+        tiles = _mr_and_sct(plane.cut(mr), plane.cut(sct_hu), plane, mr_percentiles)
+        rows.append(Row(f"{name}, {plane.title}", tiles))
+    return sheet(rows, [CONTOUR_LEGEND])
 
 
 def error_sheet(pairs: Sequence[TranslatedPair], errors_hu: Sequence[float]) -> Pixels:
-    """MR | sCT | true CT | absolute error in the body with its colour bar; an axial and a coronal row a case."""
-    rows, names = [], []
+    """MR | sCT | true CT | error in the body; an axial and a coronal row for each case."""
+    rows = []
     for pair, mae in zip(pairs, errors_hu, strict=True):
-        box = bounding_box(pair.mask)
-        error = np.where(pair.mask, np.abs(pair.sct_hu.astype(np.float32) - pair.ct_hu), 0)
-        limits = np.percentile(pair.mr[pair.mask], (0.5, 99.5))
-        grey = windowed(pair.mr, (float(limits[0]), float(max(limits[1], limits[0] + 1e-6))))
-        for axis, plane in ((2, "axial"), (1, "coronal")):
-            at = (box[axis].start + box[axis].stop - 1) // 2
-            pixel_mm = (pair.spacing_mm[1 if axis == 2 else 2], pair.spacing_mm[0])
-            cuts = [
-                np.take(image, at, axis).T[::-1, ::-1]
-                for image in (grey, windowed(pair.sct_hu, BONE_HU), windowed(pair.ct_hu, BONE_HU), error)
-            ]
-            pictures = [*cuts[:3], coloured(cuts[3], ERROR_HU)]
-            tiles = [_tile(picture, pixel_mm) for picture in pictures]
-            rows.append([*tiles, colour_bar(tiles[-1].shape[0], ERROR_HU, "HU")])
-            names.append(f"{pair.name}, {plane}, MAE {mae:.0f} HU")
-    return sheet(
-        ["MR", _titled("sCT, bone", BONE_HU), "true CT", "|sCT - true CT|", ""], rows, names, ["RRRR "] * len(rows)
-    )
+        name, affine = f"{pair.name}, MAE {mae:.0f} HU, ", np.diag([*pair.spacing_mm, 1.0])
+        rows += rows_with_truth(name, pair.mr, {"synthetic": pair.sct_hu}, pair.ct_hu, pair.mask, affine)
+    return sheet(rows, [ERROR_LEGEND])
 
 
 def histogram_picture(sct_hu: NDArray, real: Mapping[str, Any]) -> Pixels:
-    """Shares of HU in the body, synthetic against the training CTs, on a logarithmic axis.
+    """Histogram of HU in the body, synthetic CTs and training CTs, on a logarithmic axis.
 
     Args:
         sct_hu: values in the body.
@@ -166,22 +137,12 @@ def save_pictures(folder: Path, step: int, pictures: Mapping[str, Pixels]) -> No
             file.write(png_of(pixels))
 
 
-def _titled(name: str, window: tuple[float, float]) -> str:
-    return f"{name} [{window[0]:.0f}, {window[1]:.0f}] HU"
+def _mr_and_sct(mr: NDArray, sct_hu: NDArray, view: View, percentiles: tuple[float, float]) -> list[Tile]:
+    source = Tile(mr_title(percentiles), mr, NORMALISED, view)
+    contours = Tile("MR with contours", mr, NORMALISED, view, skin_and_bone(sct_hu))
+    return [source, *_in_both_windows("sCT", sct_hu, view), contours]
 
 
-def _tile(pixels: Pixels, pixel_mm: tuple[float, float]) -> Pixels:
-    """A picture of square pixels, ``TILE`` high."""
-    height, width = pixels.shape[0] * pixel_mm[0], pixels.shape[1] * pixel_mm[1]
-    return enlarged(pixels, (TILE, max(1, round(TILE * width / height))))
-
-
-def _planes(image: Pixels, spacing_mm: tuple[float, float, float]) -> list[tuple[Pixels, tuple[float, float]]]:
-    """The middle planes of (H, W, D), upright, with the height and width of their pixels."""
-    height, width, depth = spacing_mm
-    rows, columns, slices = (size // 2 for size in image.shape)
-    return [
-        (image[:, :, slices], (height, width)),
-        (image[rows].T[::-1], (depth, width)),
-        (image[:, columns].T[::-1], (depth, height)),
-    ]
+def _in_both_windows(title: str, hu: NDArray, view: View) -> list[Tile]:
+    windows = (("bone", BONE), ("soft", SOFT_TISSUE))
+    return [Tile(f"{title}, {word} {scale}", hu, scale, view) for word, scale in windows]
