@@ -10,7 +10,7 @@ import truth
 from cyclegan_gc.formats.files import find_volumes
 
 
-def test_errors_are_of_the_true_body_and_nothing_of_a_perfect_result(phantoms):
+def test_errors_are_measured_in_the_true_body_and_are_zero_for_a_perfect_result(phantoms):
     (path,) = find_volumes(phantoms / "test" / "ct")
     ct = np.asarray(nib.Nifti1Image.from_filename(path).dataobj)
     assert truth.errors_of(ct, phantoms / "test", path.name) == {"MAE [HU]": 0, "MAE bone [HU]": 0, "Dice bone": 1}
@@ -26,7 +26,7 @@ def test_better_is_lower_errors_and_higher_overlaps(metric, expected):
     assert scanners.better_by(metric, ones, others).startswith(expected)
 
 
-def test_pairs_are_of_heads_that_are_not_tested_and_fewer_are_a_part_of_more(tmp_path):
+def test_pairs_are_never_test_heads_and_smaller_sets_are_subsets(tmp_path):
     for kind in ("mr", "ct"):
         (tmp_path / "ph" / "test" / kind).mkdir(parents=True)
         for number in range(pairs.TESTED + pairs.MOST_PAIRS):

@@ -1,4 +1,4 @@
-"""A conversion as a run in W&B, where that was asked for: which model, what became of each case, worst first."""
+"""Logging of a conversion to W&B: its models, and the outcome of each case, worst first."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,18 +13,18 @@ FIGURES = ("gc", "outline_dice", "cycle_error", "shift_mm")
 
 
 def described(conversion: Conversion) -> dict[str, Any]:
-    """The conversion's settings with the models and the code that it rests on; no path and no name."""
+    """Settings, models and code hash of the conversion, without paths or names."""
     return {**conversion.settings, "trained_by": lineage(conversion), "code_sha256": code_sha256()}
 
 
 def lineage(conversion: Conversion) -> list[dict[str, Any]]:
-    """Each model by its hash, its step and its artifact in W&B."""
+    """Hash, step and W&B artifact of each model."""
     models = {member.model.sha256: member.model for member in conversion.members}
     return [{"sha256": sha256, "step": model.step, "artifact": model.artifact} for sha256, model in models.items()]
 
 
 def log_cases(run: WandbRun, outcomes: Sequence[Converted], conversion: Conversion) -> None:
-    """The table of cases under pseudonyms, and how many of each outcome; messages stay here: they hold paths."""
+    """Log the table of cases under pseudonyms and the count of each outcome; messages are left out: they hold paths."""
     folder, pseudonyms = conversion.config.output, Pseudonyms(conversion.config.output)
     rows = worst_first([as_row(case, folder) for case in outcomes])
     columns = ["case", "outcome", "verdict", "warnings", "seconds", *FIGURES, "picture"]
