@@ -104,7 +104,11 @@ def of_two_spacings(slices):
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        *[(without_middle, "missing after slice 3"), (uneven, "uneven gaps"), (duplicate, "where another lies")],
+        *[
+            (without_middle, "missing after slice 3"),
+            (uneven, "uneven gaps"),
+            (duplicate, "have the position of another"),
+        ],
         *[(tilted, "tilted gantry"), (turned, "mixed orientations"), (unoriented, "no slice position or orientation")],
         *[(unplaced, "no slice position or orientation"), (coloured, "in colour"), (cut_off, "cut off or damaged")],
         *[(empty, "has no pixels"), (of_two_sizes, "different size"), (of_two_series, "2 series in one input")],

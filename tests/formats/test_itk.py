@@ -84,7 +84,7 @@ def test_a_header_without_its_voxels_fails(tmp_path: Path):
     ("image", "cause"),
     [
         (SimpleITK.Image([20, 20], SimpleITK.sitkInt16), "2-D"),
-        (SimpleITK.Image([20, 20, 20], SimpleITK.sitkVectorUInt8, 3), "3 values a voxel"),
+        (SimpleITK.Image([20, 20, 20], SimpleITK.sitkVectorUInt8, 3), "3 values per voxel"),
         (SimpleITK.Image([20, 5, 5], SimpleITK.sitkInt16), "too small"),
         (SimpleITK.Image([20, 20, 20], SimpleITK.sitkInt16), "no signal"),
     ],

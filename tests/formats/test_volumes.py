@@ -319,7 +319,7 @@ def test_a_list_names_files_relative_to_itself_and_its_errors_name_the_line(tmp_
     listing.write_text(f"# training cases\n\na.nii\n{tmp_path}/a.nii\n")
     assert find_volumes(listing) == [tmp_path / "a.nii"]
     listing.write_text("a.nii\nb.nii\n")
-    with pytest.raises(UserError, match=r"line 2: b\.nii: no such file"):
+    with pytest.raises(UserError, match=r"line 2: .*b\.nii: no such file"):
         find_volumes(listing)
 
 
@@ -427,7 +427,7 @@ def test_masks_and_labels_stored_with_a_scale_keep_their_values(tmp_path, values
 
 
 @pytest.mark.parametrize(
-    ("value", "cause"), [(0.5, "between whole numbers"), (-1, "from -1"), (70000, "to 70000"), (np.nan, "nan")]
+    ("value", "cause"), [(0.5, "not whole numbers"), (-1, "from -1"), (70000, "to 70000"), (np.nan, "nan")]
 )
 def test_a_file_that_is_not_a_label_map_is_refused(tmp_path, value, cause):
     path = put(tmp_path / "labels.nii", nifti_bytes(np.resize([0.0, 1.0, value], (16, 17, 2))))
