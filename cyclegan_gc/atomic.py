@@ -1,4 +1,4 @@
-"""Files that are whole or absent: written under a temporary name, flushed to disk, then renamed."""
+"""Atomic file writing: under a temporary name, flushed to disk, then renamed."""
 
 import glob
 import hashlib
@@ -12,23 +12,23 @@ from typing import IO
 
 try:
     import fcntl
-except ImportError:  # Windows has no such locks; leftovers of killed processes stay there
+except ImportError:  # Windows has no such locks, so leftovers of killed processes stay
     fcntl = None
 
 
 @contextmanager
 def atomic_write(path: Path, check: Callable[[Path], None] | None = None) -> Iterator[IO[bytes]]:
-    """Open a file for writing that takes the name ``path`` only when the block ends well; else ``path`` is untouched.
+    """Open a file for writing that becomes ``path`` only if the block succeeds; otherwise ``path`` is unchanged.
 
     Args:
         path: the final name.
-        check: called with the finished file under its temporary name; where it raises, nothing gets the final name.
+        check: called with the finished temporary file; if it raises, ``path`` is unchanged.
 
     Raises:
         OSError: if the disk is full or read-only.
     """
-    # Opened by name and not by mkstemp, whose 0600 would lock colleagues out of the result.
-    # Names may have 255 bytes, so a long one is cut.
+    # Not mkstemp, whose mode 0600 would keep colleagues from reading the result.
+    # A name may have at most 255 bytes, so a long one is shortened.
     temporary = path.with_name(f".{path.name[:180]}.{uuid.uuid4().hex[:12]}.part")
     try:
         with temporary.open("xb") as file:
@@ -45,7 +45,7 @@ def atomic_write(path: Path, check: Callable[[Path], None] | None = None) -> Ite
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a UTF-8 text file, whole or not at all.
+    """Write a UTF-8 text file atomically.
 
     Raises:
         OSError: if the disk is full or read-only.
@@ -55,10 +55,10 @@ def write_text(path: Path, text: str) -> None:
 
 
 def link_over(file: Path, name: Path) -> None:
-    """Give ``file`` a second name, whatever bore it before; a copy where the file system knows no hard links.
+    """Give ``file`` a second name, replacing an older file; a copy if the file system has no hard links.
 
     Raises:
-        OSError: if the disk is full or read-only; ``name`` is then what it was.
+        OSError: if the disk is full or read-only; ``name`` is then unchanged.
     """
     temporary = name.with_name(f".{name.name[:180]}.{uuid.uuid4().hex[:12]}.part")
     try:
@@ -72,7 +72,7 @@ def link_over(file: Path, name: Path) -> None:
 
 
 def remove_leftovers(path: Path) -> None:
-    """Remove temporary files for ``path`` whose writers were killed; those of living writers are locked and stay."""
+    """Remove temporary files for ``path`` left by killed processes; files still being written are locked and stay."""
     if fcntl is None:
         return
     for leftover in path.parent.glob(f".{glob.escape(path.name[:180])}.{'?' * 12}.part"):
@@ -85,10 +85,10 @@ def remove_leftovers(path: Path) -> None:
 
 
 def file_sha256(paths: Iterable[Path]) -> str:
-    """SHA-256 of the bytes of all files in their order, in hexadecimal.
+    """SHA-256 of the bytes of all files in order, in hexadecimal.
 
     Raises:
-        OSError: if one cannot be read.
+        OSError: if a file cannot be read.
     """
     digest = hashlib.sha256()
     for path in paths:
@@ -102,7 +102,7 @@ def _lock(file: IO[bytes]) -> None:
     """Lock a file until it is closed or its process ends.
 
     Raises:
-        OSError: if another process holds it.
+        OSError: if another process holds the lock.
     """
     if fcntl is not None:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,4 +1,4 @@
-"""Which processor to run on, with how many threads."""
+"""Choice of the device and the number of threads, and memory in use."""
 
 import os
 import sys
@@ -11,22 +11,22 @@ from cyclegan_gc.errors import UserError
 
 try:
     import resource
-except ImportError:  # Windows does not tell
+except ImportError:  # not available on Windows
     resource = None
 
 MOST_THREADS = 4
-"""Of the choice by the number of CPUs; each holds a volume in memory."""
+"""Upper limit of threads; each holds a volume in memory."""
 
 
 def choose_device(name: str, local_rank: int | None = None) -> torch.device:
-    """``auto`` takes CUDA, then MPS, then the CPU; other names must be available.
+    """The device of this name; ``auto`` takes CUDA if available, then MPS, then the CPU.
 
     Args:
         name: auto, cpu, cuda, cuda:N or mps.
-        local_rank: number of this process among those on its machine; each takes the CUDA device of its number.
+        local_rank: number of this process on its machine; it takes the CUDA device of the same number.
 
     Raises:
-        UserError: if the name is unknown or its hardware is not there.
+        UserError: if the name is unknown or the hardware is not available.
     """
     wanted = name
     if wanted == "auto":
@@ -47,7 +47,7 @@ def choose_device(name: str, local_rank: int | None = None) -> torch.device:
 
 
 def free_bytes(device: torch.device) -> int | None:
-    """Memory that is free on ``device`` now; None where the system does not tell."""
+    """Free memory on ``device`` in bytes; None if unknown."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     if device.type == "mps":
@@ -61,7 +61,7 @@ def free_bytes(device: torch.device) -> int | None:
 
 
 def peak_bytes(device: torch.device) -> int:
-    """The most memory that this process has held: on CUDA its tensors, elsewhere all of it; 0 where unknown."""
+    """Peak memory of this process in bytes: on CUDA of its tensors, elsewhere in total; 0 if unknown."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     if resource is None:
@@ -71,14 +71,14 @@ def peak_bytes(device: torch.device) -> int:
 
 
 def usable_cpus() -> int:
-    """Threads by the number of CPUs, at most 4."""
+    """Number of usable CPUs, at most 4."""
     usable: Callable[[int], set[int]] | None = getattr(os, "sched_getaffinity", None)
     return min(MOST_THREADS, len(usable(0)) if usable else os.cpu_count() or 1)
 
 
 @contextmanager
 def one_torch_thread() -> Iterator[None]:
-    """One volume a thread; sums then also come out the same however many there are."""
+    """Use one torch thread, for work with one volume per Python thread; results do not depend on the number of CPUs."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -1,7 +1,7 @@
-"""Several processes that train one model, one a GPU: who they are, and what they tell one another.
+"""Training of one model by several processes, one per GPU: ranks and communication.
 
-``torchrun`` starts them and names their ranks in the environment. Gradients go over NCCL on CUDA and over gloo
-elsewhere; flags and Python values always go over gloo, whose time limit notices a peer that died or sleeps.
+``torchrun`` starts the processes and sets their ranks in the environment. Gradients use NCCL on CUDA and gloo
+elsewhere. Flags and Python values always use gloo, whose time limit detects a process that died or hangs.
 """
 
 import os
@@ -22,14 +22,14 @@ from cyclegan_gc.errors import TrainingStoppedError, UserError
 T = TypeVar("T")
 
 PREPARATION_LIMIT = timedelta(days=2)
-"""How long ranks wait for the first one to prepare the volumes."""
+"""Longest time that ranks wait for the first rank to prepare the volumes."""
 
 
 @dataclass(frozen=True)
 class Ranks:
-    """This process among its peers; the default is a process on its own.
+    """Rank of this process and communication with the others; the default is a single process.
 
-    Every method but ``says`` is called by all ranks at the same place, or the job stands still until the time limit.
+    All ranks must call every method except ``says`` at the same place; otherwise they wait until the time limit.
     """
 
     rank: int = 0
@@ -37,11 +37,11 @@ class Ranks:
     values: Any = None
     """Group for flags and Python values (gloo)."""
     patient: Any = None
-    """The same with a time limit of days."""
+    """Like ``values``, with a time limit of days."""
 
     @property
     def first(self) -> bool:
-        """Whether this is the rank that writes, prints and decides."""
+        """Whether this is the first rank, which writes, prints and decides."""
         return self.rank == 0
 
     def says(self, text: str, *, warning: bool = False) -> None:
@@ -50,7 +50,7 @@ class Ranks:
             print(text, file=sys.stderr if warning else sys.stdout, flush=True)
 
     def largest(self, number: int) -> int:
-        """The largest of all ranks' numbers."""
+        """Largest of the numbers of all ranks."""
         if self.size == 1:
             return number
         box = torch.tensor(number)
@@ -74,7 +74,7 @@ class Ranks:
         return box[0]
 
     def collect(self, value: T) -> list[T]:
-        """All ranks' values on the first, in the order of the ranks; empty on the others."""
+        """Values of all ranks, in order, on the first rank; empty on the others."""
         if self.size == 1:
             return [value]
         boxes: list[Any] = [None] * self.size if self.first else []
@@ -84,7 +84,7 @@ class Ranks:
 
     @contextmanager
     def after_first(self) -> Iterator[None]:
-        """The first rank does what follows before the others do."""
+        """Run the block on the first rank before the others."""
         if not self.first:
             with _answered():
                 dist.barrier(group=self.patient)
@@ -110,16 +110,16 @@ ALONE = Ranks()
 
 
 def local_rank() -> int | None:
-    """Number of this process on its machine, None where ``torchrun`` did not start several."""
+    """Number of this process on its machine; None for a single process."""
     return int(os.environ.get("LOCAL_RANK", "0")) if _size() > 1 else None
 
 
 @contextmanager
 def joined(device: torch.device, peer_timeout_seconds: float) -> Iterator[Ranks]:
-    """Join the processes that ``torchrun`` started; without it the process is on its own.
+    """Join the processes that ``torchrun`` started; without it, yield a single rank.
 
     Raises:
-        UserError: if the device cannot be shared out or the peers are not found.
+        UserError: if the device cannot be used by several processes or the other processes are not found.
     """
     if _size() == 1:
         yield ALONE
@@ -139,7 +139,7 @@ def joined(device: torch.device, peer_timeout_seconds: float) -> Iterator[Ranks]
     try:
         yield Ranks(dist.get_rank(), dist.get_world_size(), values, patient)
     except BaseException:
-        # The peers may be gone, and NCCL would wait for them.
+        # The other processes may have ended, and NCCL would wait for them.
         for group in (values, patient) if device.type == "cuda" else (None,):
             dist.destroy_process_group(group)
         raise
@@ -147,7 +147,7 @@ def joined(device: torch.device, peer_timeout_seconds: float) -> Iterator[Ranks]
 
 
 def reported(run: Callable[[], None]) -> None:
-    """Call ``run``; where ``torchrun`` started this process, tell it the cause of a failure, which it prints last."""
+    """Call ``run``; if ``torchrun`` started this process, report a failure to it, which it prints last."""
     if "TORCHELASTIC_ERROR_FILE" in os.environ:
         run = record(run)
     run()
@@ -155,15 +155,15 @@ def reported(run: Callable[[], None]) -> None:
 
 @contextmanager
 def _answered() -> Iterator[None]:
-    """What a dead or sleeping peer brings forth, in one line."""
+    """Turn errors caused by a dead or hanging process into one line."""
     try:
         yield
     except (torch.OutOfMemoryError, torch.AcceleratorError):
-        raise  # an earlier fault of this process's own GPU
+        raise  # an error of this process's own GPU
     except RuntimeError as error:
         cause = str(error).splitlines()[0].rpartition("] ")[2].split(". ")[0]
         raise TrainingStoppedError(
-            f"another process died or slept longer than --peer_timeout ({cause}); look at its output and go on from "
+            f"another process died or hung longer than --peer_timeout ({cause}); read its output and continue from "
             "the last checkpoint with --resume auto"
         ) from error
 

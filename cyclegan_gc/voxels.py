@@ -1,11 +1,11 @@
-"""Parts of voxel arrays: the box of a mask, the values inside it, the overlap of two."""
+"""Functions on masks: bounding box, values inside, Dice overlap."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 
 def bounding_box(mask: NDArray[np.bool_], margin: int = 0) -> tuple[slice, ...]:
-    """The box of a mask with as much of the array around it; the whole array where the mask is empty."""
+    """Bounding box of a mask, enlarged by ``margin`` voxels; the whole array if the mask is empty."""
     axes, sides = range(mask.ndim), []
     for axis, size in enumerate(mask.shape):
         used = np.flatnonzero(mask.any(axis=tuple(other for other in axes if other != axis)))
@@ -21,12 +21,12 @@ def dice(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float | None:
 
 
 def values_inside(array: NDArray, mask: NDArray[np.bool_], at_most: int | None = None) -> NDArray:
-    """``array[mask]`` in the order of memory, which for volumes as files store them is several times faster.
+    """``array[mask]`` in memory order, which is several times faster for Fortran-ordered volumes.
 
     Args:
         array: of any shape.
         mask: same shape.
-        at_most: take every second, third ... value where there are many more than this.
+        at_most: if there are many more values, take every second, third, ... one.
     """
     order = np.argsort(np.abs(array.strides), kind="stable")[::-1]
     values = array.transpose(order)[mask.transpose(order)]

@@ -23,7 +23,7 @@ def test_a_check_that_fails_leaves_the_old_file_and_no_other(tmp_path: Path):
     assert (tmp_path / "x").read_text() == "old" and len(list(tmp_path.iterdir())) == 1
 
 
-def test_leftovers_of_the_dead_are_removed_and_those_of_the_living_stay(tmp_path: Path):
+def test_leftovers_of_killed_processes_are_removed_and_open_files_stay(tmp_path: Path):
     dead = tmp_path / ".x.nii.gz.0123456789ab.part"
     dead.write_bytes(b"half")
     (tmp_path / ".other.nii.gz.0123456789ab.part").write_bytes(b"another file's")

@@ -30,7 +30,7 @@ def test_one_gpu_for_several_processes_is_refused(two_gpus):
         choose_device("cuda:0", 1)
 
 
-def test_what_is_not_there_is_refused_in_one_line():
+def test_a_missing_device_is_refused_in_one_line():
     with pytest.raises(UserError, match=r"^--device cuda:97: not usable here .*; choose auto"):
         choose_device("cuda:97")
     with pytest.raises(UserError, match="--device gpu: "):

@@ -16,7 +16,7 @@ def test_the_values_inside_are_those_of_plain_indexing_whatever_the_layout(order
     assert 10 <= values_inside(array, mask, at_most=10).size <= 20
 
 
-def test_the_box_holds_the_mask_and_nothing_to_spare():
+def test_the_bounding_box_fits_the_mask():
     mask = np.zeros((5, 6, 7), bool)
     assert bounding_box(mask) == (slice(0, 5), slice(0, 6), slice(0, 7))
     mask[1:3, 4, 0] = mask[2, 2, 3] = True

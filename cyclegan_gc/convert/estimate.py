@@ -1,4 +1,4 @@
-"""How long a batch will take and how much memory it needs, told before it starts: from headers and one timed pass."""
+"""Estimate of time and memory for a batch, from the headers and a timed pass through the network."""
 
 import time
 from collections.abc import Sequence
@@ -16,11 +16,11 @@ from cyclegan_gc.model.passes import Passes
 from cyclegan_gc.prepare.grid import pixel_mm
 
 LONG = 10
-"""Cases from which on a batch is worth an estimate."""
+"""Smallest number of cases for which an estimate is made."""
 SECONDS_PER_VOXEL = 1.5e-7
-"""Reading, preparing, checking and writing."""
+"""Time for reading, preparing, checking and writing."""
 BYTES_PER_VOXEL = 80
-"""Peak memory of reading, network and writing of three equal volumes at once, per voxel of one."""
+"""Peak memory per voxel of one volume, while three equal volumes are read, translated and written."""
 TIMED_PIXELS = 192
 TIMED_PASSES = 4
 
@@ -28,9 +28,9 @@ Grid = tuple[tuple[int, ...], np.ndarray]
 
 
 def estimate(jobs: Sequence[Job], members: Sequence[Member]) -> str:
-    """A sentence with the number of cases, the time if none is finished already, and the memory besides the networks.
+    """A sentence with the number of cases, the time if none is finished yet, and the memory without the networks.
 
-    Cases whose header cannot be read do not count.
+    Cases with an unreadable header are counted with no time.
     """
     grids = [grid for job in jobs if (grid := _grid(job))]
     voxels = [prod(shape) for shape, _ in grids]
@@ -38,7 +38,7 @@ def estimate(jobs: Sequence[Job], members: Sequence[Member]) -> str:
     network = sum(speeds[id(member.translator)] * _pixels(grid, member) for grid in grids for member in members)
     gigabytes = BYTES_PER_VOXEL * max(voxels, default=0) / 1e9
     return (
-        f"{len(jobs)} cases, about {_in_words(network + SECONDS_PER_VOXEL * sum(voxels))} if none is finished, and "
+        f"{len(jobs)} cases, about {_in_words(network + SECONDS_PER_VOXEL * sum(voxels))} if none is finished yet, and "
         f"{gigabytes:.1f} GB of memory."
     )
 
@@ -51,7 +51,7 @@ def _grid(job: Job) -> Grid | None:
 
 
 def _pixels(grid: Grid, member: Member) -> float:
-    """Pixels of whole slices at the size that the network sees; the body's box is smaller."""
+    """Pixels of whole slices at the pixel size of the network; an upper limit, since only the body is translated."""
     shape, affine = grid
     across, along, up = to_ras(np.broadcast_to(False, shape), affine)[1]
     spacing_mm = (along, across, up)
@@ -66,7 +66,7 @@ def _seconds_per_pixel(member: Member) -> float:
     for _ in range(TIMED_PASSES):
         passes.run(member.translator.generator, image)
         marks.append(time.perf_counter())
-    # The quickest: the first pass also warms up, and others may have had to share the machine.
+    # The fastest pass: the first one includes the warm-up, and other programs may slow down the rest.
     return float(np.diff(marks).min()) / image.numel()
 
 

@@ -1,4 +1,4 @@
-"""What became of a batch: one manifest for each run or shard, joined at the end, and its page."""
+"""Manifest of a batch: one for each run or shard; those of the shards can be merged."""
 
 import json
 from collections import Counter
@@ -16,7 +16,7 @@ Manifest = dict[str, Any]
 
 
 def manifest_of(cases: Sequence[Mapping[str, Any]], settings: Mapping[str, Any]) -> Manifest:
-    """The manifest of cases as :func:`cyclegan_gc.convert.outcome.as_row` gives them."""
+    """The manifest of cases in the form of :func:`cyclegan_gc.convert.outcome.as_row`."""
     counts = Counter(case["outcome"] for case in cases) + Counter(c["verdict"] for c in cases if c["verdict"])
     return {
         "tool": f"cyclegan-gc {__version__}",
@@ -28,7 +28,7 @@ def manifest_of(cases: Sequence[Mapping[str, Any]], settings: Mapping[str, Any])
 
 
 def write_manifest(folder: Path, manifest: Manifest, shard: tuple[int, int] | None) -> None:
-    """``manifest.json`` and ``index.html``; for a shard ``manifest_IofN.json`` alone.
+    """Write ``manifest.json`` and ``index.html``, or only ``manifest_IofN.json`` for a shard.
 
     Raises:
         UserError: if they cannot be written.
@@ -43,10 +43,10 @@ def write_manifest(folder: Path, manifest: Manifest, shard: tuple[int, int] | No
 
 
 def merge_manifests(folder: Path) -> Manifest:
-    """Join the shards' manifests of a folder into one, with its page; says which are missing.
+    """Merge the shards' manifests of a folder into one and write its page.
 
     Raises:
-        UserError: if there are none, one is missing or broken, or they are of different settings.
+        UserError: if there are none, one is missing or damaged, or their settings differ.
     """
     paths = sorted(folder.glob("manifest_*of*.json"))
     if not paths:

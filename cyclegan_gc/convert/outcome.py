@@ -1,4 +1,4 @@
-"""What became of a case: its sidecar, whether an earlier result still stands, its row in the manifest."""
+"""Outcome of a case: its sidecar, the check of an earlier result, its row in the manifest."""
 
 import hashlib
 import json
@@ -29,14 +29,14 @@ TOOL = f"cyclegan-gc {__version__}"
 
 @dataclass(frozen=True)
 class Converted:
-    """What became of one case: a result, or the reason why there is none."""
+    """Outcome of one case: a result, or the reason why there is none."""
 
     source: Path
     label: str
-    """The case relative to the input."""
+    """Path of the case relative to the input."""
     result: Path
     outcome: str
-    """converted, skipped (finished before and intact) or failed."""
+    """converted, skipped (an intact result existed) or failed."""
     failure: str | None = None
     warnings: tuple[str, ...] = ()
     quality: Quality | None = None
@@ -46,17 +46,17 @@ class Converted:
 
 @dataclass(frozen=True)
 class Conversion:
-    """What all cases of a conversion share."""
+    """Settings and models that all cases of a conversion share."""
 
     config: ConvertConfig
     models: Sequence[TrainedModel]
     members: Sequence[Member]
     settings: Mapping[str, Any]
-    """Everything but the input that decides about the result."""
+    """Everything except the input that determines the result."""
 
 
 def settings_of(config: ConvertConfig, models: Sequence[TrainedModel], members: Sequence[Member]) -> dict[str, Any]:
-    """Everything but the input that decides about the pixels, in plain values and without any path."""
+    """Everything except the input that determines the pixels, as plain values without paths."""
     return {
         "tool": TOOL,
         "models": list(dict.fromkeys(model.sha256 for model in models)),
@@ -78,7 +78,7 @@ def sidecar(
     warnings: Sequence[str],
     conversion: Conversion,
 ) -> dict[str, Any]:
-    """What a result is and how it was made, in plain values and without any path."""
+    """Description of a result and how it was made, as plain values without paths."""
     inside = values_inside(result.array, result.mask)
     return {
         "tool": TOOL,
@@ -105,7 +105,7 @@ def sidecar(
 
 
 def finished(job: Job, source_sha256: str, settings: Mapping[str, Any]) -> Converted | None:
-    """The outcome of an earlier run, if its result is of this source and these settings and has not changed since."""
+    """The outcome of an earlier run, if source and settings are the same and the result has not changed since."""
     try:
         known = json.loads(job.sidecar.read_text(encoding="utf-8"))
         if known["key"] != key_of(source_sha256, settings) or known["result"]["sha256"] != _result_sha256(job.result):
@@ -138,9 +138,9 @@ def remove_replaced(job: Job, written: Collection[Path]) -> None:
 
 
 def as_row(case: Converted, output: Path) -> dict[str, Any]:
-    """A case for the manifest: plain values, paths relative to the input and the output."""
+    """Row of a case for the manifest: plain values, with paths relative to the input and the output."""
     quality = case.quality
-    # Messages begin with the source's whole path, which is nobody else's business.
+    # Messages begin with the source's whole path, which must not leave the machine.
     failure = case.failure.replace(str(case.source), case.label) if case.failure else None
     failure = failure.replace(f"{case.source.parent}{os.sep}", "") if failure else None
     return {
@@ -158,7 +158,7 @@ def as_row(case: Converted, output: Path) -> dict[str, Any]:
 
 
 def key_of(source_sha256: str, settings: Mapping[str, Any]) -> str:
-    """Hash of everything that decides about a result."""
+    """Hash of everything that determines a result."""
     return hashlib.sha256(json.dumps([source_sha256, dict(settings)], sort_keys=True).encode()).hexdigest()
 
 

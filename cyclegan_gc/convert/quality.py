@@ -1,6 +1,8 @@
-"""Whether a conversion is believable, judged without a true CT: pass, warn or fail, each with its reasons.
+"""Judgement of a synthetic CT without a true CT: pass, warn or fail, with reasons.
 
-Everything is measured on voxels gathered to about 3 mm; limits are relative to the training sets where they can be.
+Outline Dice, gradient correlation and displacement are measured on voxels averaged to about 3 mm. The HU histogram and
+the tissue shares and peaks taken from it use a sample of the full-resolution voxels in the body. Where possible,
+limits are relative to the training sets.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,35 +23,36 @@ Verdict = Literal["pass", "warn", "fail"]
 Grade = tuple[Literal["warn", "fail"], str]
 
 SAMPLE = 300_000
+"""Approximate number of voxels in the body from which the HU histogram is made."""
 OUTLINE_DICE = (0.965, 0.93)
 """Warn and fail below. Good phantom conversions reach 0.97 to 0.98, displaced by 10 mm 0.89 to 0.94."""
 GC = (0.2, 0.1)
-"""Warn and fail below. Good phantom conversions reach 0.49 to 0.55, noise 0.02, slices in disorder 0.04 to 0.14."""
+"""Warn and fail below. Good phantom conversions reach 0.49 to 0.55, noise 0.02, shuffled slices 0.04 to 0.14."""
 CYCLE_ERROR = (0.6, 0.9)
-"""Warn and fail above. Good phantom conversions have 0.35 to 0.55, CT taken for MR 0.93 to 1.01."""
+"""Warn and fail above. Good phantom conversions have 0.35 to 0.55, a CT given as MR 0.93 to 1.01."""
 SHIFT_MM = (2.0, 4.0)
-"""Warn and fail at this displacement, by which edges of MR and CT would agree better."""
+"""Warn and fail at this displacement, at which the edges of MR and CT agree best."""
 HISTOGRAM_HU = (150.0, 300.0)
 """Warn and fail above this distance (Wasserstein) between the HU in the body and those of the training CTs. Good
 phantom conversions have 46 to 77 HU, with 200 HU added 187 to 207, inverted 754 to 773."""
 SHARE_FACTOR = (2.5, 5.0)
-"""Warn and fail where a tissue takes up so many times more or less of the body than in the training CTs."""
+"""Warn and fail if the share of a tissue in the body differs by this factor from the training CTs."""
 SIZE_FACTOR = (1.4, 2.0)
-"""Warn and fail where the body is by this factor larger or smaller than every training MR's."""
+"""Warn and fail if the body is larger or smaller by this factor than in every training MR."""
 SPACING_FACTOR = 2.0
 QUANTILE_DISTANCE = (0.2, 0.35)
-"""Warn and fail where the MR's grey values are spread so much otherwise than in every training MR."""
+"""Warn and fail if the distribution of MR intensities differs by this distance from every training MR."""
 TISSUES_HU = {
     "air": (-1100.0, AIR_BELOW_HU),
     "soft": (AIR_BELOW_HU, BONE_ABOVE_HU),
     "bone": (BONE_ABOVE_HU, 4000.0),
 }
 GRADED = {
-    "outline_dice": (OUTLINE_DICE, "outlines of MR and synthetic CT agree only by a Dice of {:.2f}"),
-    "gc": (GC, "edges of MR and synthetic CT hardly agree (gradient correlation {:.2f})"),
-    "cycle_error": (CYCLE_ERROR, "the MR does not come back from the synthetic CT (cycle error {:.2f})"),
+    "outline_dice": (OUTLINE_DICE, "outlines of MR and synthetic CT differ (Dice {:.2f})"),
+    "gc": (GC, "edges of MR and synthetic CT do not agree (gradient correlation {:.2f})"),
+    "cycle_error": (CYCLE_ERROR, "the MR cannot be recovered from the synthetic CT (cycle error {:.2f})"),
     "shift_mm": (SHIFT_MM, "the synthetic CT seems displaced by {:.0f} mm"),
-    "histogram_hu": (HISTOGRAM_HU, "HU are spread otherwise than in the training CTs (distance {:.0f} HU)"),
+    "histogram_hu": (HISTOGRAM_HU, "HU are distributed unlike the training CTs (distance {:.0f} HU)"),
 }
 PEAKS_HU = {"fat": (-180.0, -30.0), "muscle": (0.0, 120.0)}
 
@@ -73,16 +76,16 @@ def judge(
     mr_facts: Mapping[str, Any],
     cycle_error: float | None,
 ) -> Quality:
-    """Judge a synthetic CT by its MR and by what the training sets looked like.
+    """Judge a synthetic CT by its MR and by statistics of the training sets.
 
     Args:
-        mr: ``(X, Y, Z)`` in its own unit.
-        mask: same shape, the MR's body.
-        hu: same shape.
+        mr: ``(X, Y, Z)`` in the unit of the file.
+        mask: body of the MR, same shape.
+        hu: synthetic CT, same shape.
         affine: ``(4, 4)`` voxel index to RAS mm.
-        fingerprint: of the checkpoint.
-        mr_facts: of this MR, as :func:`cyclegan_gc.data.cache.case_statistics` gives them.
-        cycle_error: as :class:`cyclegan_gc.inference.Translation` has it.
+        fingerprint: statistics of the training sets, from the checkpoint.
+        mr_facts: result of :func:`cyclegan_gc.prepare.statistics.case_statistics` for this MR.
+        cycle_error: as in :class:`cyclegan_gc.inference.Translation`; None if not measured.
     """
     spacing_mm = np.linalg.norm(affine[:3, :3], axis=0)
     factors = gathering(spacing_mm.tolist(), mr.shape)
@@ -135,7 +138,7 @@ def _tissues(figures: Mapping[str, float], fingerprint: Mapping[str, Any]) -> It
 
 
 def _unlike_training(facts: Mapping[str, Any], known: Sequence[Mapping[str, Any]]) -> Iterator[Grade]:
-    """Is the MR of the kind that the model was trained on?"""
+    """Whether voxel size, body size and intensities of the MR are like those of the training MRs."""
     pixels = [mm for case in known for mm in case["spacing_mm"]]
     if (
         min(facts["spacing_mm"]) < min(pixels) / SPACING_FACTOR
@@ -156,17 +159,17 @@ def _unlike_training(facts: Mapping[str, Any], known: Sequence[Mapping[str, Any]
     distance = min(float(np.abs(_shape(facts) - _shape(case)).max()) for case in known)
     if distance >= QUANTILE_DISTANCE[0]:
         level = "fail" if distance >= QUANTILE_DISTANCE[1] else "warn"
-        yield level, f"the MR's grey values are spread unlike any training MR's (distance {distance:.2f})"
+        yield level, f"the MR's intensities are distributed unlike any training MR (distance {distance:.2f})"
 
 
 def _shape(facts: Mapping[str, Any]) -> NDArray[np.float64]:
-    """The quartiles between the lowest and the highest percentile, without the unit."""
+    """The quartiles, scaled to the range between the lowest and the highest percentile."""
     low, *quartiles, high = facts["quantiles"]
     return (np.asarray(quartiles) - low) / max(high - low, 1e-12)
 
 
 def _gradient_correlation(hu: NDArray, mr: NDArray, body: NDArray[np.bool_], affine: NDArray) -> float:
-    """Over axial slices; over those across the thinnest axis where axial ones are mere lines."""
+    """Gradient correlation over axial slices, or across the thinnest axis if these are narrower than 3 voxels."""
     if not body.any():
         return 0.0
     if min(to_ras(body, affine)[0].shape[:2]) < 3:

@@ -1,4 +1,4 @@
-"""What is in a file, by its SHA-256; remembered by place, size and time of change, so that no file is read twice."""
+"""SHA-256 of volume files, cached by path, size and time of change, so that no file is read twice."""
 
 import glob
 import hashlib
@@ -11,19 +11,19 @@ from cyclegan_gc.atomic import file_sha256, write_text
 from cyclegan_gc.errors import VolumeError
 
 HEADERS = (".hdr", ".hdr.gz", ".mhd", ".nhdr")
-"""Suffixes of files whose voxels lie in another one, of the same name or named in them."""
+"""Suffixes of headers whose voxels are in another file, which has the same stem or is named in the header."""
 VOXELS_IN = re.compile(r"^(?:ElementDataFile *=|data ?file:) *(.+?)\s*$", re.IGNORECASE | re.MULTILINE)
-"""Of a MetaImage and an NRRD header, the file of the voxels; not of those that list one file a slice."""
+"""Finds the voxel file named in a MetaImage or NRRD header; a list of one file per slice does not match."""
 HEADER_CHARACTERS = 65536
 
 
 def contents_hash(paths: Sequence[Path], folder: Path) -> str:
-    """Hash of one or several volumes' bytes, in their order; errors as :func:`content_hash`."""
+    """Hash of the bytes of one or several volumes, in order; raises as :func:`content_hash`."""
     return _joined([content_hash(path, folder) for path in paths])
 
 
 def known_contents(paths: Sequence[Path], folder: Path) -> str | None:
-    """The same without reading a volume; None where one is not remembered or has changed since."""
+    """Cached :func:`contents_hash`; None if a volume is not in the cache or has changed since."""
     known = [each for path in paths if (each := known_hash(path, folder))]
     return _joined(known) if len(known) == len(paths) else None
 
@@ -32,8 +32,8 @@ def content_hash(path: Path, folder: Path) -> str:
     """Hash of a volume's bytes, its separate voxel file included.
 
     Args:
-        path: of the volume.
-        folder: where hashes are remembered, under hashes of the paths, never the paths themselves.
+        path: the volume file.
+        folder: the cache; its files are named by hashes of the paths, never by the paths.
 
     Raises:
         VolumeError: if the file cannot be read; one line.
@@ -52,16 +52,16 @@ def content_hash(path: Path, folder: Path) -> str:
 
 
 def known_hash(path: Path, folder: Path) -> str | None:
-    """The same without reading the volume; None where it is not remembered or the file has changed since."""
+    """Cached :func:`content_hash`; None if the volume is not in the cache or has changed since."""
     try:
         known = json.loads(_note(path, folder).read_text())
         return known["content"] if known["stamp"] == _stamp(path) else None
-    except (OSError, ValueError):  # not there, or a note that is not whole
+    except (OSError, ValueError):  # missing or damaged cache file
         return None
 
 
 def companions(path: Path) -> list[Path]:
-    """The other files of a volume whose voxels lie apart from its header; none of any other."""
+    """The other files of a volume with separate header and voxel files; empty for a single file."""
     suffix = next((each for each in HEADERS if path.name.lower().endswith(each)), None)
     if suffix is None:
         return []
@@ -81,7 +81,7 @@ def _note(path: Path, folder: Path) -> Path:
 
 
 def _stamp(path: Path) -> str:
-    """Changes with the size or the time of any of the volume's files."""
+    """Hash of size and time of change of all files of the volume."""
     facts = [(file.stat().st_size, file.stat().st_mtime_ns) for file in (path, *companions(path))]
     return _hash(json.dumps(facts))
 

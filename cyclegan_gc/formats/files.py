@@ -1,4 +1,4 @@
-"""Which files a user means: a folder, a glob pattern, a text list or one file."""
+"""Finding volume files in a folder, a glob pattern, a text list or a single file."""
 
 import glob
 import os
@@ -9,23 +9,23 @@ from pathlib import Path
 from cyclegan_gc.errors import UserError
 
 WRITABLE = (".nii", ".nii.gz")
-"""Suffixes of volumes that are written."""
+"""Suffixes of volume files that can be written."""
 READABLE = (*WRITABLE, ".hdr", ".hdr.gz", ".img", ".img.gz", ".mha", ".mhd", ".nrrd", ".nhdr")
-"""Suffixes of volumes that are read; an .img is read by way of its .hdr."""
+"""Suffixes of volume files that can be read; an .img is read through its .hdr."""
 BIDS_RESULT = "_desc-synthetic_ct"
-"""How the name of a synthetic CT ends in a folder after BIDS."""
+"""End of the name of a synthetic CT in a BIDS folder."""
 
 Accept = Callable[[Path], bool]
 
 
 def case_id(path: Path) -> str:
-    """File name without the suffix of a volume."""
+    """File name without its volume suffix."""
     suffix = _suffix(path)
     return path.name[: -len(suffix)] if suffix else path.name
 
 
 def uncertainty_name(name: str) -> str:
-    """What the map of uncertainty beside a result of that name is called, both without a suffix."""
+    """Name of the uncertainty map beside a result of that name; both without suffix."""
     if name.endswith(BIDS_RESULT):
         return f"{name.removesuffix(BIDS_RESULT)}_desc-uncertainty_ct"
     return f"{name}_uncertainty"
@@ -40,7 +40,7 @@ def result_of_uncertainty(name: str) -> str | None:
 
 
 def is_volume(path: Path) -> bool:
-    """Whether the name is a volume file's; the second file of a pair (.hdr, .img) does not count."""
+    """Whether the name is that of a volume file; the .img of a .hdr/.img pair does not count."""
     suffix = _suffix(path)
     if suffix is None or not suffix.startswith(".img"):
         return suffix is not None
@@ -51,24 +51,24 @@ def is_volume(path: Path) -> bool:
 def find_volumes(source: str | Path) -> list[Path]:
     """All volume files of a folder (with its subfolders), a glob pattern, a text list or one file, sorted.
 
-    Hidden files and folders are skipped; a folder reached twice through links is read once. A list holds one path
-    a line, relative to the list's own folder; empty lines and lines that begin with ``#`` do not count.
+    Hidden files and folders are skipped. A folder reached twice through links is read once. A list holds one path
+    per line, relative to the folder of the list; empty lines and lines that begin with ``#`` are ignored.
 
     Raises:
-        UserError: if nothing is there, or a listed file is missing; says what was found instead.
+        UserError: if there is no volume or a listed file is missing; the message says what was found instead.
     """
     return list_files(source, is_volume)[1]
 
 
 def find_cases(source: str | Path, contrasts: Sequence[str] = ()) -> tuple[dict[Path, tuple[Path, ...]], list[str]]:
-    """The volumes of every case, sorted, under the path that names the case, and a sentence for what was left out.
+    """The volumes of each case, keyed by the path that names the case, and notes on files left out; sorted.
 
     Args:
         source: as :func:`find_volumes`.
-        contrasts: endings of the names of a case's volumes; without any each volume is a case.
+        contrasts: endings of the names of a case's volumes; if empty, each volume is a case.
 
     Raises:
-        UserError: as :func:`find_volumes`, and if no case or only a part of one is there.
+        UserError: as :func:`find_volumes`, and if there is no case or a case is incomplete.
     """
     volumes = find_volumes(source)
     if not contrasts:
@@ -83,17 +83,18 @@ def find_cases(source: str | Path, contrasts: Sequence[str] = ()) -> tuple[dict[
 def join_contrasts(
     volumes: Sequence[Path], contrasts: Sequence[str], source: str
 ) -> tuple[dict[Path, dict[str, Path]], list[str]]:
-    """Volumes of one folder and name but for the ending, by their ending, and a sentence for what was left out.
+    """Group volumes into cases of several contrasts; also returns notes on files left out.
 
-    A case is named by the path without the ending, or by its folder where nothing else is left of the name.
+    Volumes of one case are in one folder and their names differ only in the ending. The path without the ending names
+    the case; if nothing is left of the name, the folder does.
 
     Args:
-        volumes: files.
-        contrasts: endings.
-        source: where they come from, for messages.
+        volumes: the files.
+        contrasts: endings of the names, without suffix.
+        source: the input as the user named it, for messages.
 
     Raises:
-        UserError: if nothing ends so, or a contrast of a case is there twice.
+        UserError: if no name has one of the endings, or a case has two files of one contrast.
     """
     cases: dict[Path, dict[str, Path]] = {}
     others = []
@@ -105,26 +106,30 @@ def join_contrasts(
             continue
         known = cases.setdefault(path.parent / name.removesuffix(ending), {})
         if ending in known:
-            raise UserError(f"{path}: a second file of this case and contrast, beside {known[ending].name}")
+            raise UserError(f"{path}: second file of this case and contrast, beside {known[ending].name}; remove one")
         known[ending] = path
     if not cases:
         raise UserError(f"{source}: no name ends in {' or '.join(contrasts)}; correct --data.contrasts or the input")
-    notes = [f"{source}: {len(others)} files end otherwise and were left out, as {others[0].name}"] if others else []
+    notes = (
+        [f"{source}: {len(others)} files without one of these endings were left out, such as {others[0].name}"]
+        if others
+        else []
+    )
     return dict(sorted(cases.items())), notes
 
 
 def missing_contrasts(known: Mapping[str, Path], contrasts: Sequence[str]) -> str | None:
-    """What a case lacks, in words; None for a whole one."""
+    """Message on the contrasts that a case lacks; None if it is complete."""
     missing = [ending for ending in contrasts if ending not in known]
     return f"has no {', '.join(missing)}; add or remove it" if missing else None
 
 
 def list_files(source: str | Path, accept: Accept) -> tuple[Path, list[Path]]:
-    """The files that ``accept`` takes, sorted, and the folder that they are told relative to.
+    """The root folder of the input and the files that ``accept`` takes, sorted.
 
     Args:
-        source: as :func:`find_volumes`; folders that a list or a pattern names are searched too.
-        accept: whether a file is a picture, by its name or its first bytes.
+        source: as :func:`find_volumes`; folders in a list or matched by a pattern are searched too.
+        accept: tells from the name or the first bytes whether a file is wanted.
 
     Raises:
         UserError: as :func:`find_volumes`.
@@ -144,12 +149,12 @@ def list_files(source: str | Path, accept: Accept) -> tuple[Path, list[Path]]:
 
 def _suffix(path: Path) -> str | None:
     name = path.name.lower()
-    # The longest first: .nii.gz also ends in .gz, .hdr.gz in nothing shorter.
+    # Longest first.
     return next((s for s in sorted(READABLE, key=len, reverse=True) if name.endswith(s)), None)
 
 
 def _walk(folder: Path) -> Iterator[Path]:
-    """Every file below ``folder`` that is not hidden; links are followed, each real folder once."""
+    """Every file below ``folder`` that is not hidden; links are followed, and each real folder is read once."""
     seen = set()
     for name, folders, files in os.walk(folder, followlinks=True):
         real = os.path.realpath(name)
@@ -159,7 +164,7 @@ def _walk(folder: Path) -> Iterator[Path]:
 
 
 def _expand(pattern: Path) -> tuple[Path, list[Path]]:
-    """Files that match; pathlib's ``**`` stays out of linked folders, glob's follows a loop of links for ever."""
+    """Root and files of a pattern. Uses pathlib because ``**`` in glob follows loops of links without end."""
     fixed = next(i for i, part in enumerate(pattern.parts) if glob.has_magic(part))
     root = Path(*pattern.parts[:fixed])
     found = [
@@ -208,5 +213,5 @@ def _read_list(path: Path, accept: Accept) -> list[Path]:
             raise UserError(f"{path}: line {number}: {volume}: {state}; correct the list")
         volumes.update(accepted)
     if not volumes:
-        raise UserError(f"{path}: the list names no file; write one path a line")
+        raise UserError(f"{path}: the list names no file; write one path per line")
     return sorted(volumes)

@@ -1,4 +1,4 @@
-"""Voxel grids and frames: whether two are one, and axes turned to an anatomical order."""
+"""Voxel grids: comparison, reorientation to RAS and resampling."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,7 +9,7 @@ GRID_TOLERANCE_VOXELS = 0.01
 
 
 def same_grid(shape: tuple[int, ...], affine: NDArray, other_shape: tuple[int, ...], other_affine: NDArray) -> bool:
-    """Whether two grids have one shape and all their corners within a hundredth of a voxel of each other."""
+    """Whether two grids have the same shape and corners that agree within a hundredth of a voxel."""
     if shape != other_shape:
         return False
     corners = np.array(np.meshgrid(*[(0, size - 1) for size in shape])).reshape(3, -1)
@@ -19,13 +19,13 @@ def same_grid(shape: tuple[int, ...], affine: NDArray, other_shape: tuple[int, .
 
 
 def to_ras(array: NDArray, affine: NDArray) -> tuple[NDArray, tuple[float, float, float]]:
-    """The array with axes swapped and flipped to run most nearly to the right, front and top, and its spacing in mm.
+    """The array with axes swapped and flipped to the nearest RAS order, and its spacing in mm.
 
-    Nothing is interpolated: an oblique volume stays oblique.
+    There is no interpolation: an oblique volume stays oblique.
     """
     columns = np.asarray(affine, dtype=float)[:3, :3]
     spacing = np.linalg.norm(columns, axis=0)
-    # One file axis per direction, even where a slanted axis is the closest to two of them.
+    # One array axis per direction, even if an oblique axis is the nearest to two directions.
     _, order = linear_sum_assignment(-np.abs(columns / spacing))
     turned = np.transpose(array, order)
     backward = tuple(direction for direction, axis in enumerate(order) if columns[direction, axis] < 0)
@@ -34,13 +34,13 @@ def to_ras(array: NDArray, affine: NDArray) -> tuple[NDArray, tuple[float, float
 
 
 def voxel_mapping(source_affine: NDArray, target_affine: NDArray) -> NDArray:
-    """(4, 4) from a voxel index of one grid to that of the other."""
-    # Rounded, for an index of -1e-12 counts as outside and a flipped volume would lose its first slice.
+    """Matrix (4, 4) from voxel indices of the source grid to those of the target grid."""
+    # Rounded, because an index of -1e-12 counts as outside and a flipped volume would lose its first slice.
     return np.round(np.linalg.inv(target_affine) @ source_affine, 6)
 
 
 def axis_directions(affine: NDArray) -> str:
-    """Where the three array axes run, as in ``LPS``: right or left, front (A) or back (P), up (S) or down (I)."""
+    """Directions of the three array axes as letters, such as ``LPS``."""
     columns = np.asarray(affine, dtype=float)[:3, :3]
     directions, axes = linear_sum_assignment(-np.abs(columns / np.linalg.norm(columns, axis=0)))
     letters = {
@@ -52,12 +52,14 @@ def axis_directions(affine: NDArray) -> str:
 def resample(
     array: NDArray, affine: NDArray, shape: tuple[int, ...], target_affine: NDArray, *, outside: float, order: int = 1
 ) -> NDArray:
-    """``array`` at the voxel centres of another grid: linear (``order=1``) or nearest (0), ``outside`` beyond its edge.
+    """Resample ``array`` to another grid, linearly (``order=1``) or with the nearest voxel (0).
 
     Args:
-        array: ``(X, Y, Z)``, with ``affine`` ``(4, 4)`` from voxel index to mm.
-        shape: of the target grid, with ``target_affine``.
-        outside: the value where the array has none.
+        array: ``(X, Y, Z)``.
+        affine: ``(4, 4)`` voxel index to mm.
+        shape: of the target grid.
+        target_affine: of the target grid.
+        outside: value beyond the edge of the array.
     """
     mapping = voxel_mapping(target_affine, affine)
     return affine_transform(array, mapping, output_shape=shape, order=order, mode="constant", cval=outside)

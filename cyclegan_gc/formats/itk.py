@@ -1,4 +1,4 @@
-"""MetaImage and NRRD, read through SimpleITK; the errors name the cause and the cure, the caller adds the file."""
+"""Reading MetaImage and NRRD files with SimpleITK; errors give cause and cure, and the caller adds the file name."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,12 +16,12 @@ LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])
 
 
 def is_itk(path: Path) -> bool:
-    """Whether the name is a MetaImage's or NRRD's."""
+    """Whether the name is that of a MetaImage or NRRD file."""
     return path.name.lower().endswith(SUFFIXES)
 
 
 def itk_grid(path: Path, max_voxels: int) -> tuple[tuple[int, ...], np.ndarray]:
-    """(X, Y, Z) and the affine to RAS in mm, from the header alone."""
+    """Shape (X, Y, Z) and affine to RAS in mm, read from the header only."""
     reader = _read_information(path)
     return _checked_shape(reader, max_voxels), _affine(reader)
 
@@ -61,14 +61,16 @@ def _checked_shape(reader: "SimpleITK.ImageFileReader", max_voxels: int) -> tupl
     sizes = reader.GetSize()
     text = " x ".join(map(str, sizes))
     if len(sizes) < 3 or min(sizes) < 1:
-        raise VolumeError(f"a {len(sizes)}-D picture ({text}); give a 3-D volume")
+        raise VolumeError(f"a {len(sizes)}-D image ({text}); give a 3-D volume")
     if max(sizes[3:], default=1) > 1:
         raise VolumeError(f"{len(sizes)}-D data ({text}); choose one volume and save it as a 3-D file")
     if reader.GetNumberOfComponents() > 1:
-        raise VolumeError(f"{reader.GetNumberOfComponents()} values a voxel (colour or vectors); give one real number")
+        raise VolumeError(
+            f"{reader.GetNumberOfComponents()} values per voxel (colour or vectors); give one real number per voxel"
+        )
     if np.prod(sizes, dtype=object) > max_voxels:
         raise VolumeError(
-            f"the header announces {text} voxels, more than {max_voxels}; the header is broken or the volume too large"
+            f"the header declares {text} voxels, more than {max_voxels}; the header is broken or the volume too large"
         )
     if sum(n < MIN_IN_PLANE for n in sizes[:3]) >= 2:
         raise VolumeError(f"too small ({text}); two axes need at least {MIN_IN_PLANE} voxels")
@@ -76,7 +78,7 @@ def _checked_shape(reader: "SimpleITK.ImageFileReader", max_voxels: int) -> tupl
 
 
 def _affine(reader: "SimpleITK.ImageFileReader") -> np.ndarray:
-    """ITK counts to the left and back, we to the right and front."""
+    """Affine to RAS in mm; ITK uses LPS."""
     dimensions = reader.GetDimension()
     direction = np.array(reader.GetDirection()).reshape(dimensions, dimensions)[:3, :3]
     affine = np.eye(4)
@@ -90,11 +92,11 @@ def _affine(reader: "SimpleITK.ImageFileReader") -> np.ndarray:
 def _orientation_notes(reader: "SimpleITK.ImageFileReader") -> list[str]:
     directions = np.array(reader.GetDirection()).reshape(reader.GetDimension(), -1)[:3, :3]
     if np.abs(directions.T @ directions - np.eye(3)).max() > 1e-3:
-        return ["The axes are not at right angles; slices were taken as they are stored."]
+        return ["The axes are not at right angles; slices were used as stored."]
     return []
 
 
 def _cause(error: RuntimeError) -> str:
-    """The last line of ITK's message, which holds its reason."""
+    """The last line of ITK's message, which states the reason."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1][-200:] if lines else "no reason given"

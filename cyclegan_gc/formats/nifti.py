@@ -1,7 +1,7 @@
-"""The bytes of a NIfTI file: its header and stored voxels, checked before and while they are read.
+"""Reading and writing NIfTI files, with checks of the header and the stored voxels.
 
-nibabel alone accepts much that must not pass silently: flipped gzip bytes, a second time point, a header that promises
-more voxels than there are. The errors here name the cause and the cure; the caller adds the file.
+nibabel silently accepts flipped gzip bytes, a second time point and a header that declares more voxels than the file
+holds; here they are errors. Errors give cause and cure, and the caller adds the file name.
 """
 
 import glob
@@ -25,9 +25,9 @@ Header: TypeAlias = nib.Nifti1Header | nib.Nifti2Header
 Stream: TypeAlias = IO[bytes] | gzip.GzipFile  # isal's is one too
 
 CHUNK = 2**20
-# Bytes before or after the voxels (extensions, padding) beyond this are a broken header or a gzip bomb.
+# More bytes than this before or after the voxels (extensions, padding) mean a broken header or a gzip bomb.
 MAX_EXTRA_BYTES = 2**26
-# Deflate cannot shrink further, so a small file's size refutes a large header before anything is allocated.
+# Largest compression ratio of deflate: a header that declares more is refused before memory is allocated.
 MAX_DEFLATE_RATIO = 1032
 MIN_IN_PLANE = 16
 GEOMETRY_FIELDS = (
@@ -39,7 +39,7 @@ GEOMETRY_FIELDS = (
 def read_nifti(path: Path, max_voxels: int) -> tuple[Header, tuple[int, ...], np.ndarray, list[str]]:
     """Header, spatial shape, stored (X, Y, Z) voxels and warnings; every byte of a gzip stream is verified.
 
-    Of a pair either file may be given.
+    Either file of a .hdr/.img pair may be given.
     """
     header_path, voxel_path = _pair(path)
     paired = header_path != voxel_path
@@ -53,14 +53,12 @@ def read_nifti(path: Path, max_voxels: int) -> tuple[Header, tuple[int, ...], np
             voxels, notes = _read_voxels(stream, header, shape, _most_bytes(voxel_path), start=0)
     zipped = _is_zipped(voxel_path)
     if zipped != voxel_path.name.lower().endswith(".gz"):
-        notes.append(
-            f"The name says otherwise, but the file is {'gzipped' if zipped else 'not gzipped'}; read as such."
-        )
+        notes.append(f"The file is {'gzipped' if zipped else 'not gzipped'} although its name says otherwise.")
     return header, shape, voxels, notes
 
 
 def read_header(path: Path, max_voxels: int) -> tuple[Header, tuple[int, ...]]:
-    """Header and spatial shape alone."""
+    """Header and spatial shape, without reading voxels."""
     header_path, voxel_path = _pair(path)
     with _opened(header_path) as stream:
         header = _read_header(stream, paired=header_path != voxel_path)
@@ -68,7 +66,7 @@ def read_header(path: Path, max_voxels: int) -> tuple[Header, tuple[int, ...]]:
 
 
 def _pair(path: Path) -> tuple[Path, Path]:
-    """The files of the header and of the voxels; one and the same unless the name is that of a pair."""
+    """The header file and the voxel file; the same file unless the name is that of a .hdr/.img pair."""
     match = re.fullmatch(r"(.*)\.(?:hdr|img)(\.gz)?", path.name, flags=re.IGNORECASE)
     if match is None:
         return path, path
@@ -79,13 +77,13 @@ def _pair(path: Path) -> tuple[Path, Path]:
     ]
     for half, found in zip(("hdr", "img"), halves, strict=True):
         if not found:
-            raise VolumeError(f"one half of a pair; put {match[1]}.{half} beside it")
+            raise VolumeError(f"only one file of a .hdr/.img pair; put {match[1]}.{half} beside it")
     return halves[0][0], halves[1][0]
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Stream]:
-    """A stream of the file, unzipped where it is zipped, whatever its name says; its faults in plain words."""
+    """Open a file, decompressed if its first bytes are gzip; read errors become :class:`VolumeError`."""
     if not path.is_file():
         raise VolumeError("not a file; give a volume file" if path.exists() else "no such file; check the path")
     if path.stat().st_size == 0:
@@ -105,7 +103,7 @@ def _is_zipped(path: Path) -> bool:
 
 
 def _most_bytes(path: Path) -> int:
-    """What a file of this size can hold at all."""
+    """Most bytes that a file of this size can hold."""
     return path.stat().st_size * (MAX_DEFLATE_RATIO if _is_zipped(path) else 1)
 
 
@@ -123,28 +121,30 @@ def _read_header(stream: Stream, paired: bool) -> Header:
         if magic in ((b"ni1", b"ni2") if paired else (b"n+1", b"n+2")):
             return header
         if magic in (b"ni1", b"ni2"):
-            raise VolumeError("a header whose voxels are elsewhere; name the pair .hdr and .img")
-        raise VolumeError("Analyze, which does not tell left from right; convert it to NIfTI with its orientation")
+            raise VolumeError("a header without voxels; name the pair .hdr and .img")
+        raise VolumeError(
+            "an Analyze file, which does not record left and right; convert it to NIfTI with its orientation"
+        )
     kind = "nothing" if not start else "text" if start.isascii() else "data of another kind"
-    raise VolumeError(f"not a NIfTI file: it holds {kind}; convert the original to .nii.gz")
+    raise VolumeError(f"not a NIfTI file (it holds {kind}); convert the original to .nii.gz")
 
 
 def _checked_shape(header: Header, max_voxels: int) -> tuple[int, ...]:
-    """The three spatial sizes, refused from the header alone where no CT could come of them."""
+    """The three spatial sizes, checked from the header only."""
     dimensions = int(header["dim"][0])
     sizes = tuple(int(n) for n in header["dim"][1 : max(dimensions, 0) + 1])
     text = " x ".join(map(str, sizes))
     if not 1 <= dimensions <= 7 or min(sizes) < 1:
         raise VolumeError(f"impossible dimensions in the header ({dimensions}-D: {text}); export the file again")
     if dimensions < 3:
-        raise VolumeError(f"a {dimensions}-D picture ({text}); give a 3-D volume")
+        raise VolumeError(f"a {dimensions}-D image ({text}); give a 3-D volume")
     if dimensions == 4 and sizes[3] > 1:
         raise VolumeError(f"4-D with {sizes[3]} volumes ({text}); choose one volume and save it as a 3-D file")
     if max(sizes[3:], default=1) > 1:
         raise VolumeError(f"{dimensions}-D data ({text}); give a 3-D volume")
     if np.prod(sizes, dtype=object) > max_voxels:
         raise VolumeError(
-            f"the header announces {text} voxels, more than {max_voxels}; the header is broken or the volume too large"
+            f"the header declares {text} voxels, more than {max_voxels}; the header is broken or the volume too large"
         )
     if sum(n < MIN_IN_PLANE for n in sizes[:3]) >= 2:
         raise VolumeError(f"too small ({text}); two axes need at least {MIN_IN_PLANE} voxels")
@@ -158,7 +158,7 @@ def _stored_type(header: Header) -> np.dtype:
         raise VolumeError(f"unknown data type code {int(header['datatype'])}; export the file again") from None
     if dtype.kind not in "iuf":
         name = {"c": "complex numbers", "V": "RGB colours"}.get(dtype.kind, f"values of type {dtype}")
-        raise VolumeError(f"voxels are {name}; give one real number a voxel (for complex MR the magnitude)")
+        raise VolumeError(f"voxels are {name}; give one real number per voxel (for complex MR the magnitude)")
     return dtype
 
 
@@ -167,7 +167,7 @@ def _read_voxels(
 ) -> tuple[np.ndarray, list[str]]:
     """Stored (X, Y, Z) values.
 
-    ``most_bytes`` is what a file of this size can hold at all, ``start`` how many bytes of it were read before.
+    ``most_bytes`` is the most that a file of this size can hold; ``start`` is the number of bytes already read.
     """
     dtype = _stored_type(header)
     expected = int(np.prod(shape)) * dtype.itemsize
@@ -186,7 +186,7 @@ def _read_voxels(
     while chunk := stream.read(CHUNK):
         extra += len(chunk)
         if extra > MAX_EXTRA_BYTES:
-            raise VolumeError("the file goes on far past the voxels of its header; export it again")
+            raise VolumeError("the file continues far past the voxels of its header; export it again")
     if filled < expected:
         raise VolumeError(f"voxel data shorter than the header says ({filled} of {expected} bytes); copy it again")
     notes = [f"{extra} bytes after the last voxel were ignored."] if extra else []
@@ -194,7 +194,7 @@ def _read_voxels(
 
 
 def geometry_header(affine: np.ndarray) -> Header:
-    """A fresh header of a grid in mm (scanner coordinates); the qform is left out where the axes are sheared."""
+    """A new header for a grid in mm (scanner coordinates); without a qform if the axes are sheared."""
     header = nib.Nifti1Header()
     header.set_xyzt_units("mm")
     header["pixdim"][1:4] = np.linalg.norm(affine[:3, :3], axis=0)
@@ -206,7 +206,7 @@ def geometry_header(affine: np.ndarray) -> Header:
 
 
 def write_nifti(stream: Stream, array: np.ndarray, source: Header) -> None:
-    """A NIfTI stream of ``array`` (X, Y, Z) with a fresh header that holds nothing of ``source`` but its geometry."""
+    """Write ``array`` (X, Y, Z) with a new header that takes only the geometry from ``source``."""
     # NIfTI-2 holds the affine in double precision.
     header = (nib.Nifti2Header if isinstance(source, nib.Nifti2Header) else nib.Nifti1Header)(endianness="<")
     header.set_data_shape(array.shape)
@@ -223,10 +223,10 @@ def write_nifti(stream: Stream, array: np.ndarray, source: Header) -> None:
 
 
 def slope_and_intercept(header: Header) -> tuple[float, float]:
-    """By which the stored numbers become values; 1 and 0 where the header has none.
+    """Slope and intercept that turn stored numbers into values; 1 and 0 if the header has none.
 
     Raises:
-        VolumeError: if they are no numbers (without a name; the caller knows it).
+        VolumeError: if they are not numbers (without the file name, which the caller adds).
     """
     try:
         slope, intercept = header.get_slope_inter()

@@ -1,4 +1,4 @@
-"""Where a NIfTI header says that its voxels lie, in mm, and what had to be assumed."""
+"""The affine of a NIfTI header in mm, with notes on assumptions."""
 
 import nibabel as nib
 import numpy as np
@@ -12,18 +12,18 @@ UNIT_IN_MM = {1: ("metres", 1000.0), 3: ("micrometres", 0.001)}
 
 
 def affine_mm(header: Header, shape: tuple[int, ...]) -> tuple[np.ndarray, list[str]]:
-    """Affine (4, 4) from voxel index to RAS in mm, with a sentence for everything that had to be assumed.
+    """Affine (4, 4) from voxel index to RAS in mm, with a sentence for each assumption.
 
     Args:
-        header: of the file.
-        shape: of its array (X, Y, Z).
+        header: the NIfTI header.
+        shape: of the array (X, Y, Z).
 
     Raises:
-        VolumeError: if voxel size, affine or qform cannot be used (without a name; the caller knows it).
+        VolumeError: if voxel size, affine or qform cannot be used (without the file name, which the caller adds).
     """
     pixdim = np.abs(np.asarray(header["pixdim"][1:4], np.float64))
     if not np.all(np.isfinite(pixdim) & (pixdim > 0)):
-        raise VolumeError(f"voxel size in the header is {pixdim.tolist()}; set the true one")
+        raise VolumeError(f"voxel size in the header is {pixdim.tolist()}; correct it")
     notes = []
     sform = np.asarray(header.get_sform()) if int(header["sform_code"]) > 0 else None
     qform = _qform(header)
@@ -32,7 +32,7 @@ def affine_mm(header: Header, shape: tuple[int, ...]) -> tuple[np.ndarray, list[
         raise VolumeError("the affine is singular or not a number; export the file again with its orientation")
     if sform is None and qform is None:
         axes = "".join(map(str, nib.aff2axcodes(affine)))
-        notes.append(f"No orientation in the header (no form codes); axes assumed to run to {axes}.")
+        notes.append(f"No orientation in the header (no form codes); the axes were assumed to be {axes}.")
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
     other = qform if sform is not None else None
     far = np.array([[0, 0, 0, 1], [*(n - 1 for n in shape), 1]], np.float64).T
@@ -44,19 +44,19 @@ def affine_mm(header: Header, shape: tuple[int, ...]) -> tuple[np.ndarray, list[
         )
     cosines = np.abs((affine[:3, :3] / spacing).T @ (affine[:3, :3] / spacing) - np.eye(3)).max()
     if cosines > 1e-3:
-        notes.append("The affine is sheared (axes not at right angles); slices were taken as they are stored.")
+        notes.append("The affine is sheared (axes not at right angles); slices were used as stored.")
     name, factor = UNIT_IN_MM.get(int(header["xyzt_units"]) & 7, ("mm", 1.0))
     if factor != 1.0:
-        notes.append(f"Lengths are in {name}; they were scaled by {factor:g} to mm.")
+        notes.append(f"Lengths are in {name}; they were multiplied by {factor:g} to mm.")
         affine = np.diag([factor, factor, factor, 1.0]) @ affine
     spacing = spacing * factor
     if spacing.min() < PLAUSIBLE_SPACING_MM[0] or spacing.max() > PLAUSIBLE_SPACING_MM[1]:
-        notes.append(f"Implausible voxel size {' x '.join(f'{s:g}' for s in spacing)} mm was taken as true.")
+        notes.append(f"Implausible voxel size {' x '.join(f'{s:g}' for s in spacing)} mm was used as given.")
     return affine, notes
 
 
 def _qform(header: Header) -> np.ndarray | None:
-    """The qform where one is coded and is a rotation; a broken one matters only where no sform stands before it."""
+    """The qform if its code is set; an invalid one is an error only if there is no sform."""
     try:
         return np.asarray(header.get_qform()) if int(header["qform_code"]) > 0 else None
     except (ValueError, HeaderDataError):

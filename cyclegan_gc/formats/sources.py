@@ -1,4 +1,4 @@
-"""What there is to convert: volume files and DICOM series, found in a file, a folder, a pattern or a list."""
+"""Finding cases, volume files and DICOM series, in a file, a folder, a glob pattern or a text list."""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,21 +19,21 @@ class Source:
     """One case: a volume file or a DICOM series."""
 
     path: Path
-    """The file (of several contrasts the first), or the folder of the series; what messages name."""
+    """The file (for several contrasts the first one) or the folder of the series; used in messages."""
     name: str
-    """Without suffix; what the result's name begins with."""
+    """Name without suffix; the result's name begins with it."""
     below: Path
-    """Folder of the case relative to the input; results keep it."""
+    """Folder of the case relative to the input; results are written to the same subfolder."""
     files: tuple[Path, ...]
-    """Every file that holds it."""
+    """All files of the case."""
     series: str | None = None
     """SeriesInstanceUID; None for a volume file."""
     fault: str | None = None
-    """Why it cannot be read, where that is known already."""
+    """Reason why the case cannot be read, if already known."""
 
     @property
     def label(self) -> str:
-        """The case relative to the input, for tables."""
+        """Path of the case relative to the input, for tables."""
         return (self.below / (self.path.name if self.series is None else self.name)).as_posix()
 
 
@@ -42,18 +42,18 @@ def find_sources(
 ) -> tuple[list[Source], list[str]]:
     """Every case of a file, a folder (with its subfolders), a glob pattern or a text list.
 
-    DICOM files are grouped by folder and SeriesInstanceUID; a folder with several series gives a case for each.
+    DICOM files are grouped by folder and SeriesInstanceUID; each series of a folder is a case.
 
     Args:
-        source: what the user named.
-        series: take this SeriesInstanceUID only.
-        contrasts: endings of the names of the volume files that make up a case; a series has one contrast only.
+        source: the input as the user named it.
+        series: take only this SeriesInstanceUID.
+        contrasts: endings of the names of the volume files that make up a case; DICOM series are then left out.
 
     Returns:
-        The cases in order, and a sentence for whatever was left out.
+        The cases in order, and a sentence for each group of files that was left out.
 
     Raises:
-        UserError: if nothing is there, or the series is not.
+        UserError: if there is no case, or not the wanted series.
     """
     root, files = list_files(source, _is_picture)
     if contrasts:
@@ -71,10 +71,10 @@ def find_sources(
     if series is not None:
         volumes, found = [], [case for case in found if case.series == series]
         if not found:
-            raise UserError(f"--series {series}: no such series below {source}; leave it out to convert all")
+            raise UserError(f"--series {series}: no such series in {source}; omit --series to convert all")
     cases = sorted([*volumes, *found], key=lambda case: (case.path, case.name))
     if not cases:
-        raise UserError(f"{source}: only DICOM objects without pixels; give the folder of an image series")
+        raise UserError(f"{source}: holds only DICOM objects without pixels; give the folder of an image series")
     return cases, notes
 
 
@@ -103,7 +103,7 @@ def read_source(source: Source, max_voxels: int) -> Volume:
 
 
 def source_grid(source: Source) -> tuple[tuple[int, ...], NDArray[np.float64]]:
-    """Shape (X, Y, Z) and affine (4, 4) in mm, from the headers alone.
+    """Shape (X, Y, Z) and affine (4, 4) in mm, read from the headers only.
 
     Raises:
         VolumeError: if they cannot be read.
@@ -122,7 +122,7 @@ def _contrasts_source(case: Path, known: Mapping[str, Path], contrasts: Sequence
 
 
 def _series_sources(folder: Path, grouped: Sequence[DicomSeries], root: Path) -> Iterator[Source]:
-    """A lone series has its folder's name, or its file's; several in one folder have their numbers behind it."""
+    """One case per series, named after its folder or its only file; several in one folder also get their numbers."""
     numbers = [series.number for series in grouped]
     for series in grouped:
         name, below = folder.resolve().name, _below(folder.parent, root)
@@ -136,5 +136,5 @@ def _series_sources(folder: Path, grouped: Sequence[DicomSeries], root: Path) ->
 
 
 def _below(folder: Path, root: Path) -> Path:
-    """``folder`` relative to the input; nothing where it lies above, as the folder of a whole input series does."""
+    """``folder`` relative to the input, or ``.`` if it is not below the input."""
     return folder.relative_to(root) if folder.is_relative_to(root) else Path(os.curdir)

@@ -1,7 +1,7 @@
-"""Volumes in memory: checked at the door, with their geometry in mm, and written back on the same grid.
+"""Volumes in memory: read with checks, with their geometry in mm, and written on the same grid.
 
-All-NaN pictures, masks given as MR, singular affines: every check ends in one line that names the file, the cause and
-the cure.
+Unusable volumes, such as an all-NaN image, a mask given as MR or a singular affine, raise a one-line error with the
+file, the cause and the cure.
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,27 +22,27 @@ from cyclegan_gc.formats.nifti_affine import affine_mm
 
 MAX_VOXELS = 2**31
 MOST_ROUNDING = 0.1
-"""By which a scaled label may miss its whole number."""
+"""Largest difference between a scaled label and a whole number."""
 MAX_LABEL = 65535
 
 
 @dataclass(frozen=True)
 class Volume:
-    """One picture on its own grid; ``warnings`` are plain sentences that the caller logs."""
+    """One image on its own grid; ``warnings`` are sentences that the caller logs."""
 
     array: np.ndarray
     """(X, Y, Z) float32 in the file's axis order, slope and intercept applied, finite."""
     affine: np.ndarray
     """(4, 4) float64, voxel index to RAS position in mm."""
     header: Header
-    """The source's header; only its geometry is ever read from it."""
+    """The source's header; only its geometry is used."""
     warnings: tuple[str, ...] = ()
     further: tuple[np.ndarray, ...] = ()
     """Other contrasts on the same grid, like ``array``."""
 
     @property
     def contrasts(self) -> tuple[np.ndarray, ...]:
-        """All arrays, ``array`` first."""
+        """All contrasts, beginning with ``array``."""
         return (self.array, *self.further)
 
     @property
@@ -55,12 +55,12 @@ class Volume:
 def read_volume(path: Path, *, max_voxels: int = MAX_VOXELS) -> Volume:
     """Read one NIfTI, MetaImage or NRRD file; a gzip checksum is verified to the end of the stream.
 
-    NaN and infinite voxels become the smallest finite value, which is background in MR and in CT (0 HU would be
-    water). Where sform and qform disagree the sform counts. Lengths in metres or micrometres become mm.
+    NaN and infinite voxels are set to the smallest finite value, which is background in MR and CT (0 HU would be
+    water). If sform and qform disagree, the sform is used. Metres and micrometres are converted to mm.
 
     Args:
-        path: the file; whether it is gzipped is read from its first bytes, not from its name.
-        max_voxels: larger headers are refused before anything is allocated.
+        path: the file; its first bytes, not its name, decide whether it is gzipped.
+        max_voxels: a header that declares more is refused before memory is allocated.
 
     Raises:
         VolumeError: if the volume cannot be used; one line with the path, the cause and the cure.
@@ -75,10 +75,10 @@ def read_volume(path: Path, *, max_voxels: int = MAX_VOXELS) -> Volume:
 
 
 def read_contrasts(paths: Sequence[Path], *, max_voxels: int = MAX_VOXELS) -> Volume:
-    """The first volume with the others as its further contrasts.
+    """Read several contrasts as one volume; the first gives the grid.
 
     Raises:
-        VolumeError: as :func:`read_volume`, and if they do not lie on one grid.
+        VolumeError: as :func:`read_volume`, and if their grids differ.
     """
     first, *others = (read_volume(path, max_voxels=max_voxels) for path in paths)
     for path, other in zip(paths[1:], others, strict=True):
@@ -89,7 +89,7 @@ def read_contrasts(paths: Sequence[Path], *, max_voxels: int = MAX_VOXELS) -> Vo
 
 
 def volume_grid(path: Path, *, max_voxels: int = MAX_VOXELS) -> tuple[tuple[int, ...], np.ndarray]:
-    """Shape (X, Y, Z) and affine (4, 4) in mm, from the header alone.
+    """Shape (X, Y, Z) and affine (4, 4) in mm, read from the header only.
 
     Raises:
         VolumeError: as :func:`read_volume`, as far as the header shows it.
@@ -102,22 +102,22 @@ def volume_grid(path: Path, *, max_voxels: int = MAX_VOXELS) -> tuple[tuple[int,
 
 
 def volume_on_grid(values: np.ndarray, affine: np.ndarray, notes: Sequence[str] = ()) -> Volume:
-    """A volume that came from another format than NIfTI: its values checked, with a fresh header for its grid.
+    """A volume from another format than NIfTI, with checked values and a new header.
 
     Args:
-        values: (X, Y, Z) in the picture's own unit.
+        values: (X, Y, Z) in the unit of the image.
         affine: (4, 4) voxel index to RAS position in mm.
-        notes: what the reader doubted, plain sentences.
+        notes: warnings of the reader, as sentences.
 
     Raises:
-        VolumeError: if there is no signal (without a name; the caller knows it).
+        VolumeError: if there is no signal (without the file name, which the caller adds).
     """
     array, value_notes = _checked_values(np.array(values, np.float32, order="F"))
     return Volume(array, np.asarray(affine, np.float64), geometry_header(affine), (*notes, *value_notes))
 
 
 def read_mask(path: Path) -> Volume:
-    """Read a mask or label map: its array is uint8, 1 where the file is not 0, and may hold one value only.
+    """Read a mask or label map as uint8: 1 where the file is not 0. It may be constant.
 
     Raises:
         VolumeError: as :func:`read_volume`.
@@ -129,25 +129,25 @@ def read_mask(path: Path) -> Volume:
 
 
 def read_labels(path: Path) -> Volume:
-    """Read a label map: its array is uint8 or uint16 and may hold one value only.
+    """Read a label map as uint8 or uint16. It may be constant.
 
     Raises:
-        VolumeError: as :func:`read_volume`, and if a voxel is no whole number from 0 to 65535.
+        VolumeError: as :func:`read_volume`, and if a voxel is not a whole number from 0 to 65535.
     """
     with _named(path):
         stored = _read_stored(path)
         values, rounding = _meant(stored)
-        # NaN is not at least 0 either.
+        # Written as "not" so that NaN is refused too.
         if not (values.min() >= -rounding and values.max() <= MAX_LABEL):
             raise VolumeError(f"labels run from {values.min():g} to {values.max():g}; give a map of 0 to {MAX_LABEL}")
         labels = np.rint(values).astype(np.uint8 if values.max() < 255.5 else np.uint16)
         if np.abs(labels - values).max() > min(rounding, MOST_ROUNDING):
-            raise VolumeError("not a label map, it holds values between whole numbers; give the map itself")
+            raise VolumeError("not a label map: it holds values that are not whole numbers; give the label map")
         return replace(stored, array=labels)
 
 
 def _meant(stored: Volume) -> tuple[np.ndarray, float]:
-    """The numbers that a file's stored ones stand for, and how far rounding may have moved them (half a step)."""
+    """The values with slope and intercept applied, and their largest rounding error (half a step)."""
     slope, intercept = slope_and_intercept(stored.header)
     if (slope, intercept) == (1, 0):
         return stored.array, 0.0
@@ -155,7 +155,7 @@ def _meant(stored: Volume) -> tuple[np.ndarray, float]:
 
 
 def _read_stored(path: Path) -> Volume:
-    """A file's numbers as they are stored, without slope and checks of the values."""
+    """The stored numbers of a file, without slope, intercept or checks."""
     if is_itk(path):
         voxels, affine, notes = read_itk(path, MAX_VOXELS)
         return Volume(voxels, affine, geometry_header(affine), tuple(notes))
@@ -166,7 +166,7 @@ def _read_stored(path: Path) -> Volume:
 
 @contextmanager
 def _named(path: Path) -> Iterator[None]:
-    """Errors with the file's name before them."""
+    """Put the file's name before the message of an error."""
     try:
         yield
     except VolumeError as error:
@@ -176,19 +176,19 @@ def _named(path: Path) -> Iterator[None]:
 
 
 def write_volume(path: Path, array: np.ndarray, like: Volume) -> None:
-    """Write ``array`` on the grid of ``like``: under ``path`` stands the whole file or what stood there before.
+    """Write ``array`` on the grid of ``like``; if anything fails, an older file at ``path`` is kept.
 
-    Before the file takes its name it is read again and compared with the array and the grid. The header is a fresh
-    one. From the source come sform, qform, their codes and the units, field by field, and
-    nothing that could carry a name: no description, extension, slope or data type. Equal input gives equal bytes.
+    Before the file gets its name, it is read again and compared with the array and the grid. The header is new. Only
+    sform, qform, their codes and the units are copied from the source, so no description or extension can carry a
+    name. Equal input gives equal bytes.
 
     Args:
-        path: ends in .nii or .nii.gz.
-        array: (X, Y, Z) int16, uint8 or float32, of ``like``'s shape.
-        like: the volume whose grid this is.
+        path: file name that ends in .nii or .nii.gz.
+        array: (X, Y, Z) int16, uint8 or float32, in the shape of ``like``.
+        like: volume that gives the grid.
 
     Raises:
-        ValueError: if shape, data type or suffix is another.
+        ValueError: if shape, data type or suffix is wrong.
         VolumeError: if the file cannot be written (disk full, read-only).
     """
     if array.shape != like.array.shape:
@@ -211,14 +211,14 @@ def write_volume(path: Path, array: np.ndarray, like: Volume) -> None:
 
 
 def _verify(written: Path, array: np.ndarray, like: Volume) -> None:
-    """Read a file again, its checksum included, and hold it against what it should be."""
+    """Read a file again with its checksum and compare it with what was written."""
     header, shape, voxels, _ = read_nifti(written, array.size)
     affine, _ = affine_mm(header, shape)
     expected, _ = affine_mm(like.header, array.shape)
     if shape != array.shape or not np.array_equal(voxels, array):
-        raise VolumeError("what was written is not what is read back; check the disk")
+        raise VolumeError("the written file differs from the array in memory; check the disk")
     if not np.array_equal(affine, expected):
-        raise VolumeError("the geometry read back is not the source's; please report this")
+        raise VolumeError("the geometry of the written file differs from the source's; please report this")
 
 
 def _scaled_values(header: Header, voxels: np.ndarray) -> tuple[np.ndarray, list[str]]:
@@ -234,19 +234,19 @@ def _scaled_values(header: Header, voxels: np.ndarray) -> tuple[np.ndarray, list
 
 
 def _checked_values(array: np.ndarray) -> tuple[np.ndarray, list[str]]:
-    """The array, NaN and infinite values replaced in place; refuses pictures without signal."""
+    """The array with NaN and infinite values replaced in place; raises for an image without signal."""
     notes = []
     low, high = float(array.min()), float(array.max())
     if not np.isfinite([low, high]).all():
         finite = np.isfinite(array)
         bad = finite.size - int(np.count_nonzero(finite))
         if bad == finite.size:
-            raise VolumeError("no signal: not one voxel is a finite number; export the file again")
+            raise VolumeError("no signal: no voxel is a finite number; export the file again")
         low, high = float(array[finite].min()), float(array[finite].max())
         array[~finite] = low
         notes.append(f"{bad} NaN or infinite voxels ({100 * bad / finite.size:.2g} %) were set to the minimum {low:g}.")
     if low == high:
         raise VolumeError(f"no signal: every voxel is {low:g}; check the export")
     if not any(np.any((plane != low) & (plane != high)) for plane in np.moveaxis(array, 2, 0)):
-        raise VolumeError(f"binary: only the values {low:g} and {high:g}, a mask; give the picture itself")
+        raise VolumeError(f"binary: only the values {low:g} and {high:g}, as in a mask; give the image")
     return array, notes

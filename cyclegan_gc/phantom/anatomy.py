@@ -1,7 +1,7 @@
-"""Where the tissues of a phantom lie: a head and a pelvis as layers of signed distances in millimetres.
+"""Anatomy of the phantoms: a head and a pelvis as layers of signed distances in millimetres.
 
 Coordinates are anatomical (x to the right, y to the front, z up); paired structures are drawn once in ``|x|``.
-Each kind yields ``(tissue, distance)`` from the back of the stage to the front: a later layer covers an earlier one.
+Each function yields ``(tissue, distance)``; a later layer covers an earlier one.
 """
 
 from collections.abc import Callable, Iterator
@@ -21,12 +21,12 @@ def bone(shape: np.ndarray, cortex_mm: float) -> Iterator[Layer]:
 
 
 def head(points: np.ndarray, noise: Noise, rng: np.random.Generator) -> Iterator[Layer]:
-    """Layers of a head with the upper neck, origin at the middle of the brain.
+    """Layers of a head with the upper neck; the origin is the middle of the brain.
 
     Args:
         points: ``(3, X, Y, Z)`` anatomical coordinates in mm.
-        noise: gives an ``(X, Y, Z)`` field of unit variance with details of the given size in mm.
-        rng: the subject's variation.
+        noise: returns an ``(X, Y, Z)`` field of unit variance with details of the given size in mm.
+        rng: source of the subject's variation.
     """
     pair = np.stack([np.abs(points[0]), points[1], points[2]])
     scalp_mm = rng.uniform(6, 9)
@@ -38,7 +38,7 @@ def head(points: np.ndarray, noise: Noise, rng: np.random.Generator) -> Iterator
 
 
 def _skull_floor(pair: np.ndarray) -> np.ndarray:
-    """Height of the posterior, middle and anterior fossa; the saddle stands between the middle ones."""
+    """Height of the posterior, middle and anterior fossa, with the saddle between the middle fossae."""
     middle = 1 / (1 + np.exp(-(pair[1] + 0.5 * pair[0] - 8) / 4))
     anterior = 1 / (1 + np.exp(-(pair[1] - 30) / 4))
     saddle = np.exp(-((pair[0] / 15) ** 2))
@@ -199,7 +199,7 @@ def _head_air(points: np.ndarray, pair: np.ndarray, noise: Noise, rng: np.random
 
 
 def pelvis(points: np.ndarray, noise: Noise, rng: np.random.Generator) -> Iterator[Layer]:
-    """Layers of a pelvis, origin midway between the femoral heads; arguments as in `head`."""
+    """Layers of a pelvis; the origin is midway between the femoral heads; arguments as in `head`."""
     pair = np.stack([np.abs(points[0]), points[1], points[2]])
     fat_mm = rng.uniform(10, 26)
     torso = ellipsoid(points, (0, 0, 60), (142 + fat_mm, 88 + fat_mm, 420))

@@ -1,7 +1,7 @@
-"""The MR scanners that phantoms are seen by: T1-weighted protocols, each with its contrast, sharpness, noise and coil.
+"""MR scanners of the phantoms: T1-weighted protocols that differ in contrast, sharpness, noise and bias field.
 
-The subject and its CT do not depend on the scanner: the same seed is the same person on the same grid. Brightness is
-relative to the fat of ``spgr``; it was chosen by hand, after the order and rough ratios of such images.
+The scanner does not change the subject, its CT or the grid. Brightness is relative to fat in ``spgr``. It was chosen by
+hand to match the order and rough ratios of tissues in such images.
 """
 
 from collections.abc import Mapping
@@ -33,18 +33,18 @@ _SPGR_BRIGHTNESS = {
 
 @dataclass(frozen=True)
 class Protocol:
-    """How a scanner sees a subject; ranges are drawn from for each subject."""
+    """Settings of an MR protocol; values are drawn from the ranges for each subject."""
 
     brightness: Mapping[str, float] = field(default_factory=lambda: _SPGR_BRIGHTNESS)
-    """Of each tissue but marrow."""
+    """Brightness of each tissue except marrow."""
     marrow: tuple[float, float] = (0.70, 0.28)
-    """Brightness of marrow without fat, and what fat alone would add."""
+    """Brightness of marrow without fat, and the increase for marrow of fat only."""
     bias: Range = (0.05, 0.14)
-    """Standard deviation of the bias field's logarithm; its waves are about 160 mm long."""
+    """Standard deviation of the logarithm of the bias field, which varies over about 160 mm."""
     blur_voxels: Range = (0.15, 0.4)
-    """Standard deviation of the point spread."""
+    """Standard deviation of the point spread function."""
     slice_blur_voxels: float = 0.0
-    """The same from slice to slice, added: thick slices, interpolated to the grid."""
+    """Additional blur through the slices, as in thick slices interpolated to the grid."""
     gamma: Range = (0.9, 1.1)
     """Exponent of the brightness."""
     noise: Range = (0.012, 0.035)
@@ -84,12 +84,12 @@ PROTOCOLS: dict[Scanner, Protocol] = {
         noise=(0.02, 0.04),
     ),
 }
-"""Gradient echo as in training of the demo; inversion recovery at high field; thick slices of spin echo; after contrast
-agent."""
+"""In order: gradient echo (used by the demo), inversion recovery at high field, spin echo with thick slices, and images
+after contrast agent."""
 
 
 def scan_mr(mr: np.ndarray, noise: Noise, protocol: Protocol, rng: np.random.Generator) -> np.ndarray:
-    """What the scanner makes of the tissues' brightness ``(X, Y, Z)``, z from slice to slice, in whole units."""
+    """Simulated MR from the brightness ``(X, Y, Z)`` of the tissues, in whole units; z runs through the slices."""
     mr = mr * (1 + 0.04 * noise(9)) * np.exp(rng.uniform(*protocol.bias) * noise(160))
     blur = rng.uniform(*protocol.blur_voxels)
     mr = ndimage.gaussian_filter(mr, (blur, blur, blur + protocol.slice_blur_voxels))

@@ -1,4 +1,4 @@
-"""Shapes as signed distances in millimetres, negative inside, and random fields: what phantoms are made of."""
+"""Building blocks of the phantoms: shapes as signed distances in mm, negative inside, and random fields."""
 
 from itertools import pairwise
 
@@ -16,7 +16,7 @@ def ellipsoid(points: np.ndarray, centre: Point, radii: Point) -> np.ndarray:
 
 
 def tube(points: np.ndarray, path: list[Point], radius: float, end_radius: float | None = None) -> np.ndarray:
-    """Distance to a round tube along a polyline; its radius changes linearly along each leg to ``end_radius``."""
+    """Distance to a round tube along a polyline; along each segment the radius changes linearly to ``end_radius``."""
     end_radius = radius if end_radius is None else end_radius
     legs = []
     for start, stop in pairwise(path):
@@ -30,23 +30,23 @@ def tube(points: np.ndarray, path: list[Point], radius: float, end_radius: float
 
 
 def union(*shapes: np.ndarray) -> np.ndarray:
-    """Points in any of the shapes."""
+    """Union of the shapes."""
     return np.minimum.reduce(shapes)
 
 
 def within(*shapes: np.ndarray) -> np.ndarray:
-    """Points in all of the shapes."""
+    """Intersection of the shapes."""
     return np.maximum.reduce(shapes)
 
 
 def blend(a: np.ndarray, b: np.ndarray, width_mm: float) -> np.ndarray:
-    """Union with the crease between the two shapes filled over ``width_mm``."""
+    """Union of two shapes with a smooth transition of ``width_mm``."""
     overlap = np.maximum(width_mm - np.abs(a - b), 0) / width_mm
     return np.minimum(a, b) - overlap**2 * (width_mm / 4)
 
 
 def turned(points: np.ndarray, centre: Point, axis: int, degrees: float) -> np.ndarray:
-    """The points seen from ``centre`` by an observer turned about one axis."""
+    """Points relative to ``centre``, rotated about one axis."""
     local = [p - np.float32(c) for p, c in zip(points, centre, strict=True)]
     first, second = [k for k in range(3) if k != axis]
     cos, sin = np.float32(np.cos(np.radians(degrees))), np.float32(np.sin(np.radians(degrees)))
@@ -70,7 +70,7 @@ def smooth_noise(
 
 
 def rotation(degrees: np.ndarray) -> np.ndarray:
-    """``(3, 3)`` turn about the z, then the y, then the x axis."""
+    """``(3, 3)`` rotation about the z, then the y, then the x axis."""
     a, b, c = np.radians(degrees)
     about_x = np.array([[1, 0, 0], [0, np.cos(a), -np.sin(a)], [0, np.sin(a), np.cos(a)]])
     about_y = np.array([[np.cos(b), 0, np.sin(b)], [0, 1, 0], [-np.sin(b), 0, np.cos(b)]])

@@ -1,7 +1,7 @@
-"""Phantoms: procedural heads and pelves with an MR, a CT and the true labels on one grid, for the demo and the tests.
+"""Phantoms: procedural heads and pelves with MR, CT and true labels on one grid, for the demo and the tests.
 
-Cortical bone is as dark in the MR as air, vessels and ligaments are, and marrow as bright as fat and white matter:
-no map of the intensity alone finds the bone, its place and surroundings do.
+In the MR, cortical bone is as dark as air, vessels and ligaments, and marrow is as bright as fat and white matter.
+Intensity alone therefore does not identify bone; its position and surroundings do.
 """
 
 import gzip
@@ -38,7 +38,7 @@ LABELS: dict[str, int] = {
     "cortical": 11,
     "marrow": 12,
 }
-"""Tissue name to value in the label map; ``cavity`` is air inside the body, ``air`` all that is outside it."""
+"""Tissue name to value in the label map; ``cavity`` is air inside the body, ``air`` is everything outside it."""
 
 _HU: dict[str, float] = {
     "air": -1000,
@@ -56,13 +56,13 @@ _HU: dict[str, float] = {
     "marrow": 300,
 }
 
-# Subjects of one part; the parts' numbers never meet.
+# Most subjects in one part, so that the numbers of the parts do not overlap.
 _MOST = 1000
 
 
 @dataclass(frozen=True)
 class Subject:
-    """One phantom: everything on one grid, in the axis order and with the flips that ``affine`` tells."""
+    """One phantom with all arrays on one grid; ``affine`` gives axis order and flips."""
 
     mr: np.ndarray
     """``(X, Y, Z)`` float32 in whole arbitrary units, not negative; cortical bone and air are both near zero."""
@@ -76,7 +76,7 @@ class Subject:
 
 @dataclass(frozen=True)
 class _Stage:
-    """What of one kind lies in the field of view and how finely it is scanned."""
+    """Anatomy, field of view and voxel size of one kind of phantom."""
 
     anatomy: Callable[[np.ndarray, Noise, np.random.Generator], Iterator[Layer]]
     lower_mm: tuple[float, float, float]
@@ -91,10 +91,10 @@ _STAGES = {
 
 
 def make_subject(seed: int, kind: Kind = "head", scanner: Scanner = "spgr") -> Subject:
-    """One subject, a pure function of its arguments.
+    """Make one subject; equal arguments give equal arrays.
 
-    Shape, size, pose, tissue brightness, bias field, noise, voxel size and orientation all follow ``seed``. Another
-    scanner gives another MR of the same subject; CT, labels and grid are the same.
+    Shape, size, pose, tissue brightness, bias field, noise, voxel size and orientation depend on ``seed``. The
+    scanner changes only the MR; CT, labels and grid stay the same.
 
     Args:
         seed: not negative.
@@ -137,7 +137,7 @@ def _scanner_affine(spacing: np.ndarray, lower: np.ndarray, rng: np.random.Gener
 def _anatomical_points(
     shape: tuple[int, ...], spacing: np.ndarray, lower: np.ndarray, noise: Noise, rng: np.random.Generator
 ) -> np.ndarray:
-    """``(3, X, Y, Z)``: each voxel's place in the atlas, through the subject's pose, size and a smooth warp."""
+    """Atlas coordinates ``(3, X, Y, Z)`` of each voxel, after the subject's pose, size and a smooth warp."""
     grid = np.meshgrid(
         *[low + np.arange(n) * s for n, s, low in zip(shape, spacing, lower, strict=True)], indexing="ij"
     )
@@ -151,13 +151,13 @@ def _anatomical_points(
 def _paint(
     layers: Iterator[Layer], shape: tuple[int, ...], voxel_mm: float, protocol: Protocol, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """MR brightness, HU and labels; a voxel that a surface cuts is covered in part, as in a scanner."""
+    """MR brightness, HU and labels, with partial volume at surfaces."""
     marrow_fat = rng.uniform(0, 1)
     mr, ct, labels = np.zeros(shape, np.float32), np.full(shape, -1000, np.float32), np.zeros(shape, np.uint8)
     person = {name: np.exp(rng.normal(0, 0.08)) for name in _HU}
     brightness = {name: value * person[name] for name, value in protocol.brightness.items()}
     hu = dict(_HU)
-    # Fatty marrow is brighter in the MR and holds less bone: the CT stays inferable.
+    # Fatty marrow is brighter in the MR and contains less bone, so the CT can be inferred from the MR.
     brightness["marrow"] = protocol.marrow[0] + protocol.marrow[1] * marrow_fat
     hu["marrow"] = 310 - 90 * marrow_fat
     hu["cortical"] *= rng.uniform(0.85, 1.15)
@@ -183,7 +183,7 @@ def _scan_ct(
 
 
 def _couch(body: np.ndarray, spacing: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """HU of a faint curved plate behind the body and clear of it, -1000 elsewhere."""
+    """HU of a curved couch behind the body that does not touch it; -1000 elsewhere."""
     across = (np.arange(body.shape[0]) - body.shape[0] / 2) * spacing[0]
     back = np.flatnonzero(body.any(axis=(0, 2)))[0] * spacing[1]
     height = back - rng.uniform(9, 14) - 0.0008 * (80**2 - np.minimum(np.abs(across), 80) ** 2)
@@ -195,7 +195,7 @@ def _couch(body: np.ndarray, spacing: np.ndarray, rng: np.random.Generator) -> n
 def _reoriented(
     mr: np.ndarray, ct: np.ndarray, labels: np.ndarray, affine: np.ndarray, rng: np.random.Generator
 ) -> Subject:
-    """The same subject in a random axis order with random flips."""
+    """The subject with a random axis order and random flips."""
     orientation = np.stack([rng.permutation(3), rng.choice([-1, 1], 3)], axis=1)
     affine = affine @ nib.orientations.inv_ornt_aff(orientation, mr.shape)
     mr, ct, labels = (
@@ -213,19 +213,19 @@ def write_phantoms(
     test_subjects: int = 4,
     scanner: Scanner = "spgr",
 ) -> None:
-    """Write an unpaired training set and a held-out paired test set; files of the same name are overwritten.
+    """Write an unpaired training set and a held-out paired test set; existing files are overwritten.
 
-    ``output/mr`` and ``output/ct`` hold ``subjects`` volumes each, of different people; ``output/test/mr``,
-    ``/ct`` and ``/labels`` hold one file per modality of people in neither.
+    ``output/mr`` and ``output/ct`` hold ``subjects`` volumes each, of different subjects. ``output/test/mr``,
+    ``/ct`` and ``/labels`` hold one file each per test subject; no test subject is in the training set.
     Subjects are numbered from 0 (MR), 1000 (CT) and 2000 (test).
 
     Args:
-        output: folder, made where missing.
+        output: folder, created if missing.
         subjects: training volumes per modality, 1 to 1000.
         seed: not negative; the same seed writes the same bytes.
         kind: ``head`` or ``pelvis``.
         test_subjects: held-out subjects, 0 to 1000.
-        scanner: a T1-weighted protocol of `PROTOCOLS`; of another one only the MRs differ.
+        scanner: a T1-weighted protocol of `PROTOCOLS`; it changes only the MRs.
 
     Raises:
         UserError: if ``output`` is a file or cannot be written, or a number is out of range.
@@ -240,7 +240,7 @@ def write_phantoms(
             (output / folder).mkdir(parents=True, exist_ok=True)
         _write_parts(output, subjects, test_subjects, seed, kind, scanner)
     except OSError as error:
-        raise UserError(f"{output}: phantoms need a folder to write to ({error.strerror}); name another") from error
+        raise UserError(f"{output}: phantoms cannot be written ({error.strerror}); choose another folder") from error
 
 
 def _write_parts(output: Path, subjects: int, test_subjects: int, seed: int, kind: Kind, scanner: Scanner) -> None:
@@ -248,7 +248,7 @@ def _write_parts(output: Path, subjects: int, test_subjects: int, seed: int, kin
     for part, (name, (count, modalities)) in enumerate(parts.items()):
         folder = output / "test" if name == "test" else output
         for number in range(part * _MOST, part * _MOST + count):
-            # A subject follows its number alone: with more training subjects the test set stays the same, and unseen.
+            # The seed depends only on the number, so more training subjects do not change the test set.
             own_seed = int(np.random.SeedSequence([seed, number]).generate_state(1, np.uint64)[0])
             subject = make_subject(own_seed, kind, scanner)
             arrays = {"mr": subject.mr.astype(np.int16), "ct": subject.ct, "labels": subject.labels}

@@ -1,4 +1,4 @@
-"""A network of a few steps, which goes every road but draws no believable CT."""
+"""A network trained for a few steps; it runs all code but its CTs are not realistic."""
 
 from pathlib import Path
 

@@ -47,7 +47,7 @@ def run(checkpoint: Path, source: Path, output: Path, **settings) -> list[str]:
     return [case.outcome for case in convert(ConvertConfig(checkpoint, str(source), output, device="cpu", **settings))]
 
 
-def test_a_second_run_does_only_what_is_not_finished_and_intact(checkpoint, folder, tmp_path):
+def test_a_second_run_converts_only_cases_without_an_intact_result(checkpoint, folder, tmp_path):
     out = tmp_path / "out"
     assert run(checkpoint, folder, out) == ["converted"] * 2
     assert run(checkpoint, folder, out) == ["skipped"] * 2
@@ -69,7 +69,7 @@ def test_an_mr_whose_voxels_lie_apart_from_its_header_is_converted_again_if_they
         assert run(checkpoint, tmp_path / "a.mhd", tmp_path / "out") == [outcome]
 
 
-def test_the_sidecar_tells_how_the_result_came_to_be_and_no_path(checkpoint, folder, tmp_path):
+def test_the_sidecar_says_how_the_result_was_made_and_holds_no_path(checkpoint, folder, tmp_path):
     run(checkpoint, folder, tmp_path / "out")
     text = (tmp_path / "out" / "deep" / "b_sct.json").read_text()
     known = json.loads(text)
@@ -105,7 +105,7 @@ def test_shards_are_joined_and_a_missing_one_is_named(checkpoint, folder, tmp_pa
     ]
 
 
-def test_planes_are_fused_and_where_they_differ_is_written(checkpoint, folder, tmp_path):
+def test_planes_are_fused_and_their_differences_are_written(checkpoint, folder, tmp_path):
     words = ["convert", str(folder / "a.nii.gz"), str(tmp_path / "out"), "--checkpoint", str(checkpoint)]
     assert main([*words, "--planes", "axial", "coronal", "sagittal", "--uncertainty", "true", "--device", "cpu"]) == 0
     known = json.loads((tmp_path / "out" / "a_sct.json").read_text())
@@ -162,7 +162,7 @@ def test_one_of_two_series_can_be_chosen(checkpoint, series, slices_of, write_se
         run(checkpoint, series, tmp_path / "none", series="1.2.3")
 
 
-def test_force_converts_what_looks_like_ct_with_a_warning(checkpoint, phantoms, tmp_path):
+def test_force_converts_a_ct_given_as_mr_with_a_warning(checkpoint, phantoms, tmp_path):
     ct = next((phantoms / "test" / "ct").iterdir())
     [refused] = convert(ConvertConfig(checkpoint, str(ct), tmp_path / "a", device="cpu"))
     [forced] = convert(ConvertConfig(checkpoint, str(ct), tmp_path / "b", device="cpu", force=True))
@@ -180,7 +180,7 @@ def test_a_case_whose_values_are_not_finite_has_no_result(checkpoint, folder, tm
     assert len(cases) == 2 and not list((tmp_path / "out").rglob("*_sct*"))
 
 
-def test_after_a_kill_only_the_rest_is_done_and_no_half_file_stays(checkpoint, folder, tmp_path):
+def test_after_a_kill_only_the_rest_is_converted_and_no_partial_file_stays(checkpoint, folder, tmp_path):
     for n in range(6):
         shutil.copy(folder / "a.nii.gz", folder / f"c{n}.nii.gz")
     out = tmp_path / "out"

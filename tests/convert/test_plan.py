@@ -45,7 +45,7 @@ def test_bids_names_keep_subject_and_session_and_say_what_they_are(tmp_path):
 
 
 @pytest.mark.parametrize("names", [("x.nii", "x.nii.gz"), ("x.nii", "X.nii"), ("x.mha", "x.nrrd")])
-def test_two_cases_of_one_result_are_refused(names, tmp_path):
+def test_two_cases_with_the_same_result_name_are_refused(names, tmp_path):
     with pytest.raises(UserError, match="would both be written"):
         plan(config_of(make(tmp_path / "in", *names)))
 
@@ -60,7 +60,7 @@ def test_the_output_may_lie_below_the_input_but_not_on_it(tmp_path):
             plan(replace(inside, output=output))
 
 
-def test_a_loop_of_links_ends(tmp_path):
+def test_a_loop_of_links_is_read_once(tmp_path):
     folder = make(tmp_path / "in", "deep/x.nii")
     (folder / "deep" / "again").symlink_to(folder)
     assert results(config_of(folder)) == ["deep/x_sct.nii.gz"]
@@ -78,12 +78,12 @@ def test_every_case_is_in_one_shard_whether_counted_from_0_or_1(first, tmp_path)
     ("environment", "shard"),
     [({}, None), (SLURM, (3, 4)), ({"RANK": "0", "WORLD_SIZE": "2"}, (1, 2)), ({"RANK": "0", "WORLD_SIZE": "1"}, None)],
 )
-def test_a_cluster_says_which_part_is_ours(environment, shard, tmp_path):
+def test_the_cluster_environment_sets_the_shard(environment, shard, tmp_path):
     assert shard_of(config_of(tmp_path), environment) == shard
     assert shard_of(config_of(tmp_path, shard="2/3"), environment) == (2, 3)
 
 
 @pytest.mark.parametrize("shard", ["3", "5/4", "a/b", "1/0", "-1/2"])
-def test_a_shard_that_makes_no_sense_is_refused(shard, tmp_path):
+def test_an_invalid_shard_is_refused(shard, tmp_path):
     with pytest.raises(UserError, match="i/n"):
         shard_of(config_of(tmp_path, shard=shard), os.environ)

@@ -17,7 +17,7 @@ SETTINGS = PreprocessConfig()
 
 @dataclass(frozen=True)
 class Example:
-    """A held-out MR with its true CT, and what the training sets looked like."""
+    """A held-out MR with its true CT, and statistics of the training sets."""
 
     mr: np.ndarray
     mask: np.ndarray
@@ -57,12 +57,12 @@ def test_a_true_ct_passes(example):
 
 
 FAULTS = {
-    "contrast inverted": (lambda e: np.where(e.mask, 1000 - e.hu, -1000), "HU are spread"),
+    "contrast inverted": (lambda e: np.where(e.mask, 1000 - e.hu, -1000), "HU are distributed"),
     "displaced by 5 voxels": (lambda e: np.roll(e.hu, 5, 1), "displaced"),
     "constant": (lambda e: np.where(e.mask, 40, -1000), "edges"),
     "air alone": (lambda e: np.full(e.hu.shape, -1000), "outlines"),
     "noise": (lambda e: np.where(e.mask, np.random.default_rng(0).normal(40, 300, e.hu.shape), -1000), "edges"),
-    "the MR itself": (lambda e: np.where(e.mask, e.mr / e.mr.max() * 2500 - 1000, -1000), "HU are spread"),
+    "the MR itself": (lambda e: np.where(e.mask, e.mr / e.mr.max() * 2500 - 1000, -1000), "HU are distributed"),
     "no bone": (lambda e: np.where(e.hu > 200, 40, e.hu), "bone takes up 0%"),
     "slices backwards": (lambda e: e.hu[:, :, ::-1], "outlines"),
     "half of it blank": (lambda e: np.where(np.arange(e.hu.shape[2]) < e.hu.shape[2] // 2, e.hu, -1000), "outlines"),
@@ -70,16 +70,16 @@ FAULTS = {
 
 
 @pytest.mark.parametrize(("fault", "reason"), FAULTS.values(), ids=list(FAULTS))
-def test_a_planted_fault_fails_by_its_reason(fault, reason, example):
+def test_a_planted_fault_fails_with_its_reason(fault, reason, example):
     quality = example.judged(fault(example))
     assert quality.verdict == "fail" and any(reason in each for each in quality.reasons), quality.reasons
 
 
-def test_200_hu_too_much_are_warned_of(example):
+def test_200_hu_too_much_do_not_pass(example):
     assert example.judged(np.where(example.mask, example.hu + 200, -1000)).verdict != "pass"
 
 
-def test_an_mr_that_does_not_come_back_fails(example):
+def test_a_high_cycle_error_fails(example):
     assert example.judged(example.hu, cycle_error=0.95).verdict == "fail"
 
 

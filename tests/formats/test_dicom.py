@@ -104,14 +104,20 @@ def of_two_spacings(slices):
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        *[(without_middle, "missing after slice 3"), (uneven, "uneven gaps"), (duplicate, "where another lies")],
-        *[(tilted, "tilted gantry"), (turned, "mixed orientations"), (unoriented, "no position or orientation")],
-        *[(unplaced, "no position or orientation"), (coloured, "in colour"), (cut_off, "cut off or damaged")],
-        *[(empty, "has no pixels"), (of_two_sizes, "different size"), (of_two_series, "2 series together")],
+        *[
+            (without_middle, "missing after slice 3"),
+            (uneven, "uneven gaps"),
+            (duplicate, "have the position of another"),
+        ],
+        *[(tilted, "tilted gantry"), (turned, "mixed orientations"), (unoriented, "no slice position or orientation")],
+        *[(unplaced, "no slice position or orientation"), (coloured, "in colour"), (cut_off, "cut off or damaged")],
+        *[(empty, "has no pixels"), (of_two_sizes, "different size"), (of_two_series, "2 series in one input")],
         (of_two_spacings, "mixed pixel spacings"),
     ],
 )
-def test_a_series_that_cannot_be_trusted_is_refused_by_its_own_cause(spoil, message, slices_of, write_series, tmp_path):
+def test_a_series_that_cannot_be_trusted_is_refused_with_its_own_cause(
+    spoil, message, slices_of, write_series, tmp_path
+):
     slices = list(slices_of(PIXELS))
     spoil(slices)
     with pytest.raises(VolumeError, match=message):
@@ -135,7 +141,7 @@ def test_a_single_slice_is_read_with_a_warning(slices_of, write_series, tmp_path
     assert volume.spacing_mm == pytest.approx((1.2, 1.5, 3.0)) and "single slice" in volume.warnings[0]
 
 
-def test_series_are_told_apart_and_what_is_no_picture_is_said(slices_of, write_series, tmp_path):
+def test_series_are_separated_and_objects_without_an_image_are_reported(slices_of, write_series, tmp_path):
     first, second = list(slices_of(PIXELS)), list(slices_of(PIXELS[..., :3]))
     for number, dataset in enumerate(second, start=50):
         dataset.SeriesInstanceUID, dataset.SeriesNumber, dataset.InstanceNumber = "1.2.826.0.1.9", 7, number

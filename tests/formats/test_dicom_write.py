@@ -78,7 +78,7 @@ def test_dciodvfy_and_dcentvfy_find_no_error(source, tmp_path):
     assert "Error" not in report.stdout + report.stderr
 
 
-def test_it_says_what_it_is_and_whence(source, tmp_path):
+def test_the_series_is_labelled_with_what_it_is_and_its_source(source, tmp_path):
     origin = {d.SOPInstanceUID: d for d in map(pydicom.dcmread, source)}
     for dataset in map(pydicom.dcmread, written(source, tmp_path / "ct")):
         assert (dataset.Modality, dataset.SOPClassUID) == ("CT", pydicom.uid.CTImageStorage)
@@ -92,7 +92,7 @@ def test_it_says_what_it_is_and_whence(source, tmp_path):
         assert dataset.PositionReferenceIndicator in (None, "") and dataset.Laterality in (None, "")
 
 
-def test_nothing_of_the_source_comes_through_but_what_is_listed(source, tmp_path):
+def test_only_the_listed_tags_are_copied_from_the_source(source, tmp_path):
     known = {pydicom.datadict.tag_for_keyword(name) for name in PATIENT_AND_STUDY}
     datasets = [pydicom.dcmread(path) for path in written(source, tmp_path / "ct")]
     text = "\n".join(str(dataset) for dataset in datasets)
@@ -140,7 +140,7 @@ def test_another_grid_is_refused_and_nothing_is_left(source, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["mr"]
 
 
-def test_a_full_disk_leaves_what_stood_there(source, tmp_path):
+def test_a_full_disk_leaves_the_older_series(source, tmp_path):
     files = written(source, tmp_path / "ct")
     before = [path.read_bytes() for path in files]
     code = (

@@ -23,7 +23,7 @@ def picture(values: np.ndarray | None = None) -> SimpleITK.Image:
 
 
 @pytest.mark.parametrize("name", ["x.mha", "x.mhd", "x.nrrd", "x.nhdr"])
-def test_a_picture_lies_where_the_same_picture_as_nifti_lies(name: str, tmp_path: Path):
+def test_an_image_has_the_same_grid_as_its_nifti_copy(name: str, tmp_path: Path):
     SimpleITK.WriteImage(picture(), str(tmp_path / name), useCompression=name.endswith("d"))
     SimpleITK.WriteImage(picture(), str(tmp_path / "x.nii.gz"))
     volume, nifti = read_volume(tmp_path / name), read_volume(tmp_path / "x.nii.gz")
@@ -84,12 +84,12 @@ def test_a_header_without_its_voxels_fails(tmp_path: Path):
     ("image", "cause"),
     [
         (SimpleITK.Image([20, 20], SimpleITK.sitkInt16), "2-D"),
-        (SimpleITK.Image([20, 20, 20], SimpleITK.sitkVectorUInt8, 3), "3 values a voxel"),
+        (SimpleITK.Image([20, 20, 20], SimpleITK.sitkVectorUInt8, 3), "3 values per voxel"),
         (SimpleITK.Image([20, 5, 5], SimpleITK.sitkInt16), "too small"),
         (SimpleITK.Image([20, 20, 20], SimpleITK.sitkInt16), "no signal"),
     ],
 )
-def test_a_picture_no_ct_could_come_of_fails_with_the_reason(image: SimpleITK.Image, cause: str, tmp_path: Path):
+def test_an_unusable_image_fails_with_the_reason(image: SimpleITK.Image, cause: str, tmp_path: Path):
     SimpleITK.WriteImage(image, str(tmp_path / "x.mha"))
     with pytest.raises(VolumeError, match=cause):
         read_volume(tmp_path / "x.mha")

@@ -124,7 +124,7 @@ def test_a_broken_file_fails_with_its_own_cause_in_one_line(name: str, tmp_path:
 
 
 @pytest.mark.parametrize("name", UNUSABLE_PICTURES)
-def test_a_picture_no_ct_could_come_of_fails_with_the_reason(name: str, tmp_path: Path):
+def test_an_unusable_image_fails_with_the_reason(name: str, tmp_path: Path):
     array, reason = UNUSABLE_PICTURES[name]
     with pytest.raises(VolumeError, match=reason):
         read_volume(put(tmp_path / "case.nii.gz", nifti_bytes(array)))
@@ -152,7 +152,7 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path):
         read_volume(tmp_path)
 
 
-def test_max_voxels_is_a_limit_that_can_be_moved(tmp_path: Path):
+def test_max_voxels_sets_the_limit(tmp_path: Path):
     path = put(tmp_path / "case.nii", nifti_bytes())
     assert read_volume(path, max_voxels=20 * 18 * 5).array.size == 1800
     with pytest.raises(VolumeError, match="more than 1799"):
@@ -160,7 +160,7 @@ def test_max_voxels_is_a_limit_that_can_be_moved(tmp_path: Path):
 
 
 @pytest.mark.parametrize("name", ["plain.nii.gz", "zipped.nii"])
-def test_a_name_that_lies_about_gzip_is_read_by_its_first_bytes_with_one_warning(name: str, tmp_path: Path):
+def test_a_wrong_gzip_suffix_is_read_by_its_first_bytes_with_one_warning(name: str, tmp_path: Path):
     content = nifti_bytes()
     (tmp_path / name).write_bytes(content if name.endswith("gz") else gzip.compress(content))
     volume = read_volume(tmp_path / name)
@@ -319,11 +319,11 @@ def test_a_list_names_files_relative_to_itself_and_its_errors_name_the_line(tmp_
     listing.write_text(f"# training cases\n\na.nii\n{tmp_path}/a.nii\n")
     assert find_volumes(listing) == [tmp_path / "a.nii"]
     listing.write_text("a.nii\nb.nii\n")
-    with pytest.raises(UserError, match=r"line 2: b\.nii: no such file"):
+    with pytest.raises(UserError, match=r"line 2: .*b\.nii: no such file"):
         find_volumes(listing)
 
 
-def test_where_nothing_is_found_the_message_says_what_there_was(tmp_path: Path):
+def test_if_no_volume_is_found_the_message_says_what_was_there(tmp_path: Path):
     with pytest.raises(UserError, match="no files at all"):
         find_volumes(tmp_path)
     for name in ("1.dcm", "2.dcm", "readme"):
@@ -415,7 +415,7 @@ def test_large_labels_and_scaled_ones_are_kept(tmp_path):
 
 @pytest.mark.parametrize("stored", [np.uint8, np.int16])
 @pytest.mark.parametrize("values", [(0, 1), (0, 1, 2, 5), (0, 7, 50)])
-def test_masks_and_labels_that_another_program_scaled_to_store_them_are_what_they_were(tmp_path, values, stored):
+def test_masks_and_labels_stored_with_a_scale_keep_their_values(tmp_path, values, stored):
     """nibabel scales floats to the whole range of an integer type, and 0 then is seldom stored as 0."""
     labels = np.resize(np.array(values), (16, 17, 2))
     image = nib.Nifti1Image(labels.astype(np.float64), np.eye(4))
@@ -427,9 +427,9 @@ def test_masks_and_labels_that_another_program_scaled_to_store_them_are_what_the
 
 
 @pytest.mark.parametrize(
-    ("value", "cause"), [(0.5, "between whole numbers"), (-1, "from -1"), (70000, "to 70000"), (np.nan, "nan")]
+    ("value", "cause"), [(0.5, "not whole numbers"), (-1, "from -1"), (70000, "to 70000"), (np.nan, "nan")]
 )
-def test_what_is_no_label_map_is_refused(tmp_path, value, cause):
+def test_a_file_that_is_not_a_label_map_is_refused(tmp_path, value, cause):
     path = put(tmp_path / "labels.nii", nifti_bytes(np.resize([0.0, 1.0, value], (16, 17, 2))))
     with pytest.raises(VolumeError, match=f"labels.nii: .*{cause}"):
         read_labels(path)

@@ -39,7 +39,7 @@ def test_the_usual_scanner_is_the_one_that_published_figures_were_measured_with(
 
 
 @OTHERS
-def test_another_scanner_sees_the_same_person_otherwise(seen: dict[str, list[Subject]], scanner: Scanner):
+def test_another_scanner_changes_only_the_mr_of_a_subject(seen: dict[str, list[Subject]], scanner: Scanner):
     for usual, other in zip(seen["spgr"], seen[scanner], strict=True):
         for name in ("ct", "labels", "affine"):
             np.testing.assert_array_equal(getattr(other, name), getattr(usual, name), strict=True)
@@ -47,7 +47,7 @@ def test_another_scanner_sees_the_same_person_otherwise(seen: dict[str, list[Sub
         assert np.abs(changes).max() > 0.05
 
 
-def test_each_scanner_shows_what_it_is_known_for(seen: dict[str, list[Subject]]):
+def test_each_scanner_has_its_typical_contrast(seen: dict[str, list[Subject]]):
     for usual, mprage, spin_echo, gadolinium in zip(*(seen[name] for name in SCANNERS), strict=True):
         contrast = [brightness(s, "white") / brightness(s, "grey") for s in (usual, mprage, spin_echo)]
         assert contrast[1] > contrast[0] > contrast[2]
@@ -56,7 +56,7 @@ def test_each_scanner_shows_what_it_is_known_for(seen: dict[str, list[Subject]])
         assert brightness(gadolinium, "vessel") > brightness(gadolinium, "muscle") > brightness(usual, "vessel")
 
 
-def test_written_sets_of_two_scanners_differ_in_the_mr_alone(tmp_path: Path):
+def test_written_sets_of_two_scanners_differ_only_in_the_mr(tmp_path: Path):
     for scanner in ("spgr", "mprage"):
         write_phantoms(tmp_path / scanner, subjects=1, seed=0, kind="pelvis", test_subjects=1, scanner=scanner)
     for path in (tmp_path / "spgr").rglob("*.gz"):

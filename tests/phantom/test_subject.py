@@ -78,7 +78,7 @@ def test_no_monotone_map_of_the_brightness_finds_the_bone(cohort: dict[str, list
 
 
 @pytest.mark.parametrize("scanner", get_args(Scanner)[1:])
-def test_on_no_other_scanner_does_one_either(scanner: Scanner):
+def test_no_monotone_map_finds_the_bone_on_another_scanner(scanner: Scanner):
     subject = make_subject(0, "head", scanner)
     cortical, muscle = (np.median(subject.mr[subject.labels == LABELS[name]]) for name in ("cortical", "muscle"))
     assert cortical < 0.8 * muscle

@@ -72,7 +72,7 @@ def test_a_name_that_is_all_ending_takes_its_folders_and_the_longest_ending_coun
         (tmp_path / name).write_bytes(b"")
     cases, notes = find_cases(str(tmp_path), ("T1", "T2"))
     assert list(cases) == [tmp_path / "p1", tmp_path / "p2"] and set(subjects_of(list(cases)).values()) == {"p1", "p2"}
-    assert notes == [f"{tmp_path}: 1 files end otherwise and were left out, as other.nii"]
+    assert notes == [f"{tmp_path}: 1 files without one of these endings were left out, such as other.nii"]
     for name in ("a_T1w.nii", "a_ce_T1w.nii"):
         (tmp_path / "p3").mkdir(exist_ok=True)
         (tmp_path / "p3" / name).write_bytes(b"")
@@ -83,7 +83,7 @@ def test_a_name_that_is_all_ending_takes_its_folders_and_the_longest_ending_coun
     ("name", "message"),
     [
         ("sub-07_T1w.nii.gz", r"sub-07_T1w\.nii\.gz: sub-07 has no _T2w; add or remove it"),
-        ("sub-01_T1w.nii", r"sub-01_T1w\.nii\S*: a second file of this case and contrast, beside sub-01_T1w\.nii"),
+        ("sub-01_T1w.nii", r"sub-01_T1w\.nii\S*: second file of this case and contrast, beside sub-01_T1w\.nii"),
     ],
 )
 def test_a_missing_or_second_contrast_is_named(heads, tmp_path, name, message):

@@ -1,6 +1,6 @@
-"""How the slices of a DICOM series lie in space, checked: what is not one regular stack is refused, each cause named.
+"""Geometry of a DICOM series: orders the slices and refuses what is not one regular stack, with the cause.
 
-Positions and directions come in the patient's LPS frame (DICOM PS3.3 C.7.6.2), affines go out to RAS, all in mm.
+Positions and directions are in the patient's LPS frame (DICOM PS3.3 C.7.6.2); affines are to RAS; all in mm.
 """
 
 from collections.abc import Sequence
@@ -13,11 +13,11 @@ from cyclegan_gc.errors import VolumeError
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 UNEVEN = 0.02
-"""Gaps may differ from the usual one by this part of it."""
+"""Largest difference of a gap from the median gap, as a fraction of it."""
 MISSING = 1.5
-"""A gap this many times the usual one lacks a slice."""
+"""A gap above this multiple of the median gap means that a slice is missing."""
 TILT = 0.01
-"""A stack may drift in the plane by this part of the gap, 0.6 degrees; a tilted gantry drifts by ten times as much."""
+"""Largest shift in the plane from slice to slice, as a fraction of the gap (0.6 degrees); a tilted gantry is above."""
 SAME_PLACE_MM = 0.01
 SAME_DIRECTION = 1e-3
 OFF_GRID_VOXELS = 0.05
@@ -25,7 +25,7 @@ OFF_GRID_VOXELS = 0.05
 
 @dataclass(frozen=True)
 class Frame:
-    """One slice: where it lies and which object (and frame of it) holds its pixels."""
+    """One slice: its geometry and the object or frame that holds its pixels."""
 
     name: str
     """File name, for messages."""
@@ -42,12 +42,12 @@ class Frame:
     pixel_spacing: tuple[float, ...] | None
     """Between rows, between columns, in mm."""
     thickness: float | None
-    """Distance to the next slice as the header tells it, in mm."""
+    """Distance to the next slice according to the header, in mm."""
 
 
 @dataclass(frozen=True)
 class Stack:
-    """Slices in their order along the normal, and the grid that they make."""
+    """Order of the slices along the normal, and their grid."""
 
     order: tuple[int, ...]
     shape: tuple[int, int, int]
@@ -58,10 +58,10 @@ class Stack:
 
 
 def stack(frames: Sequence[Frame]) -> Stack:
-    """Order slices and check that they make one regular grid.
+    """Order the slices and check that they form one regular grid.
 
     Raises:
-        VolumeError: with the cause, where they do not.
+        VolumeError: if they do not, with the cause.
     """
     first = frames[0]
     along_row, along_column = _check_alike(frames)
@@ -80,14 +80,16 @@ def stack(frames: Sequence[Frame]) -> Stack:
 
 
 def aligned(array: NDArray, affine: NDArray, shape: tuple[int, int, int], target: NDArray[np.float64]) -> NDArray:
-    """An array on another grid that differs by swapped and mirrored axes only: exact, nothing is interpolated.
+    """Move an array to a grid that differs only by swapped and flipped axes; exact, without interpolation.
 
     Args:
-        array: ``(X, Y, Z)`` with ``affine`` ``(4, 4)`` from voxel index to RAS mm.
-        shape: of the other grid, with ``target``.
+        array: ``(X, Y, Z)``.
+        affine: ``(4, 4)`` voxel index to RAS mm.
+        shape: of the other grid.
+        target: affine of the other grid.
 
     Raises:
-        VolumeError: if the grids differ by more.
+        VolumeError: if the grids differ in another way.
     """
     mapping = np.linalg.inv(target) @ affine
     turn = np.rint(mapping[:3, :3])
@@ -96,7 +98,9 @@ def aligned(array: NDArray, affine: NDArray, shape: tuple[int, int, int], target
     axes = np.abs(turn).argmax(axis=1)
     turned = array.transpose(axes)
     if turned.shape != tuple(shape):
-        raise VolumeError(f"not on the grid of the reference series ({turned.shape} voxels, there {tuple(shape)})")
+        raise VolumeError(
+            f"not on the grid of the reference series ({turned.shape} voxels, the series has {tuple(shape)})"
+        )
     backward = tuple(axis for axis in range(3) if turn[axis, axes[axis]] < 0)
     corners = np.array(np.meshgrid(*[(0, size - 1) for size in array.shape])).reshape(3, -1)
     there = mapping[:3, :3] @ corners + mapping[:3, 3:]
@@ -109,11 +113,11 @@ def aligned(array: NDArray, affine: NDArray, shape: tuple[int, int, int], target
 
 
 def _check_alike(frames: Sequence[Frame]) -> NDArray[np.float64]:
-    """The directions (2, 3) of rows and columns that all slices share."""
+    """The common directions (2, 3) of rows and columns; raises if slices differ."""
     first = frames[0]
     for frame in frames:
         if frame.position is None or frame.orientation is None:
-            raise VolumeError(f"{frame.name} has no position or orientation of its slice; export the series again")
+            raise VolumeError(f"{frame.name} has no slice position or orientation; export the series again")
         if frame.pixel_spacing is None or min(frame.pixel_spacing) <= 0:
             raise VolumeError(f"{frame.name} has no pixel spacing; export the series again")
         if (frame.rows, frame.columns) != (first.rows, first.columns):
@@ -122,40 +126,42 @@ def _check_alike(frames: Sequence[Frame]) -> NDArray[np.float64]:
                 f"{frame.name}); convert them as separate series"
             )
         if not np.allclose(frame.orientation, first.orientation or (), atol=SAME_DIRECTION):
-            raise VolumeError(f"mixed orientations ({frame.name} is turned against {first.name}); split the series")
+            raise VolumeError(f"mixed orientations ({frame.name} differs from {first.name}); split the series")
         if not np.allclose(frame.pixel_spacing, first.pixel_spacing or (), rtol=1e-3):
             raise VolumeError(f"mixed pixel spacings ({frame.name} differs from {first.name}); split the series")
     cosines = np.array(first.orientation).reshape(2, 3)
     if not np.allclose(cosines @ cosines.T, np.eye(2), atol=1e-2):
-        raise VolumeError("the orientation is not two directions at right angles; export the series again")
+        raise VolumeError("the row and column directions are not at right angles; export the series again")
     return cosines
 
 
 def _step(
     positions: NDArray, heights: NDArray, normal: NDArray, thickness: float | None
 ) -> tuple[NDArray[np.float64], list[str]]:
-    """From one slice to the next, LPS in mm; positions and heights along the normal are in order."""
+    """Vector from one slice to the next (LPS, mm) and notes; positions and heights along the normal are sorted."""
     if len(positions) == 1:
-        return normal * (thickness or 1.0), [f"A single slice; its thickness was taken as {thickness or 1.0:g} mm."]
+        return normal * (thickness or 1.0), [f"A single slice; its thickness was set to {thickness or 1.0:g} mm."]
     gaps = np.diff(heights)
     usual = float(np.median(gaps))
     if gaps.min() < SAME_PLACE_MM:
         count = int((gaps < SAME_PLACE_MM).sum())
         raise VolumeError(
-            f"{count} slices lie where another lies (duplicates or several time points); keep one of each"
+            f"{count} slices have the position of another one (duplicates or several time points); keep one of each"
         )
     drift = np.linalg.norm(np.diff(positions, axis=0) - np.outer(gaps, normal), axis=1)
     if (drift > TILT * gaps).any():
         angle = np.degrees(np.arctan2(drift, gaps)).max()
-        raise VolumeError(f"a tilted gantry ({angle:.1f} degrees), so the grid is sheared; resample the series upright")
+        raise VolumeError(
+            f"a tilted gantry ({angle:.1f} degrees), which gives a sheared grid; resample the series without tilt"
+        )
     if gaps.max() > MISSING * usual:
         place = int(gaps.argmax()) + 1
         raise VolumeError(
             f"a slice is missing after slice {place} (a gap of {gaps.max():.4g} mm, {usual:.4g} mm elsewhere); "
-            "fetch the series again"
+            "export the series again"
         )
     if np.abs(gaps - usual).max() > UNEVEN * usual:
         raise VolumeError(
-            f"uneven gaps between slices ({gaps.min():.4g} to {gaps.max():.4g} mm); resample the series evenly"
+            f"uneven gaps between slices ({gaps.min():.4g} to {gaps.max():.4g} mm); resample the series to even gaps"
         )
     return (positions[-1] - positions[0]) / (len(positions) - 1), []

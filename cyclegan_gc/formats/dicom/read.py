@@ -1,4 +1,4 @@
-"""DICOM series: found, checked and read as one volume. Written ones are the business of ``dicom_write``."""
+"""Reading DICOM series: grouping files, checking headers, and reading pixels as one volume."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -34,11 +34,11 @@ class DicomSeries:
     modality: str
     files: tuple[Path, ...]
     fault: str | None = None
-    """Why it cannot be read, where that is known already."""
+    """Reason why the series cannot be read, if already known."""
 
 
 def is_dicom(path: Path) -> bool:
-    """Whether a file is DICOM by its suffix or its first bytes."""
+    """Whether a file is DICOM, judged by its suffix or its first bytes."""
     if path.name.lower().endswith(SUFFIXES):
         return True
     try:
@@ -49,9 +49,9 @@ def is_dicom(path: Path) -> bool:
 
 
 def group_series(files: Sequence[Path]) -> tuple[list[DicomSeries], list[str]]:
-    """The image series among DICOM files, and a sentence for what was left out.
+    """Group DICOM files into image series; also returns a sentence on objects that were left out.
 
-    A file that cannot be parsed is a series of its own with its fault, so that a batch names it and goes on.
+    A file that cannot be parsed becomes a series with a fault, so that a batch reports it and continues.
     """
     found: dict[str, list[Path]] = {}
     facts: dict[str, tuple[int | None, str]] = {}
@@ -75,25 +75,25 @@ def group_series(files: Sequence[Path]) -> tuple[list[DicomSeries], list[str]]:
         facts[uid] = _whole_number(header.get("SeriesNumber")), str(header.get("Modality") or "")
     series = [DicomSeries(uid, *facts[uid], tuple(paths)) for uid, paths in found.items()]
     kinds = ", ".join(sorted(set(others)))
-    notes = [f"{len(others)} DICOM objects without a picture ({kinds}) were left out."] if others else []
+    notes = [f"{len(others)} DICOM objects without an image ({kinds}) were left out."] if others else []
     return [*series, *broken], notes
 
 
 def read_series(files: Sequence[Path], max_voxels: int) -> Volume:
-    """Read one series as a volume: axes are column, row and slice, values are rescaled, the affine is to RAS mm.
+    """Read a series as a volume: axes are column, row and slice, values are rescaled, the affine is to RAS in mm.
 
     Args:
-        files: of one series, in any order; single slices, or one multi-frame object.
-        max_voxels: larger series are refused before pixels are read.
+        files: files of one series in any order; single slices or one multi-frame object.
+        max_voxels: a larger series is refused before its pixels are read.
 
     Raises:
-        VolumeError: if it cannot be trusted; the cause and the cure, without the folder's name.
+        VolumeError: if the series cannot be used; cause and cure, without the folder's name.
     """
     return volume_on_grid(*read_frames(files, max_voxels))
 
 
 def read_frames(files: Sequence[Path], max_voxels: int) -> tuple[NDArray[np.float32], NDArray[np.float64], list[str]]:
-    """Values (X, Y, Z), affine and warnings of a series; a picture without signal passes too.
+    """Values (X, Y, Z), affine and warnings of a series; an image without signal is accepted.
 
     Raises:
         VolumeError: as :func:`read_series`.
@@ -114,20 +114,20 @@ def read_frames(files: Sequence[Path], max_voxels: int) -> tuple[NDArray[np.floa
 
 
 def series_grid(files: Sequence[Path]) -> tuple[tuple[int, ...], NDArray[np.float64]]:
-    """Shape (X, Y, Z) and affine as :func:`read_series` would give, from the headers alone.
+    """Shape (X, Y, Z) and affine as from :func:`read_series`, read from the headers only.
 
     Raises:
-        VolumeError: if the series cannot be trusted.
+        VolumeError: if the series cannot be used.
     """
     grid = stack(frames_of(read_headers(files), files))
     return grid.shape, grid.affine
 
 
 def read_headers(files: Sequence[Path]) -> list[Dataset]:
-    """The headers of a series without pixels, checked for what makes one series of grey pictures.
+    """Read the headers of a series, without pixels, and check that they are greyscale images of one series.
 
     Raises:
-        VolumeError: if they do not.
+        VolumeError: if they are not.
     """
     headers = []
     for path in files:
@@ -137,13 +137,15 @@ def read_headers(files: Sequence[Path]) -> list[Dataset]:
             raise VolumeError(f"{path.name} is not a readable DICOM file ({_brief(error)}); fetch it again") from None
     for path, header in zip(files, headers, strict=True):
         if "Rows" not in header or "Columns" not in header:
-            raise VolumeError(f"{path.name} holds no picture; take it out of the series")
+            raise VolumeError(f"{path.name} holds no image; remove it from the series")
         kind = str(header.get("PhotometricInterpretation") or "")
         if int(header.get("SamplesPerPixel") or 1) > 1 or not kind.startswith("MONOCHROME"):
-            raise VolumeError(f"{path.name} is in colour ({kind or 'several samples a pixel'}); give grey pictures")
+            raise VolumeError(
+                f"{path.name} is in colour ({kind or 'several samples per pixel'}); give greyscale images"
+            )
     series = {str(header.get("SeriesInstanceUID")) for header in headers}
     if len(series) > 1:
-        raise VolumeError(f"{len(series)} series together; convert one at a time (--series UID)")
+        raise VolumeError(f"{len(series)} series in one input; convert one at a time (--series UID)")
     return headers
 
 
@@ -182,7 +184,7 @@ def _frame(header: Dataset, geometry: Dataset, name: str, number: int | None = N
 
 
 def _flattened(shared: Dataset, frame: Dataset) -> Dataset:
-    """The geometry of a frame's functional groups, its own before the shared ones, as a single slice would hold it."""
+    """Geometry of one frame as attributes of a single slice; its own functional groups override the shared ones."""
     flat = Dataset()
     for groups in (shared, frame):
         for name in ("PixelMeasuresSequence", "PlanePositionSequence", "PlaneOrientationSequence"):
@@ -200,13 +202,11 @@ def _pixels(path: Path) -> NDArray[np.float32]:
             raise VolumeError(f"{path.name} has no pixels; fetch it again")
         syntax = dataset.file_meta.TransferSyntaxUID
         if syntax.is_compressed and not get_decoder(syntax).is_available:
-            raise VolumeError(
-                f'{path.name} is compressed ({syntax.name}); pip install "cyclegan-gc[compressed]" brings the decoder'
-            )
+            raise VolumeError(f'{path.name} is compressed ({syntax.name}); run pip install "cyclegan-gc[compressed]"')
         stored = dataset.pixel_array
     except VolumeError:
         raise
-    except Exception as error:  # whatever a damaged file brings forth in a decoder
+    except Exception as error:  # decoders raise many types for damaged files
         raise VolumeError(
             f"the pixels of {path.name} are cut off or damaged ({_brief(error)}); fetch it again"
         ) from None
@@ -227,7 +227,7 @@ def _transform(shared: Dataset, frame: Dataset) -> Dataset:
 
 
 def _upright(values: NDArray, dataset: Dataset) -> NDArray[np.float32]:
-    """In MONOCHROME1 the smallest value is the brightest."""
+    """Invert MONOCHROME1, where the smallest value is the brightest."""
     values = values.astype(np.float32)
     return values.max() - values if dataset.PhotometricInterpretation == "MONOCHROME1" else values
 
@@ -235,11 +235,11 @@ def _upright(values: NDArray, dataset: Dataset) -> NDArray[np.float32]:
 def _notes(headers: Sequence[Dataset]) -> list[str]:
     first, notes = headers[0], []
     if not first.get("FrameOfReferenceUID"):
-        notes.append("No FrameOfReferenceUID; the positions are regular and were trusted.")
+        notes.append("No FrameOfReferenceUID; the slice positions are regular and were used.")
     if first.get("Modality") not in ("MR", None, ""):
-        notes.append(f"The series' modality is {first.Modality}.")
+        notes.append(f"The modality of the series is {first.Modality}.")
     if first.PhotometricInterpretation == "MONOCHROME1":
-        notes.append("MONOCHROME1: intensities were turned round, so that bright is high.")
+        notes.append("MONOCHROME1: intensities were inverted, so that bright is high.")
     return notes
 
 

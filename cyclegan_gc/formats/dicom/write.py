@@ -1,6 +1,6 @@
-"""A synthetic CT as a CT series in its source's study: one CT Image Storage object for each slice (DICOM PS3.3 A.3).
+"""Writing a synthetic CT as a series in the source's study: one CT Image Storage object per slice (DICOM PS3.3 A.3).
 
-Nothing of the source is copied but the tags named here; the patient and the study stay, by design.
+Only the tags listed here are copied from the source; they keep the patient and the study, by design.
 """
 
 import hashlib
@@ -32,14 +32,14 @@ PATIENT_AND_STUDY = (
     *("StudyDescription", "FrameOfReferenceUID", "PositionReferenceIndicator", "PatientPosition", "Laterality"),
     *("BodyPartExamined", "SeriesDate", "SeriesTime", "ContentDate", "ContentTime"),
 )
-"""All that is copied from the source's first object."""
+"""Tags copied from the first object of the source; no other tag is copied."""
 EMPTY_WHERE_MISSING = (
     *("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "StudyID"),
     *("ReferringPhysicianName", "AccessionNumber", "PositionReferenceIndicator", "Laterality"),
 )
-"""Type 2 attributes: they must be there, even without a value."""
+"""Type 2 attributes: they must be present, but may be empty."""
 REQUIRED = (*EMPTY_WHERE_MISSING, "SpecificCharacterSet", "StudyInstanceUID", "FrameOfReferenceUID")
-"""Copied even where the source's value is not as the standard wants it: another would be another patient or study."""
+"""Copied even if the value violates the standard, because another value would mean another patient or study."""
 SERIES_NUMBER_OFFSET = 9000
 MANUFACTURER = "cyclegan_gc"
 SERIES_DESCRIPTION = "Synthetic CT, research only"
@@ -50,12 +50,12 @@ PURPOSE = ("121322", "DCM", "Source image for image processing operation")
 
 @dataclass(frozen=True)
 class SeriesLabel:
-    """How the series came to be."""
+    """How the series was made."""
 
     key: str
-    """Digest of source, model and settings; identifiers are made of it and of the pixels."""
+    """Hash of source, model and settings; identifiers are derived from it and from the pixels."""
     derivation: str
-    """Plain text on model and settings."""
+    """Text on model and settings."""
     software: str
     """Name and version of this program."""
 
@@ -67,19 +67,19 @@ def write_ct_series(
     reference: Sequence[Path],
     label: SeriesLabel,
 ) -> None:
-    """Write a synthetic CT into ``folder`` as a series, all of it or nothing; what stands there is replaced.
+    """Write a synthetic CT as a series into ``folder``, whole or not at all; an older folder is replaced.
 
-    Before the folder takes its name the series is read again and compared with the voxels and the reference's grid.
+    Before the folder gets its name, the series is read again and compared with the voxels and the reference's grid.
 
     Args:
-        folder: of the series; its files are 0001.dcm and so on.
+        folder: folder of the series, with the files 0001.dcm and so on.
         hu: (X, Y, Z) int16.
-        affine: (4, 4) voxel index to RAS in mm; the grid is the reference's up to the order of axes.
-        reference: the files of the source series.
-        label: what goes into the descriptions and identifiers.
+        affine: (4, 4) voxel index to RAS in mm; the grid of the reference, up to order and direction of the axes.
+        reference: files of the source series.
+        label: content of descriptions and identifiers.
 
     Raises:
-        VolumeError: if the reference cannot be used, the grid is another or the disk is full; without the folder's
+        VolumeError: if the reference cannot be used, the grids differ or the disk is full; without the folder's
             name.
     """
     headers = read_headers(reference)
@@ -113,7 +113,7 @@ def is_synthetic_ct(path: Path) -> bool:
 
 
 def _common(source: Dataset, label: SeriesLabel, series_uid: str) -> Dataset:
-    """What all slices share."""
+    """The attributes that all slices share."""
     common = Dataset()
     for name in (name for name in PATIENT_AND_STUDY if name in source):
         if name in REQUIRED or _is_valid(source[name]):
@@ -196,13 +196,13 @@ def _save(dataset: Dataset, path: Path) -> None:
 def _verify(folder: Path, voxels: NDArray[np.int16], affine: NDArray[np.float64]) -> None:
     values, written_affine, _ = read_frames(sorted(folder.iterdir()), voxels.size)
     if not np.allclose(written_affine, affine, atol=1e-3):
-        raise VolumeError("the geometry read back is not the source's; please report this")
+        raise VolumeError("the geometry of the written series differs from the source's; please report this")
     if not np.array_equal(values, voxels):
-        raise VolumeError("what was written is not what is read back; check the disk")
+        raise VolumeError("the written series differs from the array in memory; check the disk")
 
 
 def _take_name(temporary: Path, folder: Path) -> None:
-    """Put the finished folder in place of what stands there."""
+    """Give the finished folder its name and remove an older one."""
     old = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:12]}.old")
     if folder.exists():
         folder.rename(old)
@@ -211,7 +211,7 @@ def _take_name(temporary: Path, folder: Path) -> None:
 
 
 def _uid(name: str, content: bytes) -> str:
-    """An identifier under 2.25 (DICOM PS3.5 B.2) that equal content always gets."""
+    """A UID under 2.25 (DICOM PS3.5 B.2), the same for equal content."""
     digest = hashlib.sha256(name.encode() + b"\0" + content).digest()
     return f"2.25.{int.from_bytes(digest[:16], 'big')}"
 
