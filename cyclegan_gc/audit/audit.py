@@ -16,8 +16,8 @@ from cyclegan_gc.config import PreprocessConfig, SliceAxis, TrainConfig
 from cyclegan_gc.device import one_torch_thread, usable_cpus
 from cyclegan_gc.distributed import Ranks
 from cyclegan_gc.errors import UserError, VolumeError
-from cyclegan_gc.formats.volumes import read_contrasts
-from cyclegan_gc.prepare.preprocess import check_volume, prepare
+from cyclegan_gc.prepare.modality import check_volume
+from cyclegan_gc.prepare.preprocess import load_volume, prepare
 
 MOST_WARNINGS = 10
 MOST_LINES = 60
@@ -123,7 +123,7 @@ def _look(paths: Sequence[Path], case: Audited, settings: PreprocessConfig) -> t
     """Facts and pictures of one volume, as far as it can be used."""
     views = None
     try:
-        volume = read_contrasts(paths)
+        volume = load_volume(paths)
         case = replace(case, facts=measure_volume(volume), notes=volume.warnings)
         views = views_of(volume, None, case.modality)
         check_volume(volume, case.modality)

@@ -10,7 +10,7 @@ from typing import Literal
 
 from cyclegan_gc.audit.facts import Facts
 from cyclegan_gc.config import SliceAxis
-from cyclegan_gc.prepare.preprocess import Modality
+from cyclegan_gc.prepare.modality import Modality
 
 Level = Literal["pass", "warn", "fail"]
 LEVELS: tuple[Level, ...] = ("fail", "warn", "pass")

@@ -7,7 +7,7 @@ import numpy as np
 from cyclegan_gc.audit.checks import HEAD_CM2, Finding, Level
 from cyclegan_gc.audit.facts import Facts
 from cyclegan_gc.config import PreprocessConfig
-from cyclegan_gc.prepare.preprocess import Modality
+from cyclegan_gc.prepare.modality import Modality
 
 OTHER_PART, OTHER_SIZE = 1.8, 1.5
 """Ratios of cross-sections: torsos have 2.5 to 3 times a head's, adults up to 1.4 times a child's."""

@@ -17,7 +17,8 @@ from cyclegan_gc.audit.slice_steps import slice_steps
 from cyclegan_gc.formats.geometry import axis_directions
 from cyclegan_gc.formats.volumes import Volume
 from cyclegan_gc.prepare.body import CT_THRESHOLD_HU
-from cyclegan_gc.prepare.preprocess import Modality, Prepared, in_canonical_frame
+from cyclegan_gc.prepare.modality import Modality
+from cyclegan_gc.prepare.preprocess import Prepared, in_canonical_frame
 from cyclegan_gc.voxels import bounding_box, values_inside
 
 APART_MM, BRIGHT_APART_MM = 3.0, 1.5

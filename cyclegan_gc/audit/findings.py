@@ -10,7 +10,7 @@ from cyclegan_gc.audit.checks import LEVELS, Finding, Level, Remark, check_facts
 from cyclegan_gc.audit.domains import between_domains, within_domain
 from cyclegan_gc.audit.facts import Facts
 from cyclegan_gc.config import PreprocessConfig, SliceAxis
-from cyclegan_gc.prepare.preprocess import Modality
+from cyclegan_gc.prepare.modality import Modality
 
 SAME_PICTURE = 0.98
 """Correlation of thumbnails: one head resampled to 2 mm has above 0.99, two people (or phantoms) at most 0.96."""

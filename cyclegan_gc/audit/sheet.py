@@ -12,7 +12,8 @@ from cyclegan_gc.audit.checks import LEVELS, Level
 from cyclegan_gc.audit.findings import Audited
 from cyclegan_gc.formats.volumes import Volume
 from cyclegan_gc.pictures.sheets import png
-from cyclegan_gc.prepare.preprocess import Modality, Prepared, in_canonical_frame
+from cyclegan_gc.prepare.modality import Modality
+from cyclegan_gc.prepare.preprocess import Prepared, in_canonical_frame
 from cyclegan_gc.voxels import bounding_box
 
 COLOURS: dict[Level, str] = {"pass": "tab:green", "warn": "tab:orange", "fail": "tab:red"}

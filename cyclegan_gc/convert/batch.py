@@ -19,9 +19,10 @@ from cyclegan_gc.convert.provenance import described, lineage, log_cases
 from cyclegan_gc.device import choose_device
 from cyclegan_gc.errors import UserError, VolumeError
 from cyclegan_gc.formats.files import WRITABLE
-from cyclegan_gc.formats.volumes import read_contrasts, write_volume
+from cyclegan_gc.formats.volumes import write_volume
 from cyclegan_gc.inference import Member, members_of, translate_volume
-from cyclegan_gc.prepare.preprocess import check_volume
+from cyclegan_gc.prepare.modality import check_volume
+from cyclegan_gc.prepare.preprocess import load_volume
 from cyclegan_gc.tracking import opened
 
 BIDS_DESCRIPTION = """{
@@ -66,7 +67,7 @@ def convert_volume(
         raise UserError(
             f"{checkpoint}: converts {contrasts or 'one volume'}, got {len(sources)} files; give one of each"
         )
-    volume = read_contrasts(sources)
+    volume = load_volume(sources)
     try:
         check_volume(volume, "mr" if direction == "mr_to_ct" else "ct")
         translation = translate_volume(members, volume)

@@ -18,9 +18,10 @@ from cyclegan_gc.config import PreprocessConfig, SliceAxis
 from cyclegan_gc.data.pairs import check_pair, prepare_pair
 from cyclegan_gc.errors import UserError, VolumeError
 from cyclegan_gc.formats.content import contents_hash, known_contents
-from cyclegan_gc.formats.volumes import Volume, read_contrasts
+from cyclegan_gc.formats.volumes import Volume
 from cyclegan_gc.prepare.grid import mask_to_network, network_grid, to_network
-from cyclegan_gc.prepare.preprocess import Modality, Prepared, check_volume, prepare, to_hu
+from cyclegan_gc.prepare.modality import Modality
+from cyclegan_gc.prepare.preprocess import Prepared, load_prepared, load_volume, to_hu
 from cyclegan_gc.prepare.statistics import case_statistics
 
 FORMAT = 4
@@ -152,11 +153,7 @@ def _write_stacks(
     folder: Path,
     key: str,
 ) -> None:
-    volume = read_contrasts(paths)
-    try:
-        case, judged = _prepared(volume, kind, settings)
-    except VolumeError as error:
-        raise VolumeError(f"{paths[0]}: {error}") from None
+    volume, case, judged = _prepared(paths, kind, settings)
     case_facts = {"case": case_statistics(case, volume.array), "audit": judged}
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -173,14 +170,17 @@ def _write_stacks(
         raise _not_writable(folder, error) from error
 
 
-def _prepared(volume: Volume, kind: Kind, settings: PreprocessConfig) -> tuple[Prepared, dict[str, Any]]:
-    """A case, checked and prepared, and what is judged of it later."""
-    if kind == "pair":
+def _prepared(paths: Sequence[Path], kind: Kind, settings: PreprocessConfig) -> tuple[Volume, Prepared, dict[str, Any]]:
+    """A case as it was read, checked and prepared, and the facts that the audit judges."""
+    if kind != "pair":
+        volume, case = load_prepared(paths, kind, settings)
+        return volume, case, measure_case(volume, case, kind)
+    volume = load_volume(paths)
+    try:
         check_pair(volume)
-        return prepare_pair(volume, settings), measure_pair(volume)
-    check_volume(volume, kind)
-    case = prepare(volume, kind, settings)
-    return case, measure_case(volume, case, kind)
+        return volume, prepare_pair(volume, settings), measure_pair(volume)
+    except VolumeError as error:
+        raise VolumeError(f"{paths[0]}: {error}") from None
 
 
 def _slices(case: Prepared, axis: SliceAxis, settings: PreprocessConfig) -> tuple[np.ndarray, list[float]]:

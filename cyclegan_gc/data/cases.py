@@ -15,7 +15,7 @@ from cyclegan_gc.data.subjects import held_out_subjects, names_of, subject_of, s
 from cyclegan_gc.errors import UserError
 from cyclegan_gc.formats.content import content_hash
 from cyclegan_gc.formats.files import find_cases
-from cyclegan_gc.prepare.preprocess import Modality
+from cyclegan_gc.prepare.modality import Modality
 
 
 @dataclass(frozen=True)

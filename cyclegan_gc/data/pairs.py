@@ -12,7 +12,8 @@ from cyclegan_gc.errors import UserError, VolumeError
 from cyclegan_gc.formats.files import case_id, find_cases, find_volumes
 from cyclegan_gc.formats.geometry import same_grid
 from cyclegan_gc.formats.volumes import Volume, volume_grid
-from cyclegan_gc.prepare.preprocess import Prepared, check_values, normalise_ct, prepare
+from cyclegan_gc.prepare.modality import check_values
+from cyclegan_gc.prepare.preprocess import Prepared, normalise_ct, prepare
 
 
 @dataclass(frozen=True)

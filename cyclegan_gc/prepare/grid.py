@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from cyclegan_gc.config import SliceAxis
-from cyclegan_gc.prepare.preprocess import AIR, Prepared
+from cyclegan_gc.model.cyclegan import AIR
+from cyclegan_gc.prepare.preprocess import Prepared
 from cyclegan_gc.voxels import bounding_box
 
 MULTIPLE = 4

@@ -11,7 +11,8 @@ from cyclegan_gc.config import PreprocessConfig
 from cyclegan_gc.errors import VolumeError
 from cyclegan_gc.formats.volumes import read_volume, volume_on_grid
 from cyclegan_gc.phantom.subject import make_subject
-from cyclegan_gc.prepare.preprocess import Modality, check_values, prepare
+from cyclegan_gc.prepare.modality import Modality, check_values
+from cyclegan_gc.prepare.preprocess import prepare
 
 SETTINGS = PreprocessConfig()
 SUBJECT = make_subject(5)

@@ -10,7 +10,8 @@ import pytest
 from cyclegan_gc.config import PreprocessConfig
 from cyclegan_gc.formats.volumes import read_volume
 from cyclegan_gc.prepare.bias_field import bias_field
-from cyclegan_gc.prepare.preprocess import normalise_mr, prepare, turn_back, volume_transforms
+from cyclegan_gc.prepare.preprocess import normalise_mr, prepare, turn_back
+from cyclegan_gc.prepare.transforms import volume_transforms
 
 N4 = PreprocessConfig(n4=True)
 
