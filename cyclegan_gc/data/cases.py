@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cyclegan_gc.audit.checks import LEVELS, Finding
-from cyclegan_gc.audit.findings import Audited, judge
+from cyclegan_gc.audit.findings import Audited, find_faults
 from cyclegan_gc.audit.pairs import check_alignment
 from cyclegan_gc.config import AuditDataConfig, TrainConfig
 from cyclegan_gc.data.cache import SliceStack
@@ -61,7 +61,7 @@ def load_cases(config: TrainConfig) -> Cases:
     held_out_cases = {case for each in subjects.values() for case, subject in each.items() if subject in held_out}
     parts, audited = _prepare(cases, held_out_cases, config)
     (train_mr, valid_mr), (train_ct, valid_ct) = parts["mr"], parts["ct"]
-    findings = judge(audited, config.preprocess, config.data.slice_axes)
+    findings = find_faults(audited, config.preprocess, config.data.slice_axes)
     stacks, of_alignment = _prepare_pairs(pairs, config)
     aside = [pair for pair in pairs if subject_of(pair.name) in held_out]
     return Cases(
