@@ -38,8 +38,8 @@ def ms_ssim(sct: NDArray, ct: NDArray, mask: Mask) -> float | None:
     of luminance x contrast x structure, negative values set to 0, is raised to the weight of the scale and averaged
     over the mask except the outermost 3 voxels; the five averages are multiplied. Between scales images are
     averaged over 2 x 2 x 2 voxels (the voxel before and the voxel itself, at every second place, with 0 before the
-    first), and the mask keeps every second voxel. Wang et al. weigh the luminance at the coarsest scale alone and raise the
-    averages rather than the maps; here parity with the challenge's figures counts.
+    first), and the mask keeps every second voxel. Wang et al. weigh the luminance at the coarsest scale only and raise
+    the averages rather than the maps; this function follows the challenge instead.
 
     None where at some scale no voxel of the mask is left.
     """

@@ -11,7 +11,6 @@ from cyclegan_gc.errors import VolumeError
 from cyclegan_gc.formats.volumes import Volume, read_volume
 from cyclegan_gc.prepare.grid import from_plane, mask_to_network, network_grid, to_network, to_plane, to_source
 from cyclegan_gc.prepare.preprocess import normalise_mr, prepare, to_hu, turn_back
-from cyclegan_gc.prepare.transforms import volume_transforms
 
 SETTINGS = PreprocessConfig()
 AXIS_ORDERS = [
@@ -48,13 +47,6 @@ def test_all_48_axis_orders_give_the_same_slices_and_turn_back_exactly(mr, axes,
     assert torch.equal(case.image.as_tensor(), expected.image.as_tensor())
     back = turn_back(case.image.as_tensor(), case)
     assert np.array_equal(back, normalise_mr(turned.array, turned.spacing_mm, SETTINGS))
-
-
-def test_the_monai_pipeline_from_a_path_equals_the_road_from_memory(phantoms, mr):
-    data: Any = volume_transforms("mr", SETTINGS)({"image": next((phantoms / "test" / "mr").iterdir())})
-    case = prepare(mr, "mr", SETTINGS)
-    assert torch.equal(data["image"].as_tensor(), case.image.as_tensor())
-    assert torch.equal(data["mask"], case.mask)
 
 
 def test_hu_inside_the_window_come_back_from_the_unit_range(ct):
