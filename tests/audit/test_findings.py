@@ -1,4 +1,4 @@
-"""Faults planted in phantoms are found and named, good volumes pass, and what is said of the public heads is right."""
+"""Faults planted in phantoms are found, good volumes pass, and the findings on the public heads are right."""
 
 import nibabel as nib
 import numpy as np
@@ -131,7 +131,7 @@ def test_padding_and_a_couch_apart_from_the_body_pass_with_a_note():
     assert levels["couch"] == levels["padding"] == "pass" and "fail" not in levels.values()
 
 
-def test_a_couch_joined_to_the_body_is_told_from_the_body():
+def test_a_couch_joined_to_the_body_is_found():
     ct = np.moveaxis(SUBJECT.ct.astype(float), BACK, 0)
     tissue = (ct > -300).any(axis=(1, 2)).nonzero()[0]
     at = tissue[0] if SUBJECT.affine[1, BACK] > 0 else tissue[-1]
@@ -252,7 +252,7 @@ def test_a_pelvis_among_heads_fails_and_so_do_heads_against_pelves():
     assert [(each.check, each.case) for each in failed] == [("body part", None)]
 
 
-def test_heads_with_and_without_the_neck_are_told_apart():
+def test_heads_with_and_without_the_neck_are_found():
     def cut(array, subject):
         axis = int(np.abs(subject.affine[2, :3]).argmax())
         size, upwards = array.shape[axis], subject.affine[2, axis] > 0
