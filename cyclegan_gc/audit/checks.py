@@ -95,17 +95,9 @@ def _size(facts: Facts, planes: Sequence[SliceAxis]) -> Iterator[Remark]:
 def _slices(facts: Facts) -> Iterator[Remark]:
     steps = facts["steps"]
     if steps["blank"]:
-        yield (
-            "warn",
-            "blank slices",
-            f"{steps['blank']} slices with a single value between others; export the series again",
-        )
+        yield "warn", "blank slices", f"{steps['blank']} slices have a single value; export the series again"
     if steps["repeated"]:
-        yield (
-            "warn",
-            "repeated slices",
-            f"{steps['repeated']} slices are equal to the one before; export the series again",
-        )
+        yield "warn", "repeated slices", f"{steps['repeated']} slices equal the one before; export the series again"
     if steps["jump"] > JUMP:
         yield (
             "warn",
@@ -122,11 +114,7 @@ def _field_of_view(facts: Facts) -> Iterator[Remark]:
     cut = {side: part for side, part in facts["cut"].items() if part >= limits.get(side, otherwise)}
     if cut:
         sides = ", ".join(f"{side} {part:.0%}" for side, part in cut.items())
-        yield (
-            "warn",
-            "cut off",
-            f"the body is cut off at the side of the volume ({sides} of its outline); use a larger field of view",
-        )
+        yield "warn", "cut off", f"the volume cuts off the body ({sides} of its outline); use a larger field of view"
     if couch:
         yield (
             "warn",
