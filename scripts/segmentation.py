@@ -33,8 +33,9 @@ from cyclegan_gc.evaluate.measures import Metric
 from cyclegan_gc.formats.files import case_id, find_volumes
 from cyclegan_gc.formats.volumes import Volume, read_volume
 from cyclegan_gc.metrics import dice
+from cyclegan_gc.model.cyclegan import AIR
 from cyclegan_gc.phantom.subject import LABELS, write_phantoms
-from cyclegan_gc.prepare.preprocess import AIR, in_canonical_frame, prepare
+from cyclegan_gc.prepare.preprocess import in_canonical_frame, prepare
 
 GROUPS = {
     "soft tissue": ("skin", "fat", "muscle", "organ", "tendon", "vessel"),

@@ -13,7 +13,8 @@ from cyclegan_gc.config import PreprocessConfig
 from cyclegan_gc.evaluate.evaluation import evaluate
 from cyclegan_gc.formats.volumes import read_volume
 from cyclegan_gc.prepare.grid import mask_to_network, network_grid, to_network, to_source
-from cyclegan_gc.prepare.preprocess import Modality, prepare, to_hu
+from cyclegan_gc.prepare.modality import Modality
+from cyclegan_gc.prepare.preprocess import prepare, to_hu
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 

@@ -1,4 +1,4 @@
-"""The audit before training: every volume is measured and shown, and what is wrong is said before days are spent."""
+"""The audit before training: measures and shows every volume, and reports faults before days of computing are spent."""
 
 import json
 from collections.abc import Sequence
@@ -10,15 +10,15 @@ from typing import Any
 from cyclegan_gc.atomic import atomic_write, write_text
 from cyclegan_gc.audit.checks import LEVELS, Finding
 from cyclegan_gc.audit.facts import measure_case, measure_volume
-from cyclegan_gc.audit.findings import Audited, judge, level_of
+from cyclegan_gc.audit.findings import Audited, find_faults, level_of
 from cyclegan_gc.audit.sheet import Shown, contact_sheet, views_of
 from cyclegan_gc.config import PreprocessConfig, SliceAxis
 from cyclegan_gc.device import one_torch_thread, usable_cpus
 from cyclegan_gc.distributed import Ranks
 from cyclegan_gc.errors import UserError, VolumeError
-from cyclegan_gc.formats.volumes import read_contrasts
 from cyclegan_gc.pictures.sheets import Pixels
-from cyclegan_gc.prepare.preprocess import check_volume, prepare
+from cyclegan_gc.prepare.modality import check_volume
+from cyclegan_gc.prepare.preprocess import load_volume, prepare
 
 MOST_WARNINGS = 10
 MOST_LINES = 60
@@ -26,18 +26,18 @@ MOST_LINES = 60
 
 @dataclass(frozen=True)
 class Audit:
-    """The outcome: every case in the order of the sets, MR first, and what was found, worst first."""
+    """Result of an audit: all cases, MR first, and all findings, worst first."""
 
     cases: list[Audited]
     findings: list[Finding]
 
     @property
     def failed(self) -> bool:
-        """Whether the sets should not be trained on as they are."""
+        """Whether there is a fault that makes the sets unfit for training."""
         return level_of(self.findings) == "fail"
 
     def of(self, case: Audited) -> list[Finding]:
-        """What was found of one case, worst first."""
+        """Findings of one case, worst first."""
         return [each for each in self.findings if (each.domain, each.case) == (case.modality, case.name)]
 
 
@@ -50,10 +50,10 @@ def audit(
     """Measure and judge all volumes; writes ``audit.json`` and ``audit.png`` into the output folder.
 
     Args:
-        volumes: the files of each case, and what it is.
-        settings: of the training.
-        planes: of the slices that it takes.
-        output: folder, made if missing.
+        volumes: the files and the description of each case.
+        settings: preprocessing of the training.
+        planes: planes of its slices.
+        output: folder, created if missing.
 
     Raises:
         UserError: if the output cannot be written.
@@ -62,7 +62,7 @@ def audit(
         jobs = [pool.submit(_look, paths, case, settings) for paths, case in volumes]
         looked = [job.result() for job in jobs]
     cases = [case for case, _ in looked]
-    outcome = Audit(cases, judge(cases, settings, planes))
+    outcome = Audit(cases, find_faults(cases, settings, planes))
     shown: list[Shown] = [(case, level_of(outcome.of(case)), views) for case, views in looked]
     try:
         output.mkdir(parents=True, exist_ok=True)
@@ -76,7 +76,7 @@ def audit(
 
 
 def announce(findings: Sequence[Finding], ranks: Ranks, *, stop: bool) -> None:
-    """Warn of the audit's findings at the start of a training, on the first rank.
+    """Print the findings at the start of a training, on the first rank.
 
     Raises:
         UserError: on every rank, if a check fails and ``stop`` is set.
@@ -92,11 +92,11 @@ def announce(findings: Sequence[Finding], ranks: Ranks, *, stop: bool) -> None:
     if stop:
         more = f" (and {len(failed) - 1} more; cyclegan-gc audit shows all)" if len(failed) > 1 else ""
         first = failed[0]
-        raise UserError(f"audit: {_about(first)}: {first.check}: {first.text}{more}; --audit warn trains all the same")
+        raise UserError(f"audit: {_about(first)}: {first.check}: {first.text}{more}; --audit warn trains anyway")
 
 
 def text_table(outcome: Audit) -> str:
-    """One line a case or comparison for the terminal, worst first."""
+    """Table for the terminal with one line for each case and comparison, worst first."""
     lines = [(level_of(outcome.of(case)), f"{case.modality}/{case.name}", outcome.of(case)) for case in outcome.cases]
     for name, domain in (("all MR", "mr"), ("all CT", "ct"), ("MR and CT", None)):
         found = [each for each in outcome.findings if each.case is None and each.domain == domain]
@@ -113,18 +113,18 @@ def text_table(outcome: Audit) -> str:
 
 
 def closing_line(outcome: Audit) -> str:
-    """How many volumes there are, and how many findings of each kind."""
+    """Summary in one line: the number of volumes and of findings at each level."""
     levels = [level_of(outcome.of(case)) for case in outcome.cases]
     sets = [each.level for each in outcome.findings if each.case is None]
     counted = ", ".join(f"{levels.count(level)} {level}" for level in LEVELS)
-    return f"{len(levels)} volumes: {counted}; of whole sets: {sets.count('fail')} fail, {sets.count('warn')} warn"
+    return f"{len(levels)} volumes: {counted}; whole sets: {sets.count('fail')} fail, {sets.count('warn')} warn"
 
 
 def _look(paths: Sequence[Path], case: Audited, settings: PreprocessConfig) -> tuple[Audited, Pixels | None]:
-    """Facts and pictures of one volume, as far as it can be used."""
+    """Measure and show one volume, as far as it can be read and prepared."""
     views = None
     try:
-        volume = read_contrasts(paths)
+        volume = load_volume(paths)
         case = replace(case, facts=measure_volume(volume), notes=volume.warnings)
         views = views_of(volume, None, case.modality)
         check_volume(volume, case.modality)
@@ -137,7 +137,7 @@ def _look(paths: Sequence[Path], case: Audited, settings: PreprocessConfig) -> t
 
 
 def _report(outcome: Audit) -> dict[str, Any]:
-    """What ``audit.json`` holds: no absolute path."""
+    """Content of ``audit.json``, without absolute paths."""
     cases = [
         {
             "case": case.name,

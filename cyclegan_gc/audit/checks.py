@@ -1,7 +1,7 @@
-"""What the facts of one volume say: pass, warn or fail, with the figure and what to do about it.
+"""Checks of one volume from its facts: pass, warn or fail, with the figure and the remedy.
 
-Whatever makes a volume useless for training fails; what training copes with, at some cost, is a warning; what it leaves
-out on its own is a note that passes.
+A fault that makes a volume useless for training fails. A fault that training tolerates at some cost is a warning.
+Things that the preparation leaves out by itself are notes that pass.
 """
 
 from collections.abc import Iterator, Sequence
@@ -10,24 +10,24 @@ from typing import Literal
 
 from cyclegan_gc.audit.facts import Facts
 from cyclegan_gc.config import SliceAxis
-from cyclegan_gc.prepare.preprocess import Modality
+from cyclegan_gc.prepare.modality import Modality
 
 Level = Literal["pass", "warn", "fail"]
 LEVELS: tuple[Level, ...] = ("fail", "warn", "pass")
 """Worst first."""
 
 NORMALS: dict[SliceAxis, int] = {"coronal": 0, "sagittal": 1, "axial": 2}
-"""The axis across the slices of a plane, of a volume to the back, to the left and upwards."""
+"""The axis across the slices of a plane, in the canonical frame (back, left, up)."""
 SMALLEST_SIDE, FEW_SLICES = 16, 4
 THICK_MM, THICK_RATIO = 5.0, 3.0
 CUT = 0.05
-"""Part of the body's outline that may end at a face of the volume: the tip of a nose, an ear."""
+"""Largest share of the body's outline that may end at a side of the volume: the tip of a nose, an ear."""
 CUT_BESIDE_COUCH = 0.3
 JUMP = 1.7
-"""Heads have up to 1.4, pelves 1.65; with four slices of 1.5 mm left out heads have mostly 1.8 to 3."""
+"""Heads have up to 1.4 and pelves 1.65; heads with four missing slices of 1.5 mm mostly have 1.8 to 3."""
 NO_AIR_HU, SOME_AIR_HU = -700, -900
 TISSUE_HU = -300, 400
-"""Where the third quartile of a body lies; heads and trunks have 29 to 154."""
+"""Range of the third quartile of the body's HU; heads and trunks have 29 to 154."""
 CLIPPED = 2e-3
 USELESS_TOP_HU = 700
 COARSE_HU = 8
@@ -36,21 +36,21 @@ PADDED = 1e-3
 PLATE_MM = 60
 COUCH_ML, MARKERS_ML = 20, 5
 HEAD_CM2 = 400
-"""The largest cross-section of a head is smaller, that of a grown-up's trunk larger."""
+"""The largest cross-section of a head is smaller, that of an adult's trunk larger."""
 UNEVEN = 1.34
 """Phantoms have up to 1.33, public heads mostly 1.1 to 1.25."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was found; ``case`` or ``domain`` is what it is about."""
+    """One finding about a case, a domain, or both domains."""
 
     level: Level
     check: str
     text: str
-    """A sentence with the figure and what to do."""
+    """A sentence with the figure and the remedy."""
     domain: Modality | None = None
-    """None for what lies between the two."""
+    """None for a comparison of the two domains."""
     case: str | None = None
     """None for the whole domain."""
 
@@ -61,13 +61,13 @@ Remark = tuple[Level, str, str]
 def check_facts(
     facts: Facts, modality: Modality, window_hu: tuple[float, float], planes: Sequence[SliceAxis] = ("axial",)
 ) -> list[Remark]:
-    """Level, name and sentence of everything that is odd about one prepared volume.
+    """Level, name and sentence of every fault of one prepared volume.
 
     Args:
         facts: :func:`cyclegan_gc.audit.facts.measure_case`.
-        modality: what it is.
-        window_hu: what training shows of a CT.
-        planes: of the slices that training takes.
+        modality: MR or CT.
+        window_hu: range of HU that training uses.
+        planes: planes of the training's slices.
     """
     found = [*_size(facts, planes), *_slices(facts), *_field_of_view(facts)]
     return found + list(_ct(facts, window_hu) if modality == "ct" else _mr(facts))
@@ -80,22 +80,22 @@ def _size(facts: Facts, planes: Sequence[SliceAxis]) -> Iterator[Remark]:
         if side < SMALLEST_SIDE:
             yield "fail", "tiny", f"{plane} slices of {side} pixels; give whole volumes of {SMALLEST_SIDE} or more"
     if min(facts["shape"]) < FEW_SLICES:
-        yield "warn", "few slices", f"only {min(facts['shape'])} of them; give whole volumes"
+        yield "warn", "few slices", f"only {min(facts['shape'])} slices; give whole volumes"
     thickest, thinnest = round(max(spacing), 2), min(spacing)
     across = any(NORMALS[plane] != spacing.index(max(spacing)) for plane in planes)
     if thickest > THICK_MM or (across and thickest / thinnest > THICK_RATIO):
         yield (
             "warn",
             "thick slices",
-            f"voxels of {' x '.join(f'{mm:.3g}' for mm in spacing)} mm; detail across them is lost, so train in "
-            "their own plane alone (--data.slice_axes) or leave it out",
+            f"voxels of {' x '.join(f'{mm:.3g}' for mm in spacing)} mm; detail across the slices is lost; train in "
+            "their own plane only (--data.slice_axes) or leave the volume out",
         )
 
 
 def _slices(facts: Facts) -> Iterator[Remark]:
     steps = facts["steps"]
     if steps["blank"]:
-        yield "warn", "blank slices", f"{steps['blank']} slices of one value between others; export the series again"
+        yield "warn", "blank slices", f"{steps['blank']} slices have a single value; export the series again"
     if steps["repeated"]:
         yield "warn", "repeated slices", f"{steps['repeated']} slices equal the one before; export the series again"
     if steps["jump"] > JUMP:
@@ -103,24 +103,24 @@ def _slices(facts: Facts) -> Iterator[Remark]:
             "warn",
             "missing slices",
             f"after slice {steps['slice']} from {steps['axis']} the picture changes {steps['jump']:.1f} times as "
-            "much as around it; look whether slices are missing there and export the series again",
+            "much as around it; check whether slices are missing there and export the series again",
         )
 
 
 def _field_of_view(facts: Facts) -> Iterator[Remark]:
     couch = facts.get("plate_mm", 0) >= PLATE_MM
-    limits = {"back": 2.0, "front": CUT} if couch else {}  # a couch ends at the back and at both sides itself
+    limits = {"back": 2.0, "front": CUT} if couch else {}  # a couch itself ends at the back and at both sides
     otherwise = CUT_BESIDE_COUCH if couch else CUT
     cut = {side: part for side, part in facts["cut"].items() if part >= limits.get(side, otherwise)}
     if cut:
         sides = ", ".join(f"{side} {part:.0%}" for side, part in cut.items())
-        yield "warn", "cut off", f"the body ends at the side of the volume ({sides} of its outline); use a wider one"
+        yield "warn", "cut off", f"the volume cuts off the body ({sides} of its outline); use a larger field of view"
     if couch:
         yield (
             "warn",
             "couch joined",
             f"the body's back is straight over {facts['plate_mm']:.0f} mm in every slice: a couch joined to the body, "
-            "which is trained on as if it were body (or a back cut off); set it to -1000 HU",
+            "which training takes for a part of the body (or a back that is cut off); set the couch to -1000 HU",
         )
 
 
@@ -130,32 +130,32 @@ def _ct(facts: Facts, window_hu: tuple[float, float]) -> Iterator[Remark]:
         text = f"{facts['metal_ml']:.2g} ml above 3000 HU"
         if facts["metal_ml"] < METAL_ML:
             text = f"{facts['saturated_ml']:.2g} ml at the top of the scale, {facts['top_hu']:.0f} HU"
-        yield "warn", "metal", f"{text}; its streaks are learnt too, so leave the volume out where they are strong"
+        yield "warn", "metal", f"{text}; training learns its streaks too, so leave the volume out if they are strong"
     if facts["padding"] > PADDED:
-        yield "pass", "padding", f"{facts['padding']:.1%} of the voxels below -1100 HU, taken as air"
+        yield "pass", "padding", f"{facts['padding']:.1%} of the voxels lie below -1100 HU and are taken as air"
     if facts["outside_ml"] > COUCH_ML:
         yield (
             "pass",
             "couch",
-            f"{facts['outside_ml']:.0f} ml beside the body, which the mask leaves out",
+            f"{facts['outside_ml']:.0f} ml beside the body; the body mask leaves it out",
         )
 
 
 def _scale(facts: Facts, window_hu: tuple[float, float]) -> Iterator[Remark]:
-    """Whether the values are HU, from air to bone."""
+    """Checks that the values are HU from air to bone."""
     air, tissue, top = facts["air_hu"], facts["tissue_hu"], facts["top_hu"]
     if not TISSUE_HU[0] < tissue < TISSUE_HU[1] or (air is not None and air > NO_AIR_HU):
-        about = f"three quarters of the body lie below {tissue:.0f}" + (
+        about = f"three quarters of the body's values lie below {tissue:.0f}" + (
             f", air at {air:.0f}" if air is not None else ""
         )
-        yield "fail", "not in HU", f"{about}; give CT in HU (rescale slope and intercept applied, no window cut)"
+        yield "fail", "not in HU", f"{about}; give CT in HU (rescale slope and intercept applied, not windowed)"
     elif air is not None and air > SOME_AIR_HU:
         yield "warn", "air", f"air lies at {air:.0f} HU instead of -1000; check the rescale intercept"
     if facts["at_top"] > CLIPPED and top < window_hu[1]:
         level: Level = "fail" if top < USELESS_TOP_HU else "warn"
-        yield level, "clipped", f"{facts['at_top']:.1%} of the body are cut at {top:.0f} HU; export without a window"
+        yield level, "clipped", f"{facts['at_top']:.1%} of the body is clipped at {top:.0f} HU; export without a window"
     if (facts["step_hu"] or 0) >= COARSE_HU:
-        yield "warn", "coarse steps", f"values lie {facts['step_hu']:.3g} HU apart; export in 16 bits"
+        yield "warn", "coarse steps", f"neighbouring values differ by {facts['step_hu']:.3g} HU; export in 16 bits"
 
 
 def _mr(facts: Facts) -> Iterator[Remark]:

@@ -1,4 +1,4 @@
-"""What the audit compares within a domain and between the two: parts of the body, reach, voxels, contrast."""
+"""Comparisons within a domain and between the two: part of the body, field of view, voxels, contrast."""
 
 from collections.abc import Iterator, Mapping
 
@@ -7,18 +7,18 @@ import numpy as np
 from cyclegan_gc.audit.checks import HEAD_CM2, Finding, Level
 from cyclegan_gc.audit.facts import Facts
 from cyclegan_gc.config import PreprocessConfig
-from cyclegan_gc.prepare.preprocess import Modality
+from cyclegan_gc.prepare.modality import Modality
 
 OTHER_PART, OTHER_SIZE = 1.8, 1.5
 """Ratios of cross-sections: torsos have 2.5 to 3 times a head's, adults up to 1.4 times a child's."""
 FEW = 1 / 3
-"""Cases of another size that are more than this part of all are no outliers; they are a second kind."""
+"""Largest share of outliers; if more cases differ in size, they are a second group and not outliers."""
 PIXELS = 1.25
 WIDTHS = 1.25
 THICKNESS = 2.0
 SPREAD = 1.5
 LONGER, LEAD = 1.25, 0.25
-"""A body is clearly longer than another; one domain's bodies may be so much more often than the other's."""
+"""Ratio from which a body is clearly longer, and the largest lead of one domain in how often that happens."""
 CONTRAST = 0.25
 
 Domain = Mapping[str, Facts]
@@ -26,7 +26,7 @@ Domain = Mapping[str, Facts]
 
 
 def within_domain(cases: Domain, modality: Modality, settings: PreprocessConfig) -> Iterator[Finding]:
-    """Pixel sizes, orientations and, of MR, contrasts that differ."""
+    """Differences in pixel size, slice thickness, orientation and, for MR, contrast."""
     if len(cases) < 2:
         return
     pixels = np.array([np.mean(facts["spacing_mm"][:2]) for facts in cases.values()])
@@ -44,14 +44,14 @@ def within_domain(cases: Domain, modality: Modality, settings: PreprocessConfig)
         yield Finding("warn", "slice thickness", text, modality)
     orientations = sorted({facts["orientation"] for facts in cases.values()})
     if len(orientations) > 1:
-        text = f"axes run to {', '.join(orientations)}; all are turned to one frame"
+        text = f"axes point to {', '.join(orientations)}; all volumes are turned to one orientation"
         yield Finding("pass", "orientation", text, modality)
     if modality == "mr":
         yield from _contrasts(cases)
 
 
 def between_domains(mr: Domain, ct: Domain, settings: PreprocessConfig) -> Iterator[Finding]:
-    """Parts of the body, its size and reach, and voxels that the domains do not share."""
+    """Differences between the domains in part of the body, body size, field of view and voxels."""
     if not mr or not ct:
         return
     others = _of_another_part(mr, ct)
@@ -60,7 +60,7 @@ def between_domains(mr: Domain, ct: Domain, settings: PreprocessConfig) -> Itera
         {name: facts for name, facts in cases.items() if (domain, name) not in named}
         for domain, cases in (("mr", mr), ("ct", ct))
     ]
-    if all(rest):  # else one domain as a whole shows another part, which is said once
+    if all(rest):  # else a whole domain shows another part, which is reported once
         yield from others
         mr, ct = rest
     yield from _sizes(mr, ct)
@@ -69,7 +69,7 @@ def between_domains(mr: Domain, ct: Domain, settings: PreprocessConfig) -> Itera
 
 
 def _of_another_part(mr: Domain, ct: Domain) -> list[Finding]:
-    """Cases far from the middle of all, if they are few."""
+    """Cases whose size is far from the median of all, if they are few."""
     everything = [*mr.values(), *ct.values()]
     areas = np.array([facts["area_cm2"] for facts in everything])
     middle, found = float(np.median(areas)), []
@@ -82,15 +82,15 @@ def _of_another_part(mr: Domain, ct: Domain) -> list[Finding]:
             if max(ratio, 1 / ratio) > OTHER_SIZE and like <= FEW:
                 level: Level = "fail" if _other_part(area, middle) else "warn"
                 text = (
-                    f"largest cross-section of {area:.0f} cm2 where all have {middle:.0f} in the middle: another "
-                    "part of the body or another size; leave it out or train it apart"
+                    f"largest cross-section of {area:.0f} cm2, where the median of all is {middle:.0f} cm2: another "
+                    "part of the body or another size; leave it out or train it separately"
                 )
                 found.append(Finding(level, "body part", text, domain, name))
     return found
 
 
 def _other_part(one: float, other: float) -> bool:
-    """Whether two cross-sections in cm2 are a head's and a trunk's; among trunks large patients are no other part."""
+    """Whether one cross-section in cm2 is a head's and the other a trunk's; trunks may differ in size."""
     low, high = sorted((one, other))
     return high > OTHER_PART * low and low < HEAD_CM2 < high
 
@@ -103,7 +103,7 @@ def _sizes(mr: Domain, ct: Domain) -> Iterator[Finding]:
             "fail" if _other_part(mr_area, ct_area) else "warn",
             "body part",
             f"the body's largest cross-section is {mr_area:.0f} cm2 in MR and {ct_area:.0f} cm2 in CT: different "
-            "parts of the body, which a network would turn into one another; give the same part in both",
+            "parts of the body, which a network would turn into each other; give the same part in both",
         )
         return
     for axis, name in enumerate(("front to back", "side to side")):
@@ -116,7 +116,7 @@ def _sizes(mr: Domain, ct: Domain) -> Iterator[Finding]:
 def _reach(mr: Domain, ct: Domain) -> Iterator[Finding]:
     """Whether one domain reaches lower in the body, such as heads with and without the neck.
 
-    Of all pairs of an MR and a CT it is the share in which the CT is clearly longer less that in which the MR is.
+    Over all pairs of an MR and a CT: the share with a clearly longer CT minus the share with a clearly longer MR.
     """
     mr_mm, ct_mm = ({name: facts["body_mm"][2] for name, facts in each.items()} for each in (mr, ct))
     ratios = np.array(list(ct_mm.values()))[:, None] / np.array(list(mr_mm.values()))
@@ -131,8 +131,8 @@ def _reach(mr: Domain, ct: Domain) -> Iterator[Finding]:
         "warn",
         "field of view",
         f"the body reaches {middles[0]:.0f} mm below its top in MR and {middles[1]:.0f} in CT (medians); {count} of "
-        f"{len(longer)} {name} reach clearly lower (most: {most}), and what only one domain shows, neck or shoulders, "
-        "may be painted into the other; cut the volumes to a common part",
+        f"{len(longer)} {name} reach clearly lower (most: {most}). A network may paint what only one domain shows, "
+        "such as neck or shoulders, into the other; cut the volumes to a common part",
     )
 
 
@@ -147,12 +147,12 @@ def _voxels(mr: Domain, ct: Domain, settings: PreprocessConfig) -> Iterator[Find
         )
     mr_mm, ct_mm = (float(np.median([f["spacing_mm"][2] for f in each.values()])) for each in (mr, ct))
     if max(mr_mm / ct_mm, ct_mm / mr_mm) > THICKNESS:
-        text = f"axial slices lie {mr_mm:.2g} mm apart in MR and {ct_mm:.2g} mm in CT, so that they differ in sharpness"
+        text = f"axial slices lie {mr_mm:.2g} mm apart in MR and {ct_mm:.2g} mm in CT, so they differ in sharpness"
         yield Finding("warn", "slice thickness", text)
 
 
 def _contrasts(cases: Domain) -> Iterator[Finding]:
-    """MRs in which fluid is bright among those in which it is dark, or the other way round."""
+    """MRs with bright fluid among those with dark fluid, or the reverse."""
     heads = {name: facts for name, facts in cases.items() if facts["area_cm2"] < HEAD_CM2}
     leaning = {name: facts["contrast"] for name, facts in heads.items() if facts["contrast"] is not None}
     if len(leaning) < 3:
@@ -162,7 +162,7 @@ def _contrasts(cases: Domain) -> Iterator[Finding]:
         if (value > 0) != (middle > 0) and abs(value - middle) > CONTRAST:
             brightest = "bright" if value > 0 else "dark"
             text = (
-                f"the histogram deep in the head leans the other way ({value:+.2f}, the others {middle:+.2f}): fluid "
-                f"looks {brightest}, another contrast (T2 among T1); train each contrast apart"
+                f"the histogram deep in the head is skewed the other way ({value:+.2f}, the others {middle:+.2f}): "
+                f"fluid looks {brightest}, another contrast (T2 among T1); train each contrast separately"
             )
             yield Finding("warn", "contrast", text, "mr", name)

@@ -1,6 +1,6 @@
-"""What the audit measures of one volume: plain numbers, without a name or a path; judged elsewhere.
+"""Measurements of one volume for the audit: plain numbers without a name or a path.
 
-Measured on every second, third ... voxel, so that the voxels looked at lie about 3 mm apart.
+They are taken from voxels about 3 mm apart, that is from every second, third ... voxel.
 """
 
 import hashlib
@@ -17,26 +17,27 @@ from cyclegan_gc.audit.slice_steps import slice_steps
 from cyclegan_gc.formats.geometry import axis_directions
 from cyclegan_gc.formats.volumes import Volume
 from cyclegan_gc.prepare.body import CT_THRESHOLD_HU
-from cyclegan_gc.prepare.preprocess import Modality, Prepared, in_canonical_frame
+from cyclegan_gc.prepare.modality import Modality
+from cyclegan_gc.prepare.preprocess import Prepared, in_canonical_frame
 from cyclegan_gc.voxels import bounding_box, values_inside
 
 APART_MM, BRIGHT_APART_MM = 3.0, 1.5
 HASHED = 64
-"""Voxels along each axis that tell one volume from another."""
+"""Most voxels along each axis that enter the hash of a volume."""
 SAMPLE = 300_000
 LARGE = 0.2
-"""Slices with less than this part of the largest cross-section do not count for the body's extent: tip, couch alone."""
+"""Slices below this share of the largest cross-section do not count for the body's extent: a tip, a couch alone."""
 SIDES = ("front", "back", "right", "left")
 PADDING_BELOW_HU = -1100
 METAL_HU = 3000
 SATURATED_ABOVE_HU = 1600
 HEAD_MM, DEEP_MM = 120, 20
-"""The brain, roughly: so far down from the top, so far inside the skin."""
+"""Roughly the brain: distance below the top of the head, and depth below the skin."""
 VERY_DEEP_MM = 30
 FEWEST_DEEP = 200
-"""Voxels below which an MR's brightness is not judged."""
+"""With fewer voxels the brightness of an MR is not measured."""
 SPREADS = (0.5, 0.35, 0.25, 0.18, 0.12, 0.1, 0.1, 0.1, 0.1, 0.1)
-"""How far the logarithm of a tissue's brightness may lie from the fit, narrowed step by step."""
+"""Widths of the robust fit to the logarithm of a tissue's brightness, narrowed step by step."""
 THUMBNAIL = 14
 
 Facts = dict[str, Any]
@@ -44,8 +45,11 @@ Spacing = tuple[float, float, float]
 
 
 def measure_volume(volume: Volume) -> Facts:
-    """What needs no body: ``content`` (a hash of the voxels, whatever the file's format, compression and axis order),
-    ``orientation``, and ``shape`` and ``spacing_mm`` to the back, to the left and upwards."""
+    """Facts that need no body mask.
+
+    ``content`` is a hash of the voxels that does not depend on the file's format, compression and axis order;
+    ``orientation`` that of the file; ``shape`` and ``spacing_mm`` run to the back, to the left and upwards.
+    """
     image = in_canonical_frame(volume)
     raw = image.numpy()[0]
     spacing = np.linalg.norm(image.affine[:3, :3].numpy(), axis=0)
@@ -61,12 +65,15 @@ def measure_volume(volume: Volume) -> Facts:
 
 
 def measure_case(volume: Volume, case: Prepared, modality: Modality) -> Facts:
-    """All facts of a volume that was prepared.
+    """All facts of a prepared volume.
 
-    Besides :func:`measure_volume`: of the body its extent ``body_mm``, largest cross-section ``area_cm2``, ``cut`` (the
-    part of its outline, seen from each side, where the volume ends), ``outside_ml`` (things beside it), ``thumbnail``;
-    ``steps`` between slices; of a CT also the HU of air and tissue, where they end and how they are stepped, and
-    ``plate_mm`` (width of a couch joined to the body); of an MR ``brightness_ratio`` and ``contrast``.
+    In addition to :func:`measure_volume`:
+
+    - of the body: extent ``body_mm``, largest cross-section ``area_cm2``, ``cut`` (share of its outline, seen from each
+      side, at which the volume ends), ``outside_ml`` (things beside the body) and ``thumbnail``;
+    - ``steps`` between slices;
+    - of a CT: HU of air and tissue, top and step of the scale, and ``plate_mm`` (width of a couch joined to the body);
+    - of an MR: ``brightness_ratio`` and ``contrast``.
     """
     raw, body = in_canonical_frame(volume).numpy()[0], case.mask.numpy()[0]
     every = _every(APART_MM, case.spacing_mm, raw.shape)
@@ -88,7 +95,7 @@ def measure_case(volume: Volume, case: Prepared, modality: Modality) -> Facts:
 
 
 def _every(apart_mm: float, spacing_mm: Spacing, shape: Sequence[int]) -> tuple[slice, ...]:
-    """Slices through an array that take voxels about so far apart, at least one along each axis."""
+    """Slices that take voxels of an array about ``apart_mm`` apart, at least one along each axis."""
     steps = [max(1, min(round(apart_mm / mm), size)) for mm, size in zip(spacing_mm, shape, strict=True)]
     return tuple(slice(step // 2, None, step) for step in steps)
 
@@ -119,20 +126,20 @@ def _cut(body: NDArray[np.bool_]) -> dict[str, float]:
 
 
 def _dense(raw: NDArray, inside: NDArray, modality: Modality) -> float:
-    """What lies above it counts as a thing: denser than air in CT, halfway from air to the body's median in MR."""
+    """Value above which a voxel is not air: the CT threshold, or halfway from air to the body's median in MR."""
     return CT_THRESHOLD_HU if modality == "ct" else float(np.quantile(raw, 0.01) + np.median(inside)) / 2
 
 
 def _outside_ml(raw: NDArray, body: NDArray[np.bool_], spacing_mm: Spacing, above: float) -> float:
-    """Volume of things clear of the body."""
+    """Volume of things that do not touch the body."""
     near = np.asarray(ndimage.binary_dilation(body, np.ones((3, 3, 3)), iterations=2), dtype=bool)
     return float(((raw > above) & ~near).sum() * np.prod(spacing_mm) / 1000)
 
 
 def _plate_mm(body: NDArray[np.bool_], spacing_mm: Spacing) -> float:
-    """Width over which the body's back runs straight from the first slice to the last, as no body's does.
+    """Width over which the body's back is straight from the first slice to the last, which only a couch causes.
 
-    A couch is the same in every slice, also above the head; 0 where the volume is too low to tell (under 100 mm).
+    A couch is the same in every slice, also above the head; 0 where the volume is under 100 mm high.
     """
     if body.shape[2] * spacing_mm[2] < 100:
         return 0.0
@@ -148,7 +155,7 @@ def _plate_mm(body: NDArray[np.bool_], spacing_mm: Spacing) -> float:
 
 
 def _hu(raw: NDArray, body: NDArray[np.bool_], inside: NDArray, outside: NDArray, spacing_mm: Spacing) -> Facts:
-    """HU of air around the body, of tissue, at the ends of the scale; ``step_hu`` between values that occur."""
+    """HU of the air around the body, of tissue and of the scale's top; ``step_hu`` is the step between values."""
     air = outside[outside >= PADDING_BELOW_HU]
     values = np.unique(inside[(inside > -900) & (inside < 900)])
     every = _every(BRIGHT_APART_MM, spacing_mm, raw.shape)
@@ -162,7 +169,7 @@ def _hu(raw: NDArray, body: NDArray[np.bool_], inside: NDArray, outside: NDArray
         "tissue_hu": float(np.quantile(inside, 0.75)),
         "top_hu": top,
         "at_top": float((inside > top - 1).mean()),
-        # Where the scale ends within metal its last values are more than those below them.
+        # Where the scale ends within metal, the last values are more frequent than those below them.
         "saturated_ml": near * voxel_ml if top > SATURATED_ABOVE_HU and near >= max(40, further) else 0.0,
         "metal_ml": int((bright > METAL_HU).sum()) * voxel_ml,
         "padding": float((raw[every] < PADDING_BELOW_HU).mean()),
@@ -171,10 +178,11 @@ def _hu(raw: NDArray, body: NDArray[np.bool_], inside: NDArray, outside: NDArray
 
 
 def _brightness(raw: NDArray, body: NDArray[np.bool_], spacing_mm: Spacing) -> Facts:
-    """Of an MR's upper 120 mm: how the coil brightens it, and which way its histogram leans deep inside.
+    """Uneven brightness by the coil, and skewness of the histogram, in the upper 120 mm of an MR.
 
-    ``brightness_ratio`` is of the places 95 and 5 % along the gradient of brightness. ``contrast`` is the skewness
-    (q97 + q3 - 2 q50) / (q97 - q3) 30 mm inside: below 0 where fluid is darkest (T1), above where brightest (T2).
+    ``brightness_ratio`` compares the places at 95 and 5 % along the gradient of brightness. ``contrast`` is the
+    skewness (q97 + q3 - 2 q50) / (q97 - q3) of values 30 mm inside: negative where fluid is darkest (T1), positive
+    where it is brightest (T2).
     """
     areas = body.sum(axis=(0, 1))
     top = int(np.flatnonzero(areas >= LARGE * areas.max())[-1]) + 1 if areas.any() else 0
@@ -190,9 +198,10 @@ def _brightness(raw: NDArray, body: NDArray[np.bool_], spacing_mm: Spacing) -> F
 
 
 def _uneven(raw: NDArray, where: NDArray[np.bool_]) -> float:
-    """A plane fitted to the logarithm of the values, at last of one tissue alone, lest anatomy pass for the coil.
+    """Ratio of brightness from a plane fitted to the logarithm of the values.
 
-    On phantoms it correlates by 0.97 with the field seen in the white matter; N4 would take seconds a volume.
+    The fit narrows to a single tissue, so that anatomy is not taken for the coil's effect. On phantoms it correlates by
+    0.97 with the field in the white matter; N4 would take seconds per volume.
     """
     values, places = raw[where], np.argwhere(where).astype(float)
     step = max(1, values.size // 8000)
@@ -211,7 +220,7 @@ def _uneven(raw: NDArray, where: NDArray[np.bool_]) -> float:
 
 
 def _thumbnail(case: Prepared) -> str:
-    """The body's box in 14 x 14 x 14 grey values, as hexadecimal digits."""
+    """The body's box reduced to 14 x 14 x 14 grey values, as hexadecimal digits."""
     image = case.image.as_tensor()[:1]
     box = image[(slice(None), *bounding_box(case.mask.numpy()[0]))]
     small = functional.adaptive_avg_pool3d(box, THUMBNAIL)

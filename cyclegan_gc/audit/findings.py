@@ -1,4 +1,4 @@
-"""The audit of two training sets: what is wrong with a volume, within a domain, and between the two."""
+"""Faults of two training sets: in single volumes, within a domain, and between the two domains."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,10 +10,10 @@ from cyclegan_gc.audit.checks import LEVELS, Finding, Level, Remark, check_facts
 from cyclegan_gc.audit.domains import between_domains, within_domain
 from cyclegan_gc.audit.facts import Facts
 from cyclegan_gc.config import PreprocessConfig, SliceAxis
-from cyclegan_gc.prepare.preprocess import Modality
+from cyclegan_gc.prepare.modality import Modality
 
 SAME_PICTURE = 0.98
-"""Correlation of thumbnails: one head resampled to 2 mm has above 0.99, two people (or phantoms) at most 0.96."""
+"""Correlation of thumbnails: a head resampled to 2 mm has above 0.99, two people (or phantoms) at most 0.96."""
 
 
 @dataclass(frozen=True)
@@ -21,27 +21,27 @@ class Audited:
     """One volume of a training set."""
 
     name: str
-    """Relative to its set; what findings call it."""
+    """Path relative to its set; findings use this name."""
     modality: Modality
     held_out: bool = False
-    """Whether it is for validation."""
+    """Whether it is held out for validation."""
     facts: Facts | None = None
-    """:func:`cyclegan_gc.audit.facts.measure_case`; fewer where it cannot be prepared, None where not be read."""
+    """:func:`cyclegan_gc.audit.facts.measure_case`; fewer where it cannot be prepared, None where it cannot be read."""
     failure: str | None = None
-    """Why it cannot be used."""
+    """Reason why it cannot be used."""
     notes: tuple[str, ...] = ()
-    """What its reader doubted."""
+    """Warnings of its reader."""
 
 
-def judge(
+def find_faults(
     cases: Sequence[Audited], settings: PreprocessConfig, planes: Sequence[SliceAxis] = ("axial",)
 ) -> list[Finding]:
-    """Everything that is found, worst first; a case without a finding passes.
+    """All findings, worst first; a case without a finding passes.
 
     Args:
         cases: of both sets.
-        settings: of the training.
-        planes: of the slices that it takes.
+        settings: preprocessing of the training.
+        planes: planes of its slices.
     """
     found: list[Finding] = []
     for case in cases:
@@ -68,7 +68,7 @@ def _usable(cases: Sequence[Audited], modality: Modality) -> dict[str, Facts]:
 
 
 def level_of(found: Sequence[Finding]) -> Level:
-    """The worst level; what nothing was found of passes."""
+    """The worst level; ``pass`` where nothing was found."""
     return min(found, key=_badness).level if found else "pass"
 
 
@@ -77,11 +77,11 @@ def _badness(finding: Finding) -> int:
 
 
 def _copies(cases: Sequence[Audited]) -> Iterator[Finding]:
-    """Volumes that are one, whatever their files look like, and pictures so alike that one is made from the other."""
+    """Volumes with equal voxels, however they are stored, and pictures so similar that they show the same scan."""
     before: dict[str, list[Audited]] = {}
     for other in cases:
         same = before.setdefault(_content(other), [])
-        if same:  # of many copies the worst pair is told
+        if same:  # the worst pair of several copies
             yield min((_same_content(one, other) for one in same), key=_badness)
         same.append(other)
     for modality in ("mr", "ct"):
@@ -90,7 +90,7 @@ def _copies(cases: Sequence[Audited]) -> Iterator[Finding]:
 
 
 def _near_copies(cases: Sequence[Audited]) -> Iterator[Finding]:
-    """The first case that looks the same, for each that has one; copies by content are told already."""
+    """The first earlier case that looks the same as another; copies by content are reported elsewhere."""
     pictures = np.array([_thumbnail(case.facts or {}) for case in cases])
     for number, other in enumerate(cases[1:], start=1):
         if any(_content(one) == _content(other) for one in cases[:number]):
@@ -119,7 +119,7 @@ def _same_content(one: Audited, other: Audited) -> Finding:
 
 
 def _thumbnail(facts: Facts) -> NDArray:
-    """Of mean 0 and length 1."""
+    """Thumbnail with mean 0 and length 1."""
     values = np.frombuffer(bytes.fromhex(facts["thumbnail"]), np.uint8).astype(float)
     values -= values.mean()
     return values / max(float(np.linalg.norm(values)), 1e-6)

@@ -14,7 +14,8 @@ from cyclegan_gc.formats.volumes import Volume
 from cyclegan_gc.pictures.planes import View, middle_planes
 from cyclegan_gc.pictures.sheets import Pixels, Row, as_pixels, png_of, sheet, with_lines
 from cyclegan_gc.pictures.tiles import Contour, Scale, Tile, mr_scale, mr_title
-from cyclegan_gc.prepare.preprocess import Modality, Prepared, turn_back
+from cyclegan_gc.prepare.modality import Modality
+from cyclegan_gc.prepare.preprocess import Prepared, turn_back
 
 COLOURS: dict[Level, tuple[int, int, int]] = {"pass": (44, 160, 44), "warn": (255, 127, 14), "fail": (214, 39, 40)}
 CT_HU = Scale(-1000, 1000)

@@ -1,4 +1,4 @@
-"""Slices that repeat, are blank or do not follow on one another, along each axis of a volume."""
+"""Finds repeated, blank and missing slices along each axis of a volume."""
 
 from typing import Any
 
@@ -9,27 +9,27 @@ AXES = ("front to back", "right to left", "bottom to top")
 IN_PLANE_MM = 4.0
 LARGE = 0.2
 FEWEST = 8
-"""Slices along an axis that can be judged."""
+"""An axis with fewer slices is not examined."""
 AROUND = 3
-"""Steps on each side that a step is compared with."""
+"""Number of steps on each side with which a step is compared."""
 FEWEST_PIXELS = 50
 
 
 def slice_steps(
     raw: NDArray, body: NDArray[np.bool_], spacing_mm: tuple[float, float, float], window: tuple[float, float]
 ) -> dict[str, Any]:
-    """What is odd about the steps from slice to slice.
+    """Irregular steps from slice to slice.
 
     Args:
         raw: ``(H, W, D)``, to the back, to the left and upwards.
         body: same shape.
-        spacing_mm: along the axes.
-        window: values beyond it count as its ends.
+        spacing_mm: voxel size along the axes.
+        window: values are clipped to it.
 
     Returns:
-        ``repeated``: slices that equal the one before; ``blank``: slices of one value between others; each the most of
-        any axis. ``jump``: how many times larger the largest step is than the six around it, ``axis`` and ``slice``
-        (from 1, along the axis) where it is.
+        ``repeated``: number of slices equal to the one before. ``blank``: number of slices with a single value between
+        others. Both are the largest number of any axis. ``jump``: the largest step, as a multiple of the six steps
+        around it; ``axis`` and ``slice`` (from 1) give its place.
     """
     found: dict[str, Any] = {"repeated": 0, "blank": 0, "jump": 0.0, "axis": None, "slice": None}
     for axis, name in enumerate(AXES):
@@ -50,7 +50,7 @@ def slice_steps(
 
 
 def _blank_between(slices: NDArray, window: tuple[float, float]) -> int:
-    """Slices of one value among those that show something, which the mask may have cut there."""
+    """Number of slices with a single value between slices with content; without the body mask, which may end there."""
     something = (slices > window[0] + 0.1 * (window[1] - window[0])).sum(axis=(1, 2))
     large = np.flatnonzero(something >= max(1, LARGE * something.max()))
     if not large.size:
@@ -60,7 +60,7 @@ def _blank_between(slices: NDArray, window: tuple[float, float]) -> int:
 
 
 def _steps(slices: NDArray, masks: NDArray[np.bool_]) -> tuple[NDArray, NDArray[np.bool_]]:
-    """Mean change from each slice to the next in the body, and whether there is enough body to tell."""
+    """Mean change from each slice to the next in the body, and whether the body is large enough there."""
     either = masks[1:] | masks[:-1]
     pixels = either.sum(axis=(1, 2))
     change = (np.abs(np.diff(slices, axis=0)) * either).sum(axis=(1, 2)) / np.maximum(pixels, 1)
@@ -68,7 +68,7 @@ def _steps(slices: NDArray, masks: NDArray[np.bool_]) -> tuple[NDArray, NDArray[
 
 
 def _largest_jump(steps: NDArray) -> tuple[float, int]:
-    """The largest ratio of a step to the largest of those around it, with three steps of the body on either side."""
+    """The largest ratio of a step to the largest of the steps around it, and its place."""
     best, at = 0.0, 0
     for here in range(AROUND, len(steps) - AROUND):
         around = np.r_[steps[here - AROUND : here], steps[here + 1 : here + 1 + AROUND]]

@@ -19,9 +19,10 @@ from cyclegan_gc.convert.wandb_log import log_cases, models_used, run_settings
 from cyclegan_gc.device import choose_device
 from cyclegan_gc.errors import UserError, VolumeError
 from cyclegan_gc.formats.files import WRITABLE
-from cyclegan_gc.formats.volumes import read_contrasts, write_volume
+from cyclegan_gc.formats.volumes import write_volume
 from cyclegan_gc.inference import Member, members_of, translate_volume
-from cyclegan_gc.prepare.preprocess import check_volume
+from cyclegan_gc.prepare.modality import check_volume
+from cyclegan_gc.prepare.preprocess import load_volume
 from cyclegan_gc.tracking import WandbRun
 from cyclegan_gc.trained_model import TrainedModel, load_model
 
@@ -72,7 +73,7 @@ def convert_volume(
         raise UserError(
             f"{checkpoint}: expects {', '.join(contrasts) or 'one volume'}, got {len(sources)} files; give one of each"
         )
-    volume = read_contrasts(sources)
+    volume = load_volume(sources)
     try:
         check_volume(volume, "mr" if direction == "mr_to_ct" else "ct")
         translation = translate_volume(members_of([translator]), volume)

@@ -17,10 +17,11 @@ from cyclegan_gc.convert.results import is_result
 from cyclegan_gc.errors import UserError, VolumeError
 from cyclegan_gc.formats.content import companions
 from cyclegan_gc.formats.dicom.write import SeriesLabel, write_ct_series
-from cyclegan_gc.formats.sources import find_sources, read_source
+from cyclegan_gc.formats.sources import find_sources, readable_files
 from cyclegan_gc.formats.volumes import Volume, write_volume
 from cyclegan_gc.inference import Translation, prepare_for, translate_cases
-from cyclegan_gc.prepare.preprocess import Prepared, check_volume
+from cyclegan_gc.prepare.modality import check_volume
+from cyclegan_gc.prepare.preprocess import Prepared, load_volume
 from cyclegan_gc.prepare.statistics import case_statistics
 
 
@@ -51,7 +52,7 @@ def read_case(job: Job, conversion: Conversion) -> Loaded | Converted:
         sha256 = file_sha256(file for path in job.source.files for file in (path, *companions(path)))
         if not conversion.config.overwrite and (known := finished(job, sha256, conversion.settings)):
             return known
-        volume = read_source(job.source, conversion.config.max_voxels)
+        volume = load_volume(readable_files(job.source), conversion.config.max_voxels)
         with _named(job):
             warnings = volume.warnings + _other_modality(volume, conversion.config)
             return Loaded(job, volume, prepare_for(conversion.members, volume), sha256, warnings, since)

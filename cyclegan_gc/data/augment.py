@@ -1,4 +1,4 @@
-"""How training slices are changed at random."""
+"""Random augmentation of training slices."""
 
 import numpy as np
 import torch
@@ -18,9 +18,9 @@ BIAS_COEFFICIENT = 0.4
 
 
 def augmentation(config: DataConfig, slice_axis: SliceAxis) -> Compose:
-    """Pad, mirror, turn, scale and crop ``image`` (air is 0), ``mask`` and, if given, ``depth`` to ``config.crop``.
+    """Pad, mirror, rotate, scale and crop ``image`` (air is 0), ``mask`` and, if given, ``depth`` to ``config.crop``.
 
-    The mirror is anatomical, left to right, so sagittal slices are never mirrored.
+    Mirroring swaps left and right, so sagittal slices are never mirrored.
     """
     keys = ["image", "mask", "depth"]
     turn = np.deg2rad(config.rotate_degrees)
@@ -46,14 +46,14 @@ def augmentation(config: DataConfig, slice_axis: SliceAxis) -> Compose:
 def as_another_scanner(image: Tensor, contrasts: int, strength: float, random: np.random.Generator) -> Tensor:
     """The MR with other grey values: a random rising curve for each contrast, then a random bias field.
 
-    All slices of a slab share curves and field, and all contrasts the field. Air and black stay -1, and the field
-    leaves each contrast as bright at most as its curve made it, as the normalisation of a scan would.
+    All slices of a slab share curves and field; all contrasts share the field. Air and black stay -1. After the field
+    each contrast is scaled back to its maximum before the field, as the normalisation of a scan would do.
 
     Args:
-        image: ``(S * contrasts, h, w)`` in [-1, 1], the contrasts of a slice side by side.
-        contrasts: 1 or more.
-        strength: 0 changes nothing, 1 the most.
-        random: the sample's own.
+        image: ``(S * contrasts, h, w)`` in [-1, 1]; the contrasts of a slice are neighbours.
+        contrasts: number of contrasts, 1 or more.
+        strength: 0 changes nothing; 1 is the strongest.
+        random: random numbers of the sample.
     """
     field = RandBiasField(prob=1.0, coeff_range=(-BIAS_COEFFICIENT * strength, BIAS_COEFFICIENT * strength))
     field.set_random_state(seed=int(random.integers(2**31)))

@@ -1,4 +1,4 @@
-"""Each volume prepared once: its slices in a memory-mapped file, keyed by content and settings."""
+"""The slice cache: each volume is prepared once, into a memory-mapped file found by its content and settings."""
 
 import hashlib
 import json
@@ -18,22 +18,24 @@ from cyclegan_gc.config import PreprocessConfig, SliceAxis
 from cyclegan_gc.data.pairs import check_pair, prepare_pair
 from cyclegan_gc.errors import UserError, VolumeError
 from cyclegan_gc.formats.content import contents_hash, known_contents
-from cyclegan_gc.formats.volumes import Volume, read_contrasts
+from cyclegan_gc.formats.volumes import Volume
 from cyclegan_gc.prepare.grid import mask_to_network, network_grid, to_network
-from cyclegan_gc.prepare.preprocess import Modality, Prepared, check_volume, prepare, to_hu
+from cyclegan_gc.prepare.modality import Modality
+from cyclegan_gc.prepare.preprocess import Prepared, load_prepared, load_volume, to_hu
 from cyclegan_gc.prepare.statistics import case_statistics
 
 FORMAT = 4
-"""Raised whenever the same content and settings would give other slices or facts."""
+"""Increased whenever the same content and settings would give other slices or facts."""
 OUTSIDE = -32768
+"""Stored value outside the body."""
 SCALE = 32767
 BLANK_FRACTION = 0.1
-"""Slices with less of the body than this part of the fullest slice's are left out."""
+"""Slices with less than this share of the largest body area are left out."""
 SAMPLE = 300_000
 HISTOGRAM_EDGES = np.linspace(-1, 1, 513)
 
 Kind = Modality | Literal["pair"]
-"""What a case is; the volumes of a pair are its MR contrasts and, last, the CT on their grid."""
+"""Kind of a case; the volumes of a pair are its MR contrasts and, last, the CT on their grid."""
 
 
 @dataclass(frozen=True)
@@ -42,21 +44,21 @@ class SliceStack:
 
     axis: SliceAxis
     path: Path
-    """int16 ``.npy`` of shape (slices, contrasts, h, w), of one contrast for CT, of a pair with the CT as the last;
-    -32768 outside the body (of a pair the MR's), else the normalised value times 32767."""
+    """int16 ``.npy`` of shape (slices, contrasts, h, w). A CT has one contrast; in a pair the CT is last. Values are
+    -32768 outside the body (in a pair, the MR's body), else the normalised value times 32767."""
     heights: tuple[float, ...]
     """Relative position of each slice in the body, 0 to 1 along the slice axis."""
     statistics: dict[str, Any]
-    """``case``: see :func:`case_statistics`; ``audit``: what the audit judges, of a pair its alignment; ``histogram``
-    of the normalised body values; of several contrasts all of the first."""
+    """``case``: see :func:`case_statistics`; ``audit``: facts for the audit, for a pair its alignment; ``histogram`` of
+    the normalised values in the body. With several contrasts all are those of the first."""
     warnings: tuple[str, ...]
-    """What the reader doubted, without the file's name."""
+    """Warnings of the reader, without the file's name."""
     sources: tuple[Path, ...] = ()
-    """The files that it was made of, where the caller tells; no name of them leaves the run folder."""
+    """The source files, if the caller gave them; their names never leave the run folder."""
 
     @property
     def name(self) -> str:
-        """Of the case, for people at this machine."""
+        """Name of the case for messages on this machine."""
         return str(self.sources[0]) if self.sources else self.path.stem
 
 
@@ -66,11 +68,11 @@ def cached_stacks(
     """The stacks of one case, one for each plane, prepared now or found in ``folder``.
 
     Args:
-        paths: the case's volume, or its contrasts on one grid, or those and the CT of a pair.
-        kind: of the case.
-        settings: of the slices.
-        axes: planes.
-        folder: of the cache.
+        paths: the case's volume, its contrasts on one grid, or the contrasts and the CT of a pair.
+        kind: kind of the case.
+        settings: preprocessing of the slices.
+        axes: planes of the slices.
+        folder: the cache.
 
     Raises:
         VolumeError: if the volume cannot be used; one line with the path.
@@ -98,7 +100,7 @@ def known_stacks(
 def decode(raw: np.ndarray) -> tuple[Tensor, Tensor]:
     """Stored slices (S, contrasts, h, w) to image (S * contrasts, h, w) in [-1, 1] and mask (S, h, w) bool.
 
-    The contrasts of a slice lie side by side.
+    The contrasts of a slice are neighbours.
     """
     mask = torch.from_numpy(raw[:, 0] != OUTSIDE)
     image = torch.from_numpy(raw.astype(np.float32) / SCALE)
@@ -106,9 +108,9 @@ def decode(raw: np.ndarray) -> tuple[Tensor, Tensor]:
 
 
 def fingerprint(mr: Sequence[SliceStack], ct: Sequence[SliceStack], settings: PreprocessConfig) -> dict[str, Any]:
-    """What the training sets look like, in plain numbers: spacing, foreground quantiles, histograms in the body.
+    """Statistics of the training sets, in plain numbers: spacing, foreground quantiles, histograms in the body.
 
-    ``mr_histogram`` has its edges in [-1, 1], ``ct_histogram`` in HU; both add up every stack with equal weight.
+    ``mr_histogram`` has its edges in [-1, 1], ``ct_histogram`` in HU; both are sums of all stacks with equal weight.
     """
     edges_hu = to_hu(torch.from_numpy(HISTOGRAM_EDGES), settings).tolist()
     return {
@@ -152,11 +154,7 @@ def _write_stacks(
     folder: Path,
     key: str,
 ) -> None:
-    volume = read_contrasts(paths)
-    try:
-        case, judged = _prepared(volume, kind, settings)
-    except VolumeError as error:
-        raise VolumeError(f"{paths[0]}: {error}") from None
+    volume, case, judged = _prepared(paths, kind, settings)
     case_facts = {"case": case_statistics(case, volume.array), "audit": judged}
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -173,14 +171,17 @@ def _write_stacks(
         raise _not_writable(folder, error) from error
 
 
-def _prepared(volume: Volume, kind: Kind, settings: PreprocessConfig) -> tuple[Prepared, dict[str, Any]]:
-    """A case, checked and prepared, and what is judged of it later."""
-    if kind == "pair":
+def _prepared(paths: Sequence[Path], kind: Kind, settings: PreprocessConfig) -> tuple[Volume, Prepared, dict[str, Any]]:
+    """A case as it was read, checked and prepared, and the facts that the audit judges."""
+    if kind != "pair":
+        volume, case = load_prepared(paths, kind, settings)
+        return volume, case, measure_case(volume, case, kind)
+    volume = load_volume(paths)
+    try:
         check_pair(volume)
-        return prepare_pair(volume, settings), measure_pair(volume)
-    check_volume(volume, kind)
-    case = prepare(volume, kind, settings)
-    return case, measure_case(volume, case, kind)
+        return volume, prepare_pair(volume, settings), measure_pair(volume)
+    except VolumeError as error:
+        raise VolumeError(f"{paths[0]}: {error}") from None
 
 
 def _slices(case: Prepared, axis: SliceAxis, settings: PreprocessConfig) -> tuple[np.ndarray, list[float]]:

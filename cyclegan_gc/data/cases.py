@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cyclegan_gc.audit.checks import LEVELS, Finding
-from cyclegan_gc.audit.findings import Audited, judge
+from cyclegan_gc.audit.findings import Audited, find_faults
 from cyclegan_gc.audit.pairs import check_alignment
 from cyclegan_gc.config import AuditDataConfig, DataConfig, PreprocessConfig
 from cyclegan_gc.data.cache import SliceStack
@@ -15,7 +15,7 @@ from cyclegan_gc.data.subjects import held_out_subjects, names_of, subject_of, s
 from cyclegan_gc.errors import UserError
 from cyclegan_gc.formats.content import content_hash
 from cyclegan_gc.formats.files import find_cases
-from cyclegan_gc.prepare.preprocess import Modality
+from cyclegan_gc.prepare.modality import Modality
 
 CaseFiles = Mapping[Path, tuple[Path, ...]]
 """The volumes of each case, an MR's contrasts or the CT, under the path that names the case."""
@@ -101,7 +101,7 @@ def load_cases(files: Files, data: DataConfig, settings: PreprocessConfig, cache
     held_out = _hold_out(files, subjects, data, cache)
     parts, audited = _prepare_cases(files, subjects, held_out, data, settings, cache)
     stacks, of_pairs = _prepare_pairs(files.pairs, data, settings, cache)
-    findings = [*of_pairs, *judge(audited, settings, data.slice_axes)]
+    findings = [*of_pairs, *find_faults(audited, settings, data.slice_axes)]
     (train_mr, valid_mr), (train_ct, valid_ct) = parts["mr"], parts["ct"]
     aside = [pair for pair in files.pairs if subject_of(pair.name) in held_out]
     return Cases(

@@ -1,4 +1,4 @@
-"""Registered pairs: an MR and the CT of the same person on its grid. Found, checked, and prepared together."""
+"""Registered pairs, an MR and the CT of the same person on one grid: found, checked and prepared together."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,7 +12,8 @@ from cyclegan_gc.errors import UserError, VolumeError
 from cyclegan_gc.formats.files import case_id, find_cases, find_volumes
 from cyclegan_gc.formats.geometry import same_grid
 from cyclegan_gc.formats.volumes import Volume, volume_grid
-from cyclegan_gc.prepare.preprocess import Prepared, check_values, normalise_ct, prepare
+from cyclegan_gc.prepare.modality import check_values
+from cyclegan_gc.prepare.preprocess import Prepared, normalise_ct, prepare
 
 
 @dataclass(frozen=True)
@@ -20,27 +21,27 @@ class Pair:
     """The files of a pair."""
 
     name: str
-    """File name that both share, without the suffix."""
+    """File name of both, without the suffix."""
     mr: tuple[Path, ...]
     """The MR, or its contrasts."""
     ct: Path
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """All, the CT last."""
+        """All files, the CT last."""
         return (*self.mr, self.ct)
 
 
 def find_pairs(folder: str | Path, contrasts: Sequence[str], setting: str) -> list[Pair]:
-    """The pairs of a folder with ``mr`` and ``ct``, in the order of the MR, by their headers on one grid each.
+    """The pairs of a folder with ``mr`` and ``ct``, in the order of the MR; headers must give one grid for each pair.
 
     Args:
         folder: searched recursively.
-        contrasts: endings of the names of an MR's files; none for a single one.
-        setting: where the folder was named, for messages.
+        contrasts: endings of the names of an MR's files; empty for a single file.
+        setting: option that names the folder, for messages.
 
     Raises:
-        UserError: if nothing is there, a name has no other side or stands twice, or a pair is not on one grid.
+        UserError: if the folder holds no volumes, a name has no partner or occurs twice, or a pair is not on one grid.
         VolumeError: if a header cannot be read.
     """
     root = Path(folder).expanduser()
@@ -56,10 +57,10 @@ def find_pairs(folder: str | Path, contrasts: Sequence[str], setting: str) -> li
 
 
 def check_pair(volume: Volume) -> None:
-    """Whether the values of a pair are an MR's and, of its last contrast, a CT's.
+    """Check that the values of a pair are those of an MR and, in the last contrast, of a CT.
 
     Raises:
-        VolumeError: if not (without a name; the caller knows it).
+        VolumeError: if not (without a file name; the caller adds it).
     """
     for array in volume.contrasts[:-1]:
         check_values(array, "mr")
@@ -72,14 +73,14 @@ def check_pair(volume: Volume) -> None:
 def prepare_pair(volume: Volume, settings: PreprocessConfig) -> Prepared:
     """A pair as the networks see it: the MR's contrasts and, last, the CT, all inside the MR's body.
 
-    At conversion there is no other outline than the MR's.
+    The MR's outline is used for both because it is the only one at conversion.
 
     Args:
-        volume: with the CT as its last contrast.
-        settings: of the slices.
+        volume: the MR with the CT as its last contrast.
+        settings: preprocessing of the slices.
 
     Raises:
-        VolumeError: if no body is found in the MR (without a name; the caller knows it).
+        VolumeError: if no body is found in the MR (without a file name; the caller adds it).
     """
     mr = prepare(replace(volume, further=volume.further[:-1]), "mr", settings)
     ct = normalise_ct(replace(volume, array=volume.further[-1], further=()), mr.mask, settings)
@@ -88,7 +89,7 @@ def prepare_pair(volume: Volume, settings: PreprocessConfig) -> Prepared:
 
 
 def _check_names(cases: Mapping[str, tuple[Path, ...]], others: Mapping[str, Any], kind: str, setting: str) -> None:
-    """Whether each case has its other side."""
+    """Check that each case has a partner of the same name."""
     alone = next((name for name in cases if name not in others), None)
     if alone is not None:
         raise UserError(

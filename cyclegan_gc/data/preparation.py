@@ -1,4 +1,4 @@
-"""Many volumes into the slice cache: several at once, each once, the rest after an interruption."""
+"""Prepares many volumes for the slice cache in parallel; after an interruption only the missing ones."""
 
 import sys
 import time
@@ -17,23 +17,23 @@ SHOWN_FAILURES = 3
 SECONDS_BETWEEN_LINES = 30
 
 Source = tuple[Sequence[Path], Kind]
-"""A case's volume, or its contrasts, or a pair, and what it is."""
+"""Files of a case (one volume, its contrasts, or a pair) and its kind."""
 
 
 def prepare_volumes(
     sources: Sequence[Source], settings: PreprocessConfig, axes: Sequence[SliceAxis], folder: Path, threads: int = 0
 ) -> list[list[SliceStack]]:
-    """The stacks of every case, in the order of ``sources``; what ``folder`` knows already is not read again.
+    """The stacks of every case, in the order of ``sources``; cases that ``folder`` already holds are not read again.
 
     Args:
         sources: cases.
-        settings: of the slices.
-        axes: planes.
-        folder: of the cache; several processes may use it at once.
-        threads: volumes prepared at once; 0 takes one a CPU, at most 4. The result does not depend on it.
+        settings: preprocessing of the slices.
+        axes: planes of the slices.
+        folder: the cache; several processes may use it at once.
+        threads: volumes prepared at once; 0 takes one per CPU, at most 4. The result does not depend on it.
 
     Raises:
-        VolumeError: naming the volumes that cannot be used, after all others are prepared.
+        VolumeError: with the volumes that cannot be used, after all others are prepared.
     """
     stacks = [known_stacks(paths, kind, settings, axes, folder) for paths, kind in sources]
     missing = [number for number, known in enumerate(stacks) if known is None]
@@ -55,7 +55,7 @@ def prepare_volumes(
 
 
 def _with_progress(jobs: dict[Future, int]) -> Iterator[Future]:
-    """The jobs as they end, with a bar on a terminal and a line now and then elsewhere."""
+    """The jobs as they finish, with a progress bar on a terminal and a line every 30 seconds elsewhere."""
     told = time.monotonic()
     with Progress(transient=True, disable=not sys.stdout.isatty()) as progress:
         for count, job in enumerate(progress.track(as_completed(jobs), len(jobs), description="preparing"), start=1):

@@ -1,4 +1,4 @@
-"""Unpaired slices and pairs: which ones, how changed, as a pure function of the seed and the global sample index."""
+"""Training samples, unpaired and paired: a pure function of the seed and the global sample index."""
 
 import multiprocessing
 import signal
@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from cyclegan_gc.config import DataConfig
 from cyclegan_gc.data.augment import as_another_scanner, augmentation
 from cyclegan_gc.data.cache import SliceStack, decode
+from cyclegan_gc.model.cyclegan import AIR
 from cyclegan_gc.prepare.body import relative_depth
 from cyclegan_gc.prepare.grid import around
 
@@ -24,7 +25,7 @@ HEIGHT_SPREAD = 0.05
 """Standard deviation of the relative height between matched MR and CT slices."""
 
 PAIRS = 1
-"""Last number of the seed of a pair, so that the unpaired stream of a seed draws otherwise."""
+"""Last number of the seed for pairs, so that they are drawn independently of the unpaired stream."""
 
 Sample = dict[str, Tensor]
 
@@ -39,10 +40,10 @@ class UnpairedSlices(Dataset[Sample]):
         mr: prepared MR cases.
         ct: prepared CT cases.
         config: planes, crop, augmentation and matching.
-        seed: of the stream.
+        seed: seed of the stream.
         length: number of samples, from index 0.
         stream: another number gives other samples under the same seed.
-        depths: tell how deep below the skin each pixel lies.
+        depths: add the depth of each pixel below the skin.
     """
 
     def __init__(
@@ -69,7 +70,7 @@ class UnpairedSlices(Dataset[Sample]):
         """``mr`` (S * contrasts, h, w) and ``ct`` (S, h, w) float32 in [-1, 1], S a slice and its neighbours;
         ``mr_mask`` and ``ct_mask`` (S, h, w) bool; ``mr_depth`` and ``ct_depth`` (S, h, w) by `relative_depth`."""
         random = np.random.default_rng([self.seed, index, *self.stream])
-        # One plane draws no number, so a stream of one plane is what it was before there were several.
+        # With a single plane no number is drawn, so older runs, which had one plane, keep their samples.
         axis = self.axes[int(random.integers(len(self.axes))) if len(self.axes) > 1 else 0]
         mr = _draw(self.mr[axis], random)
         mr_slice = int(random.integers(len(mr.heights)))
@@ -83,20 +84,20 @@ class UnpairedSlices(Dataset[Sample]):
             depth = torch.from_numpy(relative_depth(mask.numpy())) if self.depths else None
             changed = _augmented(image, mask, self.augment[axis], random, depth)
             sample |= {modality if name == "image" else f"{modality}_{name}": each for name, each in changed.items()}
-        if self.mr_intensity:  # drawn last, so that all else of a sample is what it is without
+        if self.mr_intensity:  # drawn last, so that it does not change the rest of the sample
             sample["mr"] = as_another_scanner(sample["mr"], _contrasts(sample), self.mr_intensity, random)
         return sample
 
 
 class PairedSlices(Dataset[Sample]):
-    """Sample ``index`` of an endless stream: one MR slice and the CT slice of the same place, turned and scaled alike.
+    """Sample ``index`` of an endless stream: one MR slice and the CT slice of the same place, with one augmentation.
 
-    As :class:`UnpairedSlices` a pure function of seed and index.
+    A pure function of seed and index, like :class:`UnpairedSlices`.
 
     Args:
         pairs: prepared pairs.
         config: planes, crop and augmentation.
-        seed: of the stream.
+        seed: seed of the stream.
         length: number of samples, from index 0.
         stream: another number gives other samples under the same seed.
     """
@@ -113,7 +114,7 @@ class PairedSlices(Dataset[Sample]):
         return self.length
 
     def __getitem__(self, index: int) -> Sample:
-        """As an unpaired sample; both masks are the MR's body."""
+        """Like an unpaired sample; both masks are the MR's body."""
         random = np.random.default_rng([self.seed, index, self.stream, PAIRS])
         axis = self.axes[int(random.integers(len(self.axes)))]
         pair = _draw(self.pairs[axis], random)
@@ -130,8 +131,8 @@ def load_slice(stack: SliceStack, index: int, context: int = 0) -> tuple[Tensor,
     """One prepared slice with ``context`` neighbours on each side, without augmentation.
 
     Returns:
-        Image (S * contrasts, h, w) in [-1, 1] and mask (S, h, w) with S = 2 context + 1; the contrasts of a slice lie
-        side by side, and beyond the ends the last slice repeats.
+        Image (S * contrasts, h, w) in [-1, 1] and mask (S, h, w) with S = 2 context + 1. The contrasts of a slice are
+        neighbours; at the ends of the stack the last slice repeats.
     """
     return decode(np.asarray(_open(stack.path)[around(index, len(stack.heights), context)]))
 
@@ -148,16 +149,16 @@ def slice_loader(
 ) -> DataLoader[Sample]:
     """Batches of plain tensors from step ``first_step`` on.
 
-    Step s holds the samples s * batch_size and following, whatever the number of ranks; each rank gets its share.
+    Step s holds the samples from s * batch_size on, for any number of ranks; each rank gets its share.
 
     Args:
         slices: the stream.
         batch_size: samples of a step over all ranks, a multiple of ``ranks``.
-        first_step: where the stream is entered.
-        workers: loader processes.
-        rank: of this process.
+        first_step: step of the first batch.
+        workers: number of loader processes.
+        rank: rank of this process.
         ranks: number of processes that share each step.
-        pin_memory: for faster copies to a GPU.
+        pin_memory: makes copies to a GPU faster.
     """
     return DataLoader(
         slices,
@@ -165,18 +166,18 @@ def slice_loader(
         num_workers=workers,
         pin_memory=pin_memory,
         worker_init_fn=_leave_signals_to_the_parent,
-        generator=torch.Generator(),  # the loader draws a number at every start, which a resumed run would notice
+        generator=torch.Generator(),  # the global one would differ in a resumed run
     )
 
 
 def awaited(loader: DataLoader[Sample], seconds: float) -> Iterator[Sample]:
-    """The batches of ``loader``; its processes are killed where one takes longer than ``seconds``.
+    """The batches of ``loader``; its processes are killed if a batch takes longer than ``seconds``.
 
-    A stopped process would else hold the trainer for ever: the loader's own time limit does not cover the moment in
-    which a batch is handed over.
+    Otherwise a stopped process would block the trainer for ever: the loader's own timeout does not cover the transfer
+    of a batch.
 
     Raises:
-        RuntimeError: that begins with ``DataLoader``, where a process is dead.
+        RuntimeError: if a process is dead; the message begins with ``DataLoader``.
     """
     batches = iter(loader)
     while True:
@@ -185,7 +186,7 @@ def awaited(loader: DataLoader[Sample], seconds: float) -> Iterator[Sample]:
         patience.start()
         try:
             sample = next(batches, None)
-        except (ConnectionError, EOFError) as error:  # of the pipe to a process that dies while it hands over
+        except (ConnectionError, EOFError) as error:  # from the pipe of a process that died during the transfer
             raise RuntimeError(f"DataLoader: {str(error) or type(error).__name__}") from error
         finally:
             patience.cancel()
@@ -197,19 +198,19 @@ def awaited(loader: DataLoader[Sample], seconds: float) -> Iterator[Sample]:
 def _augmented(
     image: Tensor, mask: Tensor, augment: Compose, random: np.random.Generator, depth: Tensor | None = None
 ) -> Sample:
-    """``image``, ``mask`` and, if given, ``depth``, changed alike."""
+    """``image``, ``mask`` and, if given, ``depth`` under the same random augmentation."""
     augment.set_random_state(seed=int(random.integers(2**31)))
-    # MONAI fills with 0 what comes in from beyond the border, so air is made 0 and afterwards -1 again.
+    # MONAI fills new pixels with 0, so air is set to 0 before and to -1 again afterwards.
     slices = {"image": image + 1, "mask": mask.float()} | ({} if depth is None else {"depth": depth})
     changed: Any = augment(slices)
     mask = changed["mask"].as_tensor() > 0.5
     image = changed["image"].as_tensor() - 1
-    sample = {"image": torch.where(mask.repeat_interleave(len(image) // len(mask), dim=0), image, -1.0), "mask": mask}
+    sample = {"image": torch.where(mask.repeat_interleave(len(image) // len(mask), dim=0), image, AIR), "mask": mask}
     return sample if depth is None else {**sample, "depth": changed["depth"].as_tensor() * mask}
 
 
 class _Shares(Sampler[list[int]]):
-    """Sample numbers of one rank, step by step."""
+    """Sample indices of one rank, step by step."""
 
     def __init__(self, samples: int, batch_size: int, first_step: int, rank: int, ranks: int) -> None:
         self.starts = range(first_step * batch_size, samples - batch_size + 1, batch_size)
@@ -229,7 +230,7 @@ def _kill_children() -> None:
 
 
 def _leave_signals_to_the_parent(_: int) -> None:
-    """A terminal or a batch system signals every process, but only the trainer knows what must still be done."""
+    """Ignore signals in a loader process: every process receives them, but only the trainer handles them."""
     for name in ("SIGINT", "SIGTERM", "SIGUSR1"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
@@ -247,7 +248,7 @@ def _nearest(heights: Sequence[float], height: float) -> int:
     return int(np.abs(np.asarray(heights) - height).argmin())
 
 
-# Each open map holds a file descriptor, of which many systems grant 1024.
+# Each open map needs a file descriptor, and many systems allow 1024.
 @lru_cache(maxsize=256)
 def _open(path: Path) -> np.ndarray:
     return np.load(path, mmap_mode="r")

@@ -92,14 +92,37 @@ def read_source(source: Source, max_voxels: int) -> Volume:
     Raises:
         VolumeError: if it cannot be used; one line with the path, the cause and the cure.
     """
+    return read_files(readable_files(source), max_voxels)
+
+
+def readable_files(source: Source) -> tuple[Path, ...]:
+    """The files of a case.
+
+    Raises:
+        VolumeError: if it is known already that it cannot be read.
+    """
     if source.fault:
         raise VolumeError(f"{source.path}: {source.fault}")
-    if source.series is None:
-        return read_contrasts(source.files, max_voxels=max_voxels)
+    return source.files
+
+
+def is_series(files: Sequence[Path]) -> bool:
+    """Whether files are those of a DICOM series, rather than a volume file or the contrasts of one case."""
+    return not is_volume(files[0]) and is_dicom(files[0])
+
+
+def read_files(files: Sequence[Path], max_voxels: int) -> Volume:
+    """Read a volume file, the contrasts of one case, or a DICOM series.
+
+    Raises:
+        VolumeError: if it cannot be used; one line with the path, the cause and the cure.
+    """
+    if not is_series(files):
+        return read_contrasts(files, max_voxels=max_voxels)
     try:
-        return read_series(source.files, max_voxels)
+        return read_series(files, max_voxels)
     except VolumeError as error:
-        raise VolumeError(f"{source.path}: {error}") from None
+        raise VolumeError(f"{files[0] if len(files) == 1 else files[0].parent}: {error}") from None
 
 
 def source_grid(source: Source) -> tuple[tuple[int, ...], NDArray[np.float64]]:

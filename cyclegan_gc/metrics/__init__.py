@@ -1,8 +1,8 @@
-"""How far a synthetic CT is from the true one: masked metrics on ``(X, Y, Z)`` arrays in HU.
+"""Masked metrics between a synthetic CT and the true one, on ``(X, Y, Z)`` arrays in HU.
 
-What compares two CTs takes the synthetic one first, the true one second, and looks only at voxels inside ``mask``
-(boolean, same shape). A mask without a voxel is a ValueError; a value that the voxels in the mask cannot give (the
-error in bone where there is no bone) is None. The definitions follow the SynthRAD challenges of 2023 (Huijben et al.
+Functions that compare two CTs take the synthetic one first, the true one second, and use only the voxels inside
+``mask`` (boolean, same shape). An empty mask is a ValueError; a value that is not defined for the mask (the error in
+bone where there is no bone) is None. The definitions follow the SynthRAD challenges of 2023 (Huijben et al.
 2024) and 2025.
 """
 

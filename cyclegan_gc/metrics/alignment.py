@@ -1,4 +1,4 @@
-"""Whether an MR and a CT on one grid show one body in one place."""
+"""Displacement between an MR and a CT on one grid."""
 
 from collections.abc import Sequence
 
@@ -6,21 +6,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 GATHERED_MM = 3.0
+"""Voxel size after averaging."""
 MIN_VOXELS = 8
-"""An axis is not gathered to fewer."""
+"""An axis is not reduced below this size."""
 
 
 def gathering(spacing_mm: Sequence[float], shape: Sequence[int]) -> list[int]:
-    """How many voxels along each axis make one of about 3 mm."""
+    """Number of voxels along each axis that are averaged into one of about 3 mm."""
     return [max(1, min(round(GATHERED_MM / mm), n // MIN_VOXELS)) for mm, n in zip(spacing_mm, shape, strict=True)]
 
 
 def gathered(array: NDArray, factors: Sequence[int]) -> NDArray[np.float32]:
-    """Block means; what is left over at the end is dropped."""
+    """Block means; incomplete blocks at the end are dropped."""
     sizes = [max(1, size // factor) for size, factor in zip(array.shape, factors, strict=True)]
     x, y, z = (min(factor, size) for factor, size in zip(factors, array.shape, strict=True))
     kept = array[: sizes[0] * x, : sizes[1] * y, : sizes[2] * z]
-    # The last axis, the slowest in memory, first: it leaves the least to be read with strides.
+    # The last axis, the slowest in memory, first: this is the fastest order.
     planes = sum((kept[:, :, k::z] for k in range(1, z)), kept[:, :, ::z].astype(np.float32, order="K"))
     rows = sum((planes[:, j::y] for j in range(1, y)), planes[:, ::y])
     total = sum((rows[i::x] for i in range(1, x)), rows[::x])
@@ -28,7 +29,7 @@ def gathered(array: NDArray, factors: Sequence[int]) -> NDArray[np.float32]:
 
 
 def shift_mm(mr: NDArray, hu: NDArray, spacing_mm: Sequence[float]) -> float:
-    """How far the CT lies from where its edges agree best with the MR's, looked for along each axis to 12 mm."""
+    """Shift at which the CT's edges agree best with the MR's, searched along each axis up to 12 mm."""
     edges = _edges(mr), _edges(np.clip(hu, -1000, 1000))
     best, found = _agreement(*edges) + 1e-3, 0.0
     for axis, mm in enumerate(spacing_mm):

@@ -1,4 +1,4 @@
-"""All metrics of one case that need nothing but the synthetic CT, the true CT and the mask."""
+"""All metrics of one case that need only the synthetic CT, the true CT and the mask."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,7 +9,7 @@ from cyclegan_gc.metrics.voxelwise import Mask, check, error_sd, mae, mae_by_tis
 
 
 def case_metrics(sct: NDArray, ct: NDArray, mask: Mask, spacing_mm: Spacing) -> dict[str, float | None]:
-    """Every metric of one case by name; HU, dB, mm or none as each function says.
+    """Every metric of one case by name; the units (HU, dB, mm or none) are those of the functions.
 
     Args:
         sct: ``(X, Y, Z)`` in HU.
@@ -21,7 +21,7 @@ def case_metrics(sct: NDArray, ct: NDArray, mask: Mask, spacing_mm: Spacing) -> 
         ValueError: if the shapes differ, or the mask is not boolean or holds no voxel.
     """
     check(sct, ct, mask)
-    # Gathered once: what looks at single voxels need not know where they lie.
+    # Taken once, for all metrics that do not depend on the position of a voxel.
     inside = sct[mask], ct[mask], np.ones(np.count_nonzero(mask), dtype=bool)
     tissues = {f"mae_{tissue}": value for tissue, value in mae_by_tissue(*inside).items()}
     distances = {f"bone_{name}": value for name, value in bone_distances(sct, ct, mask, spacing_mm).items()}

@@ -10,11 +10,11 @@ from cyclegan_gc.voxels import bounding_box
 WINDOW = 7
 MARGIN = WINDOW // 2
 SLAB = 24
-"""Slices that are filtered at once: small arrays are reused by the system, whole volumes are made anew each time."""
+"""Slices filtered at once: memory of small arrays is reused, that of whole volumes is allocated each time."""
 SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
-"""Of the five scales, the finest first (Wang et al. 2003)."""
+"""Weights of the five scales, finest first (Wang et al. 2003)."""
 LEAST_SIZE = 97
-"""Voxels along each axis below which an image is padded, so that the coarsest scale still holds a whole window."""
+"""Images are padded to this size along each axis, so that the coarsest scale still holds a whole window."""
 
 
 def ssim(sct: NDArray, ct: NDArray, mask: Mask) -> float | None:
@@ -33,13 +33,13 @@ def ssim(sct: NDArray, ct: NDArray, mask: Mask) -> float | None:
 def ms_ssim(sct: NDArray, ct: NDArray, mask: Mask) -> float | None:
     """Multi-scale structural similarity (Wang et al. 2003) over the mask, in [0, 1]; 1 where the images are equal.
 
-    As in SynthRAD2025: the images are prepared as for :func:`ssim` but for the range, [-1024, 3071] HU, and padded to
+    As in SynthRAD2025: the images are prepared as for :func:`ssim`, with the range [-1024, 3071] HU, and padded to
     at least 97 voxels along each axis by repeating their edge (the mask too). At each of five scales the map
     of luminance x contrast x structure, negative values set to 0, is raised to the weight of the scale and averaged
-    over the mask but for the outermost 3 voxels; the five averages are multiplied. From scale to scale the images are
-    averaged over 2 x 2 x 2 voxels, the voxel before and the voxel itself at every second place (before the first lies
-    0), and the mask keeps every second voxel. Wang et al. weigh the luminance at the coarsest scale alone and raise the
-    averages rather than the maps; here parity with the challenge's figures counts.
+    over the mask except the outermost 3 voxels; the five averages are multiplied. Between scales images are
+    averaged over 2 x 2 x 2 voxels (the voxel before and the voxel itself, at every second place, with 0 before the
+    first), and the mask keeps every second voxel. Wang et al. weigh the luminance at the coarsest scale only and raise
+    the averages rather than the maps; this function follows the challenge instead.
 
     None where at some scale no voxel of the mask is left.
     """
@@ -58,8 +58,8 @@ def ms_ssim(sct: NDArray, ct: NDArray, mask: Mask) -> float | None:
 
 
 def _from_zero(image: NDArray, mask: Mask, limits: HURange) -> NDArray[np.float64]:
-    """HU clipped and shifted to start at 0, which is also what lies outside the mask."""
-    # In float64: the variances are small differences of large squares.
+    """HU clipped and shifted to start at 0; 0 outside the mask."""
+    # float64, because the variances are small differences of large squares.
     shifted = image.astype(np.float64)
     np.clip(shifted, *limits, out=shifted)
     shifted -= limits.low
@@ -74,7 +74,7 @@ def _similarity(x: NDArray, y: NDArray, mask: Mask, data_range: float) -> NDArra
     inner[centre] = mask[centre]
     if not inner.any():
         return np.empty(0)
-    # The windows of the voxels in the mask reach 3 voxels beyond its bounding box: the rest need not be filtered.
+    # The windows of the voxels in the mask reach 3 voxels beyond its bounding box; the rest is not needed.
     box = bounding_box(inner, margin=MARGIN)
     x, y, inner = x[box], y[box], inner[box]
     parts = []

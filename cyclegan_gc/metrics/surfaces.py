@@ -42,10 +42,10 @@ def bone_distances(sct: NDArray, ct: NDArray, mask: Mask, spacing_mm: Spacing) -
 
 
 def label_overlaps(predicted: NDArray, truth: NDArray, spacing_mm: Spacing) -> dict[int, Overlap]:
-    """``dice`` and ``hd95`` in mm of every label that the true map holds, 0 (background) aside.
+    """``dice`` and ``hd95`` in mm of every label in the true map except 0 (background).
 
     Args:
-        predicted: ``(X, Y, Z)`` whole numbers, not negative; labels that the true map does not hold are not looked at.
+        predicted: ``(X, Y, Z)`` integers of 0 or more; labels that are not in the true map are ignored.
         truth: same shape.
 
     Raises:
@@ -89,7 +89,7 @@ def _between(surface: Mask, other: Mask, spacing_mm: Spacing) -> Overlap:
 
 
 def _nearest(surface: Mask, other: Mask, spacing_mm: Spacing) -> NDArray[np.float64]:
-    """Distance in mm of each voxel of a surface to the nearest one of another; what lies on both has none.
+    """Distance in mm of each voxel of a surface to the nearest one of another; 0 for voxels on both.
 
     A tree over surface voxels takes a tenth of the time of a distance map over all voxels.
     """

@@ -1,4 +1,4 @@
-"""Voxel by voxel: errors in HU and PSNR inside a mask."""
+"""Voxelwise metrics inside a mask: errors in HU and PSNR."""
 
 import math
 from typing import Literal, NamedTuple
@@ -13,7 +13,7 @@ Challenge = Literal[2023, 2025]
 
 
 class HURange(NamedTuple):
-    """What images are clipped to before they are compared."""
+    """Range to which images are clipped before they are compared."""
 
     low: float
     high: float
@@ -25,7 +25,7 @@ class HURange(NamedTuple):
 
 
 RANGES_HU: dict[Challenge, HURange] = {2023: HURange(-1024.0, 3000.0), 2025: HURange(-1024.0, 3071.0)}
-"""Of the two SynthRAD challenges."""
+"""Ranges of the two SynthRAD challenges."""
 AIR_BELOW_HU = -250.0
 BONE_ABOVE_HU = 250.0
 
@@ -49,9 +49,9 @@ def error_sd(sct: NDArray, ct: NDArray, mask: Mask) -> float:
 
 
 def mae_by_tissue(sct: NDArray, ct: NDArray, mask: Mask) -> dict[str, float | None]:
-    """Mean absolute error in HU in ``air``, ``soft`` tissue and ``bone``, told apart by the true CT.
+    """Mean absolute error in HU in ``air``, ``soft`` tissue and ``bone``, separated by the true CT.
 
-    Air lies below -250 HU, bone above 250 HU, soft tissue between; None for a tissue that the mask does not hold.
+    Air lies below -250 HU, bone above 250 HU, soft tissue between; None for a tissue that is not in the mask.
     """
     errors, truth = np.abs(_errors(sct, ct, mask)), ct[mask]
     air, bone = truth < AIR_BELOW_HU, truth > BONE_ABOVE_HU
@@ -75,11 +75,11 @@ def psnr(sct: NDArray, ct: NDArray, mask: Mask, challenge: Challenge = 2023) -> 
 def slice_discontinuity(volume: NDArray, mask: Mask) -> float:
     """Mean jump between neighbouring slices over the mean jump between neighbours within slices, in the mask.
 
-    1 for a picture that changes alike in all directions; steps from slice to slice raise it, thick slices too, so it is
-    compared between pictures on one grid. 0 where there are no neighbours, or no jumps within slices.
+    1 for an image that varies equally in all directions. Steps from slice to slice raise it, and so do thick slices;
+    therefore compare only images on one grid. 0 where there are no neighbours, or no jumps within slices.
 
     Args:
-        volume: ``(H, W, D)``, slices along the last axis; of jumps along an axis every other line is looked at.
+        volume: ``(H, W, D)``, slices along the last axis; every other line along an axis is used.
         mask: same shape.
     """
     jumps = [_mean_jump(volume, mask, axis) for axis in range(3)]
@@ -102,7 +102,7 @@ def _errors(sct: NDArray, ct: NDArray, mask: Mask) -> NDArray[np.float64]:
 
 
 def check(sct: NDArray, ct: NDArray, mask: Mask) -> None:
-    """What every metric needs.
+    """Check the arguments of a metric.
 
     Raises:
         ValueError: if the shapes differ, or the mask is not boolean or holds no voxel.

@@ -1,0 +1,1 @@
+"""Networks, losses and training objectives on plain tensors: no files, no configuration, no HU."""

@@ -1,4 +1,4 @@
-"""How a network is run: in which precision, compiled, with which order in memory. What it computes is the network's."""
+"""Precision and compilation of a network's forward pass; apart from rounding the result is the same."""
 
 from contextlib import nullcontext
 from typing import Literal
@@ -12,14 +12,14 @@ DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class Accelerated(nn.Module):
-    """Runs ``network`` under autocast or compiled; what comes out of 16 bits is float32 again.
+    """Runs ``network`` under autocast or compiled and returns float32.
 
-    Losses stay outside, in float32: a correlation of gradients has no digits left in 16 bits.
+    Losses are computed outside, in float32: 16 bits are too few for a correlation of gradients.
 
     Args:
-        network: keeps its parameters, so it is what is saved.
-        precision: of its convolutions; its weights are float32 in any case.
-        compiled: by ``torch.compile``, at the first call.
+        network: holds the parameters; this is the module to save.
+        precision: of the convolutions; the weights are float32 in any case.
+        compiled: compile with ``torch.compile`` at the first call.
     """
 
     def __init__(self, network: nn.Module, precision: Precision = "fp32", *, compiled: bool = False) -> None:
@@ -28,7 +28,7 @@ class Accelerated(nn.Module):
         self.run = torch.compile(network) if compiled else network
 
     def forward(self, image: Tensor) -> Tensor:
-        """``(N, C, H, W)`` to the network's output; of a discriminator that returns a list, its last entry."""
+        """Run ``(N, C, H, W)`` through the network; of a list, as from a MONAI discriminator, take the last entry."""
         with torch.autocast(image.device.type, dtype=self.dtype) if self.dtype else nullcontext():
             result = self.run(image)
         image = result if isinstance(result, Tensor) else result[-1]

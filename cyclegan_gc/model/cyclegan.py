@@ -1,10 +1,14 @@
 """The unpaired objective: two generators, two discriminators, cycle and gradient consistency (Hiasa et al. 2018).
 
-    L = L_LSGAN(mr_to_ct) + L_LSGAN(ct_to_mr) + cycle * (L1_mr + L1_ct) + gradient * (GC_mr + GC_ct) / 2
-        + identity * (L1_mr + L1_ct) + depth_histogram * (H_mr + H_ct)
+    L = L_LSGAN(mr_to_ct) + L_LSGAN(ct_to_mr) + cycle * (L1(rec_mr, mr) + L1(rec_ct, ct))
+        + gradient * (L_GC(mr, fake_ct) + L_GC(ct, fake_mr)) / 2
+        + identity * (L1(idt_mr, mr) + L1(idt_ct, ct)) + depth_histogram * (H_mr + H_ct)
+
+L1 is the mean absolute difference, L_GC = 1 - GC comes from :mod:`cyclegan_gc.model.losses`, and H from
+:mod:`cyclegan_gc.model.depth_histogram`.
 
 Images are ``(N, C, H, W)`` in [-1, 1], masks ``(N, S, H, W)`` bool, true inside the body. S is 1, or the slices of a
-slab in 2.5-D; C is S for CT and S times the number of contrasts for MR, those of a slice side by side.
+slab in 2.5-D; C is S for CT and S times the number of contrasts for MR, where the contrasts of a slice are neighbours.
 """
 
 from collections.abc import Mapping
@@ -32,7 +36,7 @@ from cyclegan_gc.model.networks import (
 )
 
 AIR = -1.0
-"""Normalised value of air in both modalities."""
+"""Normalised value outside the body, in both modalities."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,7 @@ class Networks:
 
     @staticmethod
     def of(networks: Mapping[str, nn.Module]) -> "Networks":
-        """The four among networks by their names."""
+        """The four networks of the objective, taken from a mapping by their names."""
         return Networks(**{each.name: networks[each.name] for each in fields(Networks)})
 
 
@@ -59,18 +63,18 @@ class Batch:
     mr_mask: Tensor
     ct_mask: Tensor
     mr_depth: Tensor | None = None
-    """Of each pixel below the skin, as :func:`depth_histogram_loss` wants it; absent where that term is off."""
+    """Depth of each pixel below the skin, as :func:`depth_histogram_loss` needs it; None where that term is off."""
     ct_depth: Tensor | None = None
 
     def parts(self, count: int) -> "list[Batch]":
-        """The batch cut into ``count`` equal ones, in order."""
+        """The batch cut into ``count`` equal parts, in order."""
         cut = {name: tensor.chunk(count) for name, tensor in vars(self).items() if tensor is not None}
         return [Batch(**dict(zip(cut, tensors, strict=True))) for tensors in zip(*cut.values(), strict=True)]
 
 
 @dataclass(frozen=True)
 class Translations:
-    """What the generators make of a batch; the identity images are absent where that term is off."""
+    """The generators' outputs for a batch; the identity images are None where that term is off."""
 
     fake_ct: Tensor
     fake_mr: Tensor
@@ -106,16 +110,15 @@ def build_discriminator(width: int, layers: int, *, channels: int = 1, seed: int
 
 
 def air_outside(image: Tensor, mask: Tensor) -> Tensor:
-    """Set an image ``(N, C, H, W)`` to air outside the body mask ``(N, S, H, W)``; training and conversion share it.
+    """Set an image ``(N, C, H, W)`` to air outside the body mask ``(N, S, H, W)``, in training and in conversion.
 
-    A translation that may draw outside the body spends its first minutes with inverted contrast (a dark head before a
-    bright background); with the outline given, it does not.
+    Without it, training starts with some minutes of inverted contrast: a dark head on a bright background.
     """
     return torch.where(mask.repeat_interleave(image.shape[1] // mask.shape[1], dim=1), image, AIR)
 
 
 def translate(networks: Networks, batch: Batch, *, identity: bool) -> Translations:
-    """Each input to the other modality and back, inside the input's body."""
+    """Translate each input to the other modality and back, inside the input's body."""
     fake_ct = air_outside(networks.mr_to_ct(batch.real_mr), batch.mr_mask)
     fake_mr = air_outside(networks.ct_to_mr(batch.real_ct), batch.ct_mask)
     return Translations(
@@ -136,7 +139,7 @@ def generator_losses(
     gradient_mode: Mode = "absolute",
     gradient_operator: Operator = "central",
 ) -> dict[str, Tensor]:
-    """Every term of the generators' loss, unweighted, under its own name."""
+    """Every term of the generators' loss by its name, unweighted."""
     losses = {
         "adversarial_ct": lsgan_generator_loss(patch_scores(networks.ct_discriminator, images.fake_ct)),
         "adversarial_mr": lsgan_generator_loss(patch_scores(networks.mr_discriminator, images.fake_mr)),
@@ -155,7 +158,7 @@ def generator_losses(
 def consistency_losses(
     batch: Batch, images: Translations, *, gradient_mode: Mode = "absolute", gradient_operator: Operator = "central"
 ) -> dict[str, Tensor]:
-    """Cycle and gradient consistency, which need no discriminator; gradients count inside the body only."""
+    """Cycle and gradient consistency, which need no discriminator; gradients are compared inside the body only."""
     mode, operator = gradient_mode, gradient_operator
     return {
         "cycle_mr": nn.functional.l1_loss(images.rec_mr, batch.real_mr),
@@ -168,7 +171,8 @@ def consistency_losses(
 def gradient_loss_inside(real: Tensor, fake: Tensor, mask: Tensor, *, mode: Mode, operator: Operator) -> Tensor:
     """Gradient consistency loss of two images inside the body.
 
-    Gradients of neighbouring slices are those of the slab, through the slices too; a CT is held against each contrast.
+    In 2.5-D the slices form a slab ``(S, H, W)``, whose gradients across slices count too. A CT is compared with each
+    contrast of an MR.
     """
     one, other = torch.broadcast_tensors(*(_by_contrast(image, mask.shape[1]) for image in (real, fake)))
     return gradient_consistency_loss(one, other, mode=mode, operator=operator, mask=_by_contrast(mask, mask.shape[1]))
@@ -177,7 +181,7 @@ def gradient_loss_inside(real: Tensor, fake: Tensor, mask: Tensor, *, mode: Mode
 def weighted_sum(
     losses: dict[str, Tensor], *, cycle: float, gradient: float, identity: float, depth_histogram: float = 0.0
 ) -> Tensor:
-    """The generators' whole loss from its unweighted terms; gradient consistency is the mean of both directions."""
+    """The generators' total loss from its unweighted terms; gradient consistency is the mean of both directions."""
     total = losses["adversarial_ct"] + losses["adversarial_mr"]
     total = total + cycle * (losses["cycle_mr"] + losses["cycle_ct"])
     total = total + gradient * (losses["gradient_mr"] + losses["gradient_ct"]) / 2
@@ -191,8 +195,8 @@ def weighted_sum(
 def discriminator_losses(networks: Networks, batch: Batch, fake_ct: Tensor, fake_mr: Tensor) -> dict[str, Tensor]:
     """Least-squares loss of each discriminator on real slices and on fakes from its pool, which are detached.
 
-    Beside ``discriminator_ct`` and ``discriminator_mr``, to be minimised, stand their detached mean scores ``_on_real``
-    and ``_on_fake``: 1 for what is taken for real, 0 for what is taken for fake.
+    ``discriminator_ct`` and ``discriminator_mr`` are to be minimised. Under the same names with ``_on_real`` and
+    ``_on_fake`` are the detached mean scores: 1 means taken for real, 0 taken for fake.
     """
     losses = {}
     for name, real, fake in (("ct", batch.real_ct, fake_ct), ("mr", batch.real_mr, fake_mr)):

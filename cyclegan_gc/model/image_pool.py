@@ -1,4 +1,4 @@
-"""A history of translations for the discriminators (Shrivastava et al. 2017, as used by Zhu et al. 2017)."""
+"""A pool of earlier translations for the discriminators (Shrivastava et al. 2017, as used by Zhu et al. 2017)."""
 
 from typing import TypedDict
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 class PoolState(TypedDict):
-    """What a checkpoint keeps of a pool."""
+    """State of a pool in a checkpoint."""
 
     images: list[Tensor]
     generator: Tensor
@@ -17,8 +17,8 @@ class ImagePool:
     """Holds up to ``size`` earlier fakes; a size of 0 passes every batch through.
 
     Args:
-        size: images remembered.
-        seed: of the pool's own random numbers, so that a resumed run draws the same ones.
+        size: number of images kept.
+        seed: of the pool's own random numbers; their state is saved, so a resumed run draws the same numbers.
     """
 
     def __init__(self, size: int, seed: int = 0) -> None:
@@ -48,10 +48,10 @@ class ImagePool:
         return older
 
     def state_dict(self) -> PoolState:
-        """Images (on the CPU) and the state of the random numbers."""
+        """Images (on the CPU) and the state of the random number generator."""
         return {"images": [image.cpu() for image in self._images], "generator": self._generator.get_state()}
 
     def load_state_dict(self, state: PoolState, device: torch.device) -> None:
-        """Continue exactly where ``state`` was taken, with the images on ``device``."""
+        """Continue exactly from ``state``, with the images on ``device``."""
         self._images = [image.to(device) for image in state["images"]]
         self._generator.set_state(state["generator"])

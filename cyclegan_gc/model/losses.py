@@ -19,7 +19,7 @@ from torch.amp.autocast_mode import is_autocast_available
 Mode: TypeAlias = Literal["absolute", "signed"]
 Operator: TypeAlias = Literal["forward", "central", "sobel"]
 
-# Against gradient variances of images in [-1, 1]: small enough to leave structure alone, large enough for flat slices.
+# Compared with gradient variances of images in [-1, 1]: too small to change structure, large enough for flat slices.
 EPSILON = 1e-6
 WINDOW = {"forward": 2, "central": 3, "sobel": 3}
 
@@ -33,7 +33,7 @@ def gradient_correlation(
     mask: Tensor | None = None,
     axis_weights: Sequence[float] | None = None,
 ) -> Tensor:
-    """Correlation of the image gradients of ``a`` and ``b``, one number a sample.
+    """Correlation of the image gradients of ``a`` and ``b``, one number per sample.
 
     The printed equations are signed. ``absolute`` takes the size of each derivative first, as the code of the paper's
     first author does, and is the default because cortical bone is dark in MR and bright in CT: between a head's T1
@@ -41,8 +41,13 @@ def gradient_correlation(
     shifted by 8 mm, so it prefers the wrong picture; absolute GC (central) falls from 0.38 to 0.18.
 
     Statistics are taken per sample and channel over the valid region of each axis (nothing is padded), averaged over
-    axes and channels. Two flat images agree (1), a flat one against structure gives about 0. Brightness and positive
-    contrast changes leave GC alone while the gradient variance stays well above ``EPSILON``.
+    axes and channels. Two flat images agree (1); a flat image and one with structure give about 0. Brightness and
+    positive contrast changes do not change GC while the gradient variance stays well above ``EPSILON``.
+
+    Volumes of anisotropic voxels: a difference across thick slices says little, so weigh the axes by the inverse of
+    their spacing. For ``(N, C, D, H, W)`` with slices 4 mm apart and pixels of 1 mm::
+
+        gradient_correlation(a, b, axis_weights=(1 / 4, 1, 1))
 
     Args:
         a: ``(N, C, H, W)`` or ``(N, C, D, H, W)``, about [-1, 1]; half and bfloat16 are promoted to float32.
@@ -52,8 +57,8 @@ def gradient_correlation(
         mask: bool ``(N or 1, C or 1, *spatial)``; a derivative counts only where its whole neighbourhood is inside
             (2 pixels for ``forward``, 3 for ``central``, 3 along every axis for ``sobel``). Where none is left the
             two images count as flat: 1.
-        axis_weights: one weight per spatial axis, in the tensors' order, normalised to sum 1; equal by default. An
-            axis with weight 0 is skipped.
+        axis_weights: one weight per spatial axis, in the tensors' order, normalised to sum 1; equal by default, as in
+            training. An axis with weight 0 is skipped.
 
     Returns:
         ``(N,)`` in [-1, 1] up to rounding.
@@ -121,8 +126,8 @@ def _full_precision(device_type: str) -> AbstractContextManager:
 def _ncc(a: Tensor, b: Tensor, inside: Tensor | None) -> Tensor:
     """Normalised cross-correlation per sample and channel, ``(N, C)``, over all pixels or those ``inside``.
 
-    With variances and covariance as means, ``(cov + eps) / (sqrt(var_a + eps) sqrt(var_b + eps))``: one epsilon beside
-    the product of the sums would call a flat image perfect, and none at all would give NaN.
+    With variances and covariance as means, ``(cov + eps) / (sqrt(var_a + eps) sqrt(var_b + eps))``. A single epsilon
+    beside the product of the sums would rate a flat image as perfect; without an epsilon the result would be NaN.
     """
     a, b = a.flatten(2), b.flatten(2)
     if inside is None:
@@ -137,7 +142,7 @@ def _ncc(a: Tensor, b: Tensor, inside: Tensor | None) -> Tensor:
 
 
 def _derivative(image: Tensor, dim: int, operator: Operator) -> Tensor:
-    """Derivative along ``dim`` per pixel, only where all the pixels it needs exist."""
+    """Derivative along ``dim`` per pixel, at all places whose neighbours exist."""
     if operator == "forward":
         return image.diff(dim=dim)
     if operator == "sobel":

@@ -22,16 +22,16 @@ class ResnetGenerator(nn.Module):
     Args:
         width: channels at full resolution (64 in Zhu et al. 2017); the blocks carry ``reduction * width``.
         blocks: residual blocks (9 in Zhu et al. 2017 and Hiasa et al. 2018).
-        reduction: how many times smaller the slices are in the blocks (4 in Zhu et al. 2017). 2 keeps apart what is
-            one or two pixels thick, as a skull is in coarse slices.
+        reduction: how many times smaller the slices are in the blocks (4 in Zhu et al. 2017). 2 keeps structures that
+            are one or two pixels thick, such as the skull in coarse slices.
         stem: ``conv`` is the 7x7 convolution and strided ones; ``unshuffle`` moves each patch into channels first and
-            convolves at full resolution but at the end: 5 to 10 % fewer operations.
-        upsampling: ``resize`` (nearest neighbour, then convolution) leaves no checkerboard; ``transpose`` is the
-            original's transposed convolution.
-        in_channels: of the input.
-        out_channels: of the output.
+            convolves at full resolution only at the end: 5 to 10 % fewer operations.
+        upsampling: ``resize`` (nearest neighbour, then convolution) avoids checkerboard patterns; ``transpose`` is the
+            transposed convolution of the original.
+        in_channels: channels of the input.
+        out_channels: channels of the output.
         dropout: share of features that each block drops while the network trains (noise of the paired objective, as
-            in Isola et al. 2017); in evaluation mode nothing is dropped.
+            in Isola et al. 2017); nothing is dropped in evaluation mode.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class ResnetGenerator(nn.Module):
         super().__init__()
         self.reduction = reduction
         self.recompute = False
-        """Keep no block's inner features for the backward pass but compute them again: less memory, a third slower."""
+        """Recompute each block's inner features in the backward pass: less memory, a third slower."""
         # Each halving of the resolution doubles the channels.
         halvings = [width * factor for factor in (1, 2) if factor < reduction]
         self.stem = (_conv_stem if stem == "conv" else _unshuffle_stem)(in_channels, halvings)

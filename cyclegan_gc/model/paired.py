@@ -6,8 +6,8 @@
     G*          = arg min_G max_D  L_adv + l1 * L_L1 + gradient * L_GC                   (6)
 
 x is the MR, y the registered CT on its grid, both ``(N, C, H, W)`` in [-1, 1]; z is the generator's own dropout. The
-score s of the discriminator is a logit, D = sigmoid(s). G(x, z) and y are air outside the MR's body, the only outline
-that conversion knows. The form is that of Isola et al. 2017.
+score s of the discriminator is a logit, D = sigmoid(s). G(x, z) and y are air outside the MR's body, because conversion
+knows no other outline. The form is that of Isola et al. 2017.
 """
 
 from typing import Literal
@@ -37,7 +37,7 @@ def paired_generator_losses(
     gradient_mode: Mode = "signed",
     gradient_operator: Operator = "central",
 ) -> dict[str, Tensor]:
-    """Every term of the generator's loss, unweighted, under its own name; gradients count inside the body."""
+    """Every term of the generator's loss by its name, unweighted; gradients are compared inside the body."""
     mode, operator = gradient_mode, gradient_operator
     return {
         "paired_adversarial": adversarial_generator_loss(scores_beside(discriminator, batch, fake_ct), adversarial),
@@ -47,16 +47,16 @@ def paired_generator_losses(
 
 
 def paired_sum(losses: dict[str, Tensor], *, l1: float, gradient: float) -> Tensor:
-    """The generator's whole loss from its unweighted terms, equation 6."""
+    """The generator's total loss from its unweighted terms, equation 6."""
     return losses["paired_adversarial"] + l1 * losses["paired_l1"] + gradient * losses["paired_gradient"]
 
 
 def paired_discriminator_losses(
     discriminator: nn.Module, batch: Batch, fake_ct: Tensor, *, adversarial: Adversarial = "log_likelihood"
 ) -> dict[str, Tensor]:
-    """``paired_discriminator``, to be minimised, on true and synthetic CT, the latter detached.
+    """``paired_discriminator``, to be minimised, on true and synthetic CT; the synthetic CT is detached.
 
-    Beside it stand the detached mean outputs ``_on_real`` and ``_on_fake``: 1 for what is taken for real, 0 for fake.
+    The detached mean outputs are ``_on_real`` and ``_on_fake``: 1 means taken for real, 0 taken for fake.
     """
     on_real, on_fake = (scores_beside(discriminator, batch, ct) for ct in (batch.real_ct, fake_ct.detach()))
     seen = [
@@ -71,17 +71,17 @@ def paired_discriminator_losses(
 
 
 def scores_beside(discriminator: nn.Module, batch: Batch, ct: Tensor) -> Tensor:
-    """Scores ``(N, 1, h, w)`` of a CT beside the MR that it belongs to, as further channels."""
+    """Scores ``(N, 1, h, w)`` of a CT together with its MR, concatenated along the channels."""
     return patch_scores(discriminator, torch.cat([batch.real_mr, ct], dim=1))
 
 
 def adversarial_generator_loss(on_fake: Tensor, form: Adversarial) -> Tensor:
-    """What the generator lowers, from the scores of its output.
+    """Adversarial loss of the generator, from the scores of its output.
 
-    ``minimax`` is E[log(1 - D)] as printed. Its slope is -D, nothing where the discriminator wins; ``log_likelihood``
-    is -E[log D] with the same fixed point and the slope D - 1 (Goodfellow et al. 2014), and is the default for that.
-    Beside an L1 weight of 100 no discriminator wins, and on phantoms the two come to the same (``scripts/pairs.py``).
-    ``least_squares`` is E[(s - 1)^2].
+    ``minimax`` is E[log(1 - D)] as printed. Its slope is -D, which vanishes where the discriminator wins.
+    ``log_likelihood`` is -E[log D] with the same fixed point and the slope D - 1 (Goodfellow et al. 2014); therefore it
+    is the default. With an L1 weight of 100 the discriminator never wins, and on phantoms both forms give the same
+    result (``scripts/pairs.py``). ``least_squares`` is E[(s - 1)^2].
     """
     if form == "minimax":
         return -functional.softplus(on_fake).mean()
@@ -89,8 +89,10 @@ def adversarial_generator_loss(on_fake: Tensor, form: Adversarial) -> Tensor:
 
 
 def adversarial_discriminator_loss(on_real: Tensor, on_fake: Tensor, form: Adversarial) -> Tensor:
-    """What the discriminator lowers: -(E[log D(x, y)] + E[log(1 - D(x, G))]), 2 log 2 for one that guesses, or least
-    squares."""
+    """Adversarial loss of the discriminator: -(E[log D(x, y)] + E[log(1 - D(x, G))]), or least squares.
+
+    The first is 2 log 2 for a discriminator that guesses.
+    """
     if form == "least_squares":
         return lsgan_discriminator_loss(on_real, on_fake)
     return functional.softplus(-on_real).mean() + functional.softplus(on_fake).mean()

@@ -1,7 +1,7 @@
-"""Slices too large for the accelerator: layer by layer in strips, with the instance norms of the whole slice.
+"""Runs slices that are too large for the accelerator layer by layer in strips.
 
 Ordinary tiles each have their own mean and variance, so an instance norm changes the brightness from tile to tile. Here
-every layer is finished over the whole slice before the next begins, so the strips cannot show.
+every layer is finished over the whole slice before the next one starts, so the strips are not visible.
 """
 
 import math
@@ -20,8 +20,8 @@ POINTWISE = (nn.InstanceNorm2d, nn.ReLU, nn.Dropout, nn.Tanh, nn.PixelUnshuffle,
 def translate_in_strips(generator: ResnetGenerator, image: Tensor, rows: int) -> Tensor:
     """``generator(image)`` up to rounding, with one strip of one convolution at a time on the generator's device.
 
-    The feature maps are kept on the CPU; the device holds the weights, ``rows`` rows (and a kernel's halo) of one
-    layer's input and as many of its output.
+    The feature maps are kept on the CPU; the device holds the weights, and ``rows`` rows (plus the kernel's margin) of
+    one layer's input and output.
 
     Args:
         generator: in evaluation mode.
@@ -29,7 +29,7 @@ def translate_in_strips(generator: ResnetGenerator, image: Tensor, rows: int) ->
         rows: height of a strip of each layer's output.
 
     Raises:
-        TypeError: if the generator has a layer that is not known here.
+        TypeError: if the generator has a layer of an unknown type.
     """
     features = image.cpu()
     for layer in (generator.stem, generator.blocks, generator.tail):
@@ -66,7 +66,7 @@ def _convolved(layer: nn.Conv2d, features: Tensor, rows: int) -> Iterator[Tensor
 
 
 def _transposed(layer: nn.ConvTranspose2d, features: Tensor, rows: int) -> Iterator[Tensor]:
-    """Row u of the unpadded result is made by the input rows i with i * stride <= u < i * stride + kernel."""
+    """Row u of the unpadded result depends on the input rows i with i * stride <= u < i * stride + kernel."""
     kernel, stride = layer.kernel_size[0], layer.stride[0]
     above, beside = (int(n) for n in layer.padding)
     height = features.shape[-2]

@@ -1,8 +1,8 @@
-"""Where the body is: masks that leave out air, noise, couch and head holder but keep the cavities inside.
+"""Body masks: they leave out air, noise, couch and head holder and keep the cavities inside.
 
-All functions take ``(X, Y, Z)`` arrays in any axis order and give the same mask, turned, for a turned volume (up to a
-few voxels of the rim where voxels are fine). Voxels under 1.4 mm are gathered into coarser ones, on which the body is
-found; its outline is then drawn between them.
+All functions take ``(X, Y, Z)`` arrays in any axis order; a turned volume gives the turned mask (up to a few voxels of
+the rim where voxels are fine). Voxels under 1.4 mm are averaged into coarser ones, on which the body is found; its
+outline is then interpolated on the fine grid.
 """
 
 import math
@@ -16,38 +16,38 @@ from torch.nn import functional
 from cyclegan_gc.voxels import bounding_box
 
 CT_THRESHOLD_HU = -400.0
-"""Midway between air and fat; skin edges blurred by partial volume fall on either side evenly."""
+"""Midway between air and fat, so that skin voxels with partial volume fall evenly on both sides."""
 MR_THRESHOLD_FRACTION = 0.4
-"""Part of Otsu's threshold: Otsu alone parts dark from bright tissue as readily as air from tissue."""
+"""Share of Otsu's threshold; Otsu's own may separate dark from bright tissue instead of air from tissue."""
 CLOSING_MM = 4.0
-"""Gaps in the outline that are closed: cortical bone under thin skin is as dark as air in MR."""
+"""Radius for closing gaps in the outline: cortical bone under thin skin is as dark as air in MR."""
 OPENING_MM = 2.0
-"""Bridges that are cut: a couch or a head holder that touches the skin."""
+"""Radius for cutting bridges to a couch or a head holder that touches the skin."""
 COARSE_MM = 2.8
-"""Voxels are gathered up to this size."""
+"""Largest size of the coarser voxels."""
 
 BoolArray = NDArray[np.bool_]
 Spacing = tuple[float, float, float]
 
 
 def ct_body_mask(array_hu: np.ndarray, spacing_mm: Spacing) -> BoolArray:
-    """Body of a CT, cavities included.
+    """Body mask of a CT, including cavities.
 
     Args:
         array_hu: ``(X, Y, Z)`` in HU.
         spacing_mm: voxel size along each axis.
 
     Returns:
-        ``(X, Y, Z)`` bool; all false where nothing is denser than air.
+        ``(X, Y, Z)`` bool; all false if nothing is denser than air.
     """
     return _solid_body(array_hu > CT_THRESHOLD_HU, spacing_mm)
 
 
 def mr_body_mask(array: np.ndarray, spacing_mm: Spacing) -> BoolArray:
-    """Body of an MR, dark bone and cavities included.
+    """Body mask of an MR, including dark bone and cavities.
 
     Args:
-        array: ``(X, Y, Z)`` in any unit, air darkest.
+        array: ``(X, Y, Z)`` in any unit; air is darkest.
         spacing_mm: voxel size along each axis.
 
     Returns:
@@ -63,10 +63,10 @@ def mr_body_mask(array: np.ndarray, spacing_mm: Spacing) -> BoolArray:
 
 
 def relative_depth(masks: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Distance of each pixel to the outside over the largest one in its slice, 0 outside the body.
+    """Distance of each pixel to the outside as a share of the largest distance in its slice, 0 outside the body.
 
     Args:
-        masks: ``(..., H, W)``, true inside the body; what lies beyond the borders is outside.
+        masks: ``(..., H, W)``, true inside the body; beyond the borders is outside.
 
     Returns:
         The same shape, in [0, 1].
@@ -76,7 +76,7 @@ def relative_depth(masks: NDArray[np.bool_]) -> NDArray[np.float32]:
 
 
 def _solid_body(tissue: BoolArray, spacing_mm: Spacing) -> BoolArray:
-    """The body among all that is tissue, found on a coarser grid where voxels are fine; laid out in memory alike."""
+    """The body within a tissue mask, found on a coarser grid where voxels are fine; same memory layout."""
     order = np.argsort(np.abs(tissue.strides), kind="stable")[::-1]
     a, b, c = (spacing_mm[axis] for axis in order)
     body = _find_ordered(tissue.transpose(order), (a, b, c))
@@ -90,7 +90,7 @@ def _find_ordered(tissue: BoolArray, spacing_mm: Spacing) -> BoolArray:
     share = _block_means(tissue, factors)
     coarse_mm = (spacing_mm[0] * factors[0], spacing_mm[1] * factors[1], spacing_mm[2] * factors[2])
     body = _find_body(share >= 0.5, coarse_mm, max(OPENING_MM, *coarse_mm))
-    return _drawn_finely(body, share, factors, tissue.shape)
+    return _on_fine_grid(body, share, factors, tissue.shape)
 
 
 def _factors(spacing_mm: Spacing) -> tuple[int, int, int]:
@@ -99,7 +99,7 @@ def _factors(spacing_mm: Spacing) -> tuple[int, int, int]:
 
 
 def _block_means(mask: BoolArray, factors: tuple[int, int, int]) -> NDArray[np.float32]:
-    """Share of true voxels in each block; what a last block lacks is filled with the border."""
+    """Share of true voxels in each block; incomplete blocks are filled with the border values."""
     wanting = [-size % factor for size, factor in zip(mask.shape, factors, strict=True)]
     padded = np.pad(mask.view(np.uint8), [(0, n) for n in wanting], mode="edge")
     x, y, z = factors
@@ -110,10 +110,10 @@ def _block_means(mask: BoolArray, factors: tuple[int, int, int]) -> NDArray[np.f
     return total
 
 
-def _drawn_finely(
+def _on_fine_grid(
     body: BoolArray, share: NDArray[np.float32], factors: tuple[int, int, int], shape: tuple[int, ...]
 ) -> BoolArray:
-    """The outline between coarse voxels, by the share of tissue in those of the rim."""
+    """The body on the fine grid, its outline interpolated from the share of tissue in the coarse voxels of the rim."""
     box = bounding_box(body, margin=2)
     body, share = body[box], share[box]
     inner = np.asarray(ndimage.binary_erosion(body, np.ones((3, 3, 3)), border_value=1), dtype=bool)
@@ -128,9 +128,9 @@ def _drawn_finely(
 
 
 def _find_body(tissue: BoolArray, spacing_mm: Spacing, opening_mm: float) -> BoolArray:
-    """Largest piece after cutting thin bridges, closed, with what it encloses in any plane."""
+    """Largest piece after cutting thin bridges, closed, with everything that it encloses in any plane."""
     core = _largest_piece(_open(tissue, opening_mm, spacing_mm))
-    # Cutting shaved thin parts of the body itself (ears, nose); what lies within a voxel of the core comes back.
+    # The cutting also removed thin parts of the body (ears, nose); tissue within a voxel of the core is added again.
     body = tissue & np.asarray(ndimage.binary_dilation(core, np.ones((3, 3, 3))), dtype=bool)
     return _fill(_close(body, spacing_mm))
 
@@ -147,7 +147,7 @@ def _open(mask: BoolArray, radius_mm: float, spacing_mm: Spacing) -> BoolArray:
 
 
 def _close(mask: BoolArray, spacing_mm: Spacing) -> BoolArray:
-    # Beyond the border goes on what is at the border, else the closing would fill the gap between body and border.
+    # The border values are repeated outwards, else the closing would fill the gap between body and border.
     reach = [2 * math.floor(CLOSING_MM / mm) + 1 for mm in spacing_mm]
     wider = np.pad(mask, [(n, n) for n in reach], mode="edge")
     closed = _shrink(_grow(wider, CLOSING_MM, spacing_mm), CLOSING_MM, spacing_mm)
@@ -163,12 +163,12 @@ def _grow(mask: BoolArray, radius_mm: float, spacing_mm: Spacing) -> BoolArray:
 
 
 def _shrink(mask: BoolArray, radius_mm: float, spacing_mm: Spacing) -> BoolArray:
-    # Beyond the border counts as body: a volume that ends within the body is not eaten from its faces.
+    # Beyond the border counts as body, so a body that reaches the border does not shrink there.
     return ~_grow(~mask, radius_mm, spacing_mm)
 
 
 def _fill(mask: BoolArray) -> BoolArray:
-    """Fill what is enclosed in a plane of any axis: a sinus that opens to the nose is closed in some plane."""
+    """Fill gaps that are enclosed in a plane of any axis: a sinus that opens to the nose is closed in some plane."""
     filled = mask.copy()
     box = bounding_box(mask)
     for axis in range(3):
@@ -177,7 +177,7 @@ def _fill(mask: BoolArray) -> BoolArray:
 
 
 def _enclosed(mask: BoolArray, axis: int) -> BoolArray:
-    """Gaps that do not reach the border within the planes across an axis."""
+    """Gaps that do not reach the border within the planes perpendicular to an axis."""
     in_plane = ndimage.generate_binary_structure(3, 1)
     in_plane[(slice(None),) * axis + ([0, 2],)] = False
     gaps, count = ndimage.label(~mask, in_plane)  # pyright: ignore[reportGeneralTypeIssues]
@@ -190,7 +190,7 @@ def _enclosed(mask: BoolArray, axis: int) -> BoolArray:
 
 
 def _otsu(array: np.ndarray) -> float:
-    """Threshold with the largest variance between the classes it parts (Otsu 1979)."""
+    """Threshold with the largest variance between the two classes (Otsu 1979)."""
     counts, edges = np.histogram(array, 256)
     centres = (edges[1:] + edges[:-1]) / 2
     below, above = np.cumsum(counts), np.cumsum(counts[::-1])[::-1]

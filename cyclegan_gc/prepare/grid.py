@@ -1,7 +1,7 @@
-"""Between a volume's own grid and the network's: cut to the body, slices resampled in the plane, padded with air.
+"""From a volume's own grid to the network's and back: cut to the body, resampled in the plane, padded with air.
 
-Through the slices nothing is ever resampled: a slice of the result is a slice of the source. Volumes come and go in
-the frame of :mod:`cyclegan_gc.prepare.preprocess`, (C, H, W, D) to the back, to the left and upwards.
+Nothing is resampled across slices: a slice of the result is a slice of the source. Volumes are in the canonical frame
+of :mod:`cyclegan_gc.prepare.transforms`, (C, H, W, D) to the back, to the left and upwards.
 """
 
 from dataclasses import dataclass
@@ -11,18 +11,19 @@ from torch import Tensor
 from torch.nn import functional
 
 from cyclegan_gc.config import SliceAxis
-from cyclegan_gc.prepare.preprocess import AIR, Prepared
+from cyclegan_gc.model.cyclegan import AIR
+from cyclegan_gc.prepare.preprocess import Prepared
 from cyclegan_gc.voxels import bounding_box
 
 MULTIPLE = 4
-"""The generators need heights and widths of this multiple."""
+"""The generators need heights and widths that are multiples of this."""
 SPACING_TOLERANCE = 0.1
-"""Pixels within this fraction of the wanted size are left alone: resampling would only blur."""
+"""Pixels that differ from the wanted size by at most this fraction are not resampled, which would only blur."""
 
 
 @dataclass(frozen=True)
 class NetworkGrid:
-    """The body's box in a volume turned to a plane, (H, W, D), and the size of its slices in the network."""
+    """The body's box in a volume turned to a plane, (H, W, D), and the size of its slices for the network."""
 
     axis: SliceAxis
     """Plane of the slices."""
@@ -31,7 +32,7 @@ class NetworkGrid:
     shape: tuple[int, int, int]
     """(H, W, D) of the whole volume."""
     box: tuple[slice, slice, slice]
-    """Where the body lies."""
+    """Box around the body."""
     size: tuple[int, int]
     """(h, w) of the box's slices at the network's pixel size."""
     padded: tuple[int, int]
@@ -45,12 +46,12 @@ class NetworkGrid:
 
     @property
     def resampled(self) -> bool:
-        """Whether the network sees other pixels than the volume's own."""
+        """Whether pixels are resampled for the network."""
         return self.size != self.own_size
 
     @property
     def network_pixel_mm(self) -> tuple[float, float]:
-        """Pixel size that the network sees along H and W."""
+        """Pixel size in the network along H and W."""
         height, width = (mm * own / seen for mm, own, seen in zip(self.pixel_mm, self.own_size, self.size, strict=True))
         return height, width
 
@@ -58,13 +59,13 @@ class NetworkGrid:
 def network_grid(
     case: Prepared, axis: SliceAxis, spacing_mm: float | None, minimum: tuple[int, int] = (16, 16)
 ) -> NetworkGrid:
-    """The grid on which the network sees a case in one plane.
+    """The network's grid for a case in one plane.
 
     Args:
         case: with at least one body voxel.
         axis: plane of the slices.
-        spacing_mm: pixel size the network was trained on; None keeps the case's own.
-        minimum: smallest padded (h, w). Instance norm weighs air and body, so a slice is padded to what training saw.
+        spacing_mm: pixel size of the training; None keeps the case's own.
+        minimum: smallest padded (h, w). Instance norm averages over air and body, so slices are padded as in training.
     """
     mask = to_plane(case.mask, axis)[0]
     own_mm = pixel_mm(case.spacing_mm, axis)
@@ -91,7 +92,7 @@ def mask_to_network(mask: Tensor, grid: NetworkGrid) -> Tensor:
 def to_source(slices: Tensor, masks: Tensor, grid: NetworkGrid) -> Tensor:
     """Slices (D', 1, h, w) back to a volume (1, H, W, D), air outside the box.
 
-    Where pixels are resampled the body's rim is repeated outwards first, so that no air is mixed into the body.
+    Where pixels are resampled, the body's rim is first repeated outwards so that no air is mixed into the body.
     """
     if grid.resampled:
         slices = _repeat_rim(slices, masks)
@@ -105,7 +106,7 @@ def to_source(slices: Tensor, masks: Tensor, grid: NetworkGrid) -> Tensor:
 
 
 def to_plane(volume: Tensor, axis: SliceAxis) -> Tensor:
-    """Turn (C, H, W, D), axial slices, so that H and W span an upright slice of another plane; a view where it can be.
+    """Turn (C, H, W, D), axial slices, so that H and W span an upright slice of another plane.
 
     Coronal rows run down, columns to the left and slices to the front; sagittal ones down, to the back, to the left.
     """
@@ -122,18 +123,18 @@ def from_plane(volume: Tensor, axis: SliceAxis) -> Tensor:
 
 
 def pixel_mm(spacing_mm: tuple[float, float, float], axis: SliceAxis) -> tuple[float, float]:
-    """Height and width of a pixel of a plane in a volume of voxels (H, W, D)."""
+    """Height and width of a plane's pixel in a volume with voxels of (H, W, D) mm."""
     height, width, depth = spacing_mm
     return {"axial": (height, width), "coronal": (depth, width), "sagittal": (depth, height)}[axis]
 
 
 def seen_mm(own_mm: float, wanted_mm: float | None) -> float:
-    """The pixel size that the network sees: the wanted one, or the volume's own where that is near it."""
+    """The pixel size for the network: the wanted one, or the volume's own if it is close to that."""
     return own_mm if wanted_mm is None or abs(own_mm / wanted_mm - 1) <= SPACING_TOLERANCE else wanted_mm
 
 
 def around(index: int, count: int, context: int) -> list[int]:
-    """``index`` between its ``context`` neighbours on each side, of ``count`` slices; the ends repeat."""
+    """Indices of a slice and its ``context`` neighbours on each side, among ``count`` slices; the ends repeat."""
     return [min(max(other, 0), count - 1) for other in range(index - context, index + context + 1)]
 
 
@@ -153,7 +154,7 @@ def _resize(slices: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def _repeat_rim(slices: Tensor, masks: Tensor) -> Tensor:
-    """Two pixels around the body take the mean of their neighbours in it; what a mask leaves out does not count."""
+    """Fill a rim of two pixels around the body with the mean of the neighbours inside the body."""
     known = masks.to(slices.dtype)
     for _ in range(2):
         near = functional.avg_pool2d(known, 3, 1, 1)

@@ -1,4 +1,4 @@
-"""Figures of a prepared case, kept with a training and compared with a case to be converted."""
+"""Statistics of a prepared case: training cases are compared with the case to be converted."""
 
 from typing import Any
 
@@ -9,19 +9,19 @@ from cyclegan_gc.prepare.preprocess import Prepared, turn_back
 from cyclegan_gc.voxels import values_inside
 
 SAMPLE = 300_000
-"""Voxels, at most, that quantiles are taken of."""
+"""Largest number of voxels for quantiles."""
 
 
 def case_statistics(case: Prepared, array: np.ndarray) -> dict[str, Any]:
-    """What is remembered of a training case, and compared with a case to be converted.
+    """Statistics that a checkpoint keeps of each training case, and that conversion computes of its case.
 
     Args:
         case: the prepared volume.
-        array: its own values, (X, Y, Z) on the source's axes.
+        array: the volume's own values, (X, Y, Z) on the source's axes.
 
     Returns:
-        ``spacing_mm`` and ``shape`` along H, W and D, ``body_mm`` the body's extent along them, and the quantiles 1,
-        25, 50, 75 and 99 % of the foreground (a sample where it is large) in the volume's own unit.
+        ``spacing_mm``, ``shape`` and the body's extent ``body_mm`` along H, W and D, and the ``quantiles`` 1, 25, 50,
+        75 and 99 % of the foreground (of a sample where it is large) in the volume's own unit.
     """
     foreground = values_inside(array, turn_back(case.mask, case), at_most=SAMPLE)
     box = network_grid(case, "axial", None).box

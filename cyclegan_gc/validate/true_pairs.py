@@ -46,7 +46,7 @@ def load_pair(files: Pair, settings: PreprocessConfig) -> TruePair:
     Raises:
         UserError: if a volume cannot be read or no body is found in its CT.
     """
-    mr, ct = read_contrasts(files.mr), read_volume(files.ct)
+    mr, ct = load_volume(files.mr), read_volume(files.ct)
     mask = ct_body_mask(ct.array, ct.spacing_mm)
     if not mask.any():
         raise UserError(f"{files.ct}: no body found in this CT; it must be in HU")

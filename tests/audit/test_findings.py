@@ -1,4 +1,4 @@
-"""Faults planted in phantoms are found and named, good volumes pass, and what is said of the public heads is right."""
+"""Faults planted in phantoms are found, good volumes pass, and the findings on the public heads are right."""
 
 import nibabel as nib
 import numpy as np
@@ -6,12 +6,13 @@ import pytest
 from scipy import ndimage
 
 from cyclegan_gc.audit.facts import measure_case
-from cyclegan_gc.audit.findings import Audited, judge, level_of
+from cyclegan_gc.audit.findings import Audited, find_faults, level_of
 from cyclegan_gc.config import PreprocessConfig
 from cyclegan_gc.errors import VolumeError
 from cyclegan_gc.formats.volumes import read_volume, volume_on_grid
 from cyclegan_gc.phantom.subject import make_subject
-from cyclegan_gc.prepare.preprocess import Modality, check_values, prepare
+from cyclegan_gc.prepare.modality import Modality, check_values
+from cyclegan_gc.prepare.preprocess import prepare
 
 SETTINGS = PreprocessConfig()
 SUBJECT = make_subject(5)
@@ -29,7 +30,7 @@ def audited(array, modality, affine=SUBJECT.affine, name="case", held_out=False)
 
 def found_in(*cases: Audited, settings=SETTINGS) -> dict[str, str]:
     """Check and level of whatever does not pass."""
-    return {each.check: each.level for each in judge(cases, settings) if each.level != "pass"}
+    return {each.check: each.level for each in find_faults(cases, settings) if each.level != "pass"}
 
 
 def slices_up(array):
@@ -126,17 +127,17 @@ def test_padding_and_a_couch_apart_from_the_body_pass_with_a_note():
     edge = 0 if SUBJECT.affine[1, BACK] > 0 else -3
     planes[edge : edge + 2] = 100
     ct[..., :2] = -3024
-    levels = {each.check: each.level for each in judge([audited(ct, "ct")], SETTINGS)}
+    levels = {each.check: each.level for each in find_faults([audited(ct, "ct")], SETTINGS)}
     assert levels["couch"] == levels["padding"] == "pass" and "fail" not in levels.values()
 
 
-def test_a_couch_joined_to_the_body_is_told_from_the_body():
+def test_a_couch_joined_to_the_body_is_found():
     ct = np.moveaxis(SUBJECT.ct.astype(float), BACK, 0)
     tissue = (ct > -300).any(axis=(1, 2)).nonzero()[0]
     at = tissue[0] if SUBJECT.affine[1, BACK] > 0 else tissue[-1]
     plate = np.random.default_rng(0).normal(50, 20, (7, *ct.shape[1:]))
     ct[at - 3 : at + 4] = np.maximum(ct[at - 3 : at + 4], plate)
-    findings = judge([audited(np.moveaxis(ct, 0, BACK), "ct")], SETTINGS)
+    findings = find_faults([audited(np.moveaxis(ct, 0, BACK), "ct")], SETTINGS)
     assert [each.check for each in findings if each.level == "warn"] == ["couch joined"]
 
 
@@ -159,7 +160,7 @@ def test_a_stack_may_be_thin_across_the_plane_that_is_trained_on():
     middle = SUBJECT.mr.shape[BACK] // 2
     stack = audited(SUBJECT.mr.take(range(middle - 7, middle + 8), axis=BACK), "mr")
     coronal, axial = (
-        {each.check for each in judge([stack], SETTINGS, [plane]) if each.level == "fail"}
+        {each.check for each in find_faults([stack], SETTINGS, [plane]) if each.level == "fail"}
         for plane in ("coronal", "axial")
     )
     assert "tiny" not in coronal and "tiny" in axial
@@ -182,7 +183,7 @@ def test_a_large_patient_among_trunks_is_a_warning_and_a_head_a_failure():
     mr = [case(f"mr{n}", "mr", area) for n, area in enumerate((520, 600, 640, 660))]
     ct = [case(f"ct{n}", "ct", area) for n, area in enumerate((560, 610, 650))]
     for odd, expected in ((case("large", "ct", 1250), "warn"), (case("head", "mr", 230), "fail")):
-        found = judge([*mr, *ct, odd], SETTINGS)
+        found = find_faults([*mr, *ct, odd], SETTINGS)
         assert [(each.case, each.level) for each in found if each.check == "body part"] == [(odd.name, expected)]
 
 
@@ -190,7 +191,7 @@ def test_a_couch_does_not_hide_that_a_side_is_cut():
     facts = {**facts_of(SUBJECT.ct, "ct"), "plate_mm": 145.0}
     for right, expected in ((0.1, set()), (0.9, {"cut off"})):
         cut = {"front": 0.0, "back": 0.8, "right": right, "left": 0.1}
-        found = judge([Audited("ct", "ct", facts={**facts, "cut": cut})], SETTINGS)
+        found = find_faults([Audited("ct", "ct", facts={**facts, "cut": cut})], SETTINGS)
         assert {each.check for each in found if each.level == "warn"} == {"couch joined", *expected}
 
 
@@ -213,7 +214,7 @@ def resaved(array, axes="PIL"):
 
 def test_a_volume_saved_again_in_another_order_is_a_duplicate():
     first, second = audited(SUBJECT.mr, "mr", name="a"), audited(*_with("mr", *resaved(SUBJECT.mr)), name="b")
-    (duplicate,) = [each for each in judge([first, second], SETTINGS) if each.level != "pass"]
+    (duplicate,) = [each for each in find_faults([first, second], SETTINGS) if each.level != "pass"]
     assert (duplicate.level, duplicate.check, duplicate.case) == ("warn", "duplicate", "b")
     assert "mr/a" in duplicate.text
 
@@ -234,7 +235,7 @@ def test_the_same_picture_resampled_is_a_near_duplicate_and_other_subjects_are_n
     grown = SUBJECT.affine @ np.diag([*(np.array(SUBJECT.mr.shape) / coarse.shape), 1])
     others = [audited(make_subject(n).mr, "mr", make_subject(n).affine, f"{n}") for n in range(3)]
     same = [audited(SUBJECT.mr, "mr", name="whole"), audited(coarse, "mr", grown, "coarse")]
-    doubled = [each for each in judge([*others, *same], SETTINGS) if each.check == "near duplicate"]
+    doubled = [each for each in find_faults([*others, *same], SETTINGS) if each.check == "near duplicate"]
     assert [each.case for each in doubled] == ["coarse"] and "whole" in doubled[0].text
 
 
@@ -245,13 +246,13 @@ def test_a_pelvis_among_heads_fails_and_so_do_heads_against_pelves():
     ct = [audited(s.ct, "ct", s.affine, f"c{n}") for n, s in enumerate(heads)]
     wrong = [audited(s.ct, "ct", s.affine, f"p{n}") for n, s in enumerate(pelves)]
     assert found_in(*mr, *ct) == {}
-    failed = [each for each in judge([*mr, *ct, wrong[0]], SETTINGS) if each.level == "fail"]
+    failed = [each for each in find_faults([*mr, *ct, wrong[0]], SETTINGS) if each.level == "fail"]
     assert [(each.check, each.case) for each in failed] == [("body part", "p0")]
-    failed = [each for each in judge([*mr, *wrong], SETTINGS) if each.level == "fail"]
+    failed = [each for each in find_faults([*mr, *wrong], SETTINGS) if each.level == "fail"]
     assert [(each.check, each.case) for each in failed] == [("body part", None)]
 
 
-def test_heads_with_and_without_the_neck_are_told_apart():
+def test_heads_with_and_without_the_neck_are_found():
     def cut(array, subject):
         axis = int(np.abs(subject.affine[2, :3]).argmax())
         size, upwards = array.shape[axis], subject.affine[2, axis] > 0
@@ -277,12 +278,12 @@ def test_an_mr_of_bright_fluid_among_others_is_named():
     brain = np.isin(subjects[3].labels, (4, 5, 7))
     arrays[3] = np.where(brain, 1.2 * np.quantile(arrays[3][brain], 0.99) - arrays[3], arrays[3]).clip(0)
     cases = [audited(a, "mr", s.affine, f"m{n}") for n, (a, s) in enumerate(zip(arrays, subjects, strict=True))]
-    assert [each.case for each in judge(cases, SETTINGS) if each.check == "contrast"] == ["m3"]
+    assert [each.case for each in find_faults(cases, SETTINGS) if each.check == "contrast"] == ["m3"]
 
 
 def test_a_case_that_cannot_be_read_fails_and_the_others_are_judged():
     cases = [Audited("broken", "mr", failure="the file is empty"), audited(SUBJECT.ct, "ct")]
-    findings = judge(cases, SETTINGS)
+    findings = find_faults(cases, SETTINGS)
     assert [(each.level, each.case, each.text) for each in findings] == [("fail", "broken", "the file is empty")]
     assert level_of(findings) == "fail" and level_of([]) == "pass"
 
@@ -320,7 +321,7 @@ def real_cases(real_data):
 
 def test_what_is_said_of_the_public_heads_is_right(real_cases):
     heads = [case for case in real_cases if not case.name.startswith("torso")]
-    findings = judge(heads, SETTINGS)
+    findings = find_faults(heads, SETTINGS)
     assert level_of(findings) == "warn"
     for pattern, expected in REAL.items():
         said = {each.check for each in findings if each.case and each.case.startswith(pattern[3:7])}
@@ -330,12 +331,14 @@ def test_what_is_said_of_the_public_heads_is_right(real_cases):
 
 
 def test_things_beside_the_public_heads_are_noted(real_cases):
-    noted = {each.case[:4]: each.check for each in judge(real_cases, SETTINGS) if each.level == "pass" and each.case}
+    noted = {
+        each.case[:4]: each.check for each in find_faults(real_cases, SETTINGS) if each.level == "pass" and each.case
+    }
     assert noted["mr01"] == "markers" and noted["ct01"] == noted["ct02"] == "couch"
 
 
 def test_trunks_among_the_public_heads_fail(real_cases):
-    failed = [each for each in judge(real_cases, SETTINGS) if each.level == "fail"]
+    failed = [each for each in find_faults(real_cases, SETTINGS) if each.level == "fail"]
     assert {each.check for each in failed} == {"body part"} and len(failed) == 4
     assert all(each.case and each.case.startswith("torso") for each in failed)
 
@@ -346,5 +349,5 @@ def test_one_man_in_two_files_of_other_grids_is_recognised(real_data):
     for name in names:
         volume = read_volume(real_data / "pairs" / f"{name}.nii.gz")
         cases.append(Audited(name, "mr", facts=measure_case(volume, prepare(volume, "mr", SETTINGS), "mr")))
-    doubled = [each.case for each in judge(cases, SETTINGS) if each.check == "near duplicate"]
+    doubled = [each.case for each in find_faults(cases, SETTINGS) if each.check == "near duplicate"]
     assert doubled == ["mni2mm_template/mr_single_subj_T1"]

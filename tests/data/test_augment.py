@@ -11,7 +11,7 @@ from cyclegan_gc.data.augment import as_another_scanner
 
 @pytest.fixture
 def image() -> Tensor:
-    """A slice of every grey value, white as well, with air around."""
+    """A slice with all grey values, including white, surrounded by air."""
     image = torch.full((1, 48, 40), -1.0)
     image[:, 8:40, 6:34] = 2 * torch.rand(1, 32, 28, generator=torch.Generator().manual_seed(0)) - 1
     image[0, 20, 20] = 1
@@ -22,7 +22,7 @@ def changed(image: Tensor, strength: float = 1.0, contrasts: int = 1, seed: int 
     return as_another_scanner(image, contrasts, strength, np.random.default_rng(seed))
 
 
-def test_strength_zero_leaves_every_grey_value(image):
+def test_strength_zero_changes_no_grey_value(image):
     torch.testing.assert_close(changed(image, strength=0), image)
 
 
@@ -34,15 +34,15 @@ def test_air_stays_air_and_all_stays_in_the_unit_range(image, seed):
     assert float(result.max()) == pytest.approx(float(image.max()), abs=1e-5)
 
 
-def test_it_follows_the_random_numbers_alone_and_changes_more_where_it_is_stronger(image):
+def test_the_change_depends_only_on_the_random_numbers_and_grows_with_the_strength(image):
     assert torch.equal(changed(image, seed=3), changed(image, seed=3))
     assert not torch.equal(changed(image, seed=3), changed(image, seed=4))
     sizes = [np.mean([(changed(image, s, seed=n) - image).abs().mean() for n in range(8)]) for s in (0.25, 0.5, 1)]
     assert sizes == sorted(sizes) and sizes[0] > 0.01
 
 
-def test_a_dim_slice_is_as_bright_as_its_curve_makes_it_whatever_the_field(image, monkeypatch):
-    """White of the whole scan alone stays, and a slice need not hold it."""
+def test_the_field_does_not_change_the_maximum_of_a_dim_slice(image, monkeypatch):
+    """Only the white of the whole scan is fixed, and a slice may not contain it."""
     dim = (image + 1) / 2 - 1
     brightest = [float(changed(dim, seed=seed).max()) for seed in range(8)]
     monkeypatch.setattr(augment, "BIAS_COEFFICIENT", 0.0)
@@ -51,8 +51,8 @@ def test_a_dim_slice_is_as_bright_as_its_curve_makes_it_whatever_the_field(image
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_it_is_a_rising_curve_times_a_slow_field(image, seed):
-    """Two slices tell both apart: the field cancels in the ratio of two grey values at one place."""
+def test_the_change_is_a_rising_curve_times_a_smooth_field(image, seed):
+    """The field cancels in the ratio of two grey values at one place, which separates curve and field."""
     flat = [torch.full((1, 48, 40), 2 * grey - 1) for grey in (0.1, 0.2, 0.3, 0.4)]
     greys = [((changed(each, seed=seed) + 1) / 2).numpy().astype(float) for each in flat]
     unclipped = greys[-1] < 1

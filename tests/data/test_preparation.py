@@ -1,4 +1,4 @@
-"""Volumes into the slice cache: at once, in the same way, once, and after an interruption the rest."""
+"""Preparing volumes for the slice cache: in parallel, deterministic, once, and continued after an interruption."""
 
 import os
 import signal
@@ -50,8 +50,8 @@ def test_the_stacks_come_in_the_order_of_the_sources(sources, tmp_path):
     assert [one.path for (one,) in turned] == [one.path for (one,) in stacks][::-1]
 
 
-def test_what_is_known_is_not_read_again(sources, tmp_path):
-    """Nobody looks into a file of the same place, size and time of change."""
+def test_prepared_files_are_not_read_again(sources, tmp_path):
+    """A file with the same path, size and time of change is not opened."""
     stacks = prepare_volumes(sources, SETTINGS, ("axial",), tmp_path / "cache")
     for (path,), _ in sources:
         before = path.stat()
@@ -60,7 +60,7 @@ def test_what_is_known_is_not_read_again(sources, tmp_path):
     assert prepare_volumes(sources, SETTINGS, ("axial",), tmp_path / "cache") == stacks
 
 
-def test_a_changed_file_is_prepared_anew(sources, tmp_path):
+def test_a_changed_file_is_prepared_again(sources, tmp_path):
     ((one,), modality), folder = sources[0], tmp_path / "cache"
     ((before,),) = prepare_volumes([([one], modality)], SETTINGS, ("axial",), folder)
     image = nib.Nifti1Image.from_filename(one)
@@ -69,7 +69,7 @@ def test_a_changed_file_is_prepared_anew(sources, tmp_path):
     assert after.path.read_bytes() != before.path.read_bytes()
 
 
-def test_a_moved_file_is_hashed_but_not_prepared_anew(sources, tmp_path):
+def test_a_moved_file_is_hashed_but_not_prepared_again(sources, tmp_path):
     ((one,), modality), folder = sources[0], tmp_path / "cache"
     ((before,),) = prepare_volumes([([one], modality)], SETTINGS, ("axial",), folder)
     written = before.path.stat().st_mtime_ns
@@ -101,7 +101,7 @@ def test_a_voxel_file_of_another_name_than_its_header_counts(tmp_path, header, l
     assert content_hash(path, tmp_path / "cache") != before
 
 
-def test_a_note_that_is_not_whole_is_made_anew(sources, tmp_path):
+def test_an_incomplete_note_of_a_hash_is_written_again(sources, tmp_path):
     path, folder = sources[0][0][0], tmp_path / "cache"
     before = content_hash(path, folder)
     (note,) = folder.iterdir()
@@ -109,7 +109,7 @@ def test_a_note_that_is_not_whole_is_made_anew(sources, tmp_path):
     assert known_hash(path, folder) is None and content_hash(path, folder) == before == known_hash(path, folder)
 
 
-def test_neither_a_path_nor_a_name_stands_in_the_cache(sources, tmp_path):
+def test_the_cache_contains_no_path_and_no_file_name(sources, tmp_path):
     prepare_volumes(sources, SETTINGS, ("axial",), tmp_path / "cache")
     everything = b"".join(name.encode() + content for name, content in contents(tmp_path / "cache").items())
     assert b"spacing_mm" in everything
@@ -155,7 +155,7 @@ prepare_volumes(sources, PreprocessConfig(spacing_mm=4.0), ("axial",), folder / 
 """
 
 
-def test_a_killed_preparation_goes_on_with_the_rest(sources, tmp_path):
+def test_a_killed_preparation_continues_with_the_missing_volumes(sources, tmp_path):
     cache = tmp_path / "cache"
     process = subprocess.Popen([sys.executable, "-c", PREPARE, str(tmp_path)])
     deadline = time.monotonic() + 120

@@ -37,7 +37,7 @@ def dataset(stacks: dict[str, list[SliceStack]], config: DataConfig = CONFIG, se
     return UnpairedSlices(stacks["mr"], stacks["ct"], config, seed, 64)
 
 
-def test_a_sample_depends_on_the_seed_and_its_index_alone(stacks):
+def test_a_sample_depends_only_on_the_seed_and_its_index(stacks):
     one, other = dataset(stacks), dataset(stacks)
     [other[n] for n in (3, 60, 2)]
     assert all(torch.equal(one[17][key], other[17][key]) for key in ("mr", "ct", "mr_mask", "ct_mask"))
@@ -45,14 +45,14 @@ def test_a_sample_depends_on_the_seed_and_its_index_alone(stacks):
     assert not torch.equal(one[17]["mr"], dataset(stacks, seed=1)[17]["mr"])
 
 
-def test_another_stream_of_the_same_seed_is_another_one(stacks):
+def test_another_stream_of_the_same_seed_gives_other_samples(stacks):
     first, second = (UnpairedSlices(stacks["mr"], stacks["ct"], CONFIG, 0, 64, stream) for stream in (0, 1))
     again = UnpairedSlices(stacks["mr"], stacks["ct"], CONFIG, 0, 64, 1)
     assert all(torch.equal(second[n]["mr"], again[n]["mr"]) for n in range(4))
     assert not any(torch.equal(first[n]["mr"], second[k]["mr"]) for n in range(4) for k in range(4))
 
 
-def test_the_depth_is_turned_with_its_slice_and_changes_nothing_else_of_a_sample(stacks):
+def test_the_depth_is_rotated_with_its_slice_and_changes_nothing_else_in_a_sample(stacks):
     plain = dataset(stacks)
     deep = UnpairedSlices(stacks["mr"], stacks["ct"], CONFIG, 0, 64, depths=True)
     whole = 0

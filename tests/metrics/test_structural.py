@@ -23,7 +23,7 @@ def test_ssim_needs_a_voxel_with_a_whole_window(case):
 
 
 def ms_ssim_by_definition(sct: np.ndarray, ct: np.ndarray, mask: np.ndarray) -> float:
-    """Luminance, contrast and structure apart, each window gathered whole, one voxel of the mask after another."""
+    """Luminance, contrast and structure computed separately, window by window, for each voxel of the mask."""
     x, y = (np.where(mask, np.clip(i, -1024, 3071), -1024).astype(float) + 1024 for i in (sct, ct))
     short = [max(0, 97 - n) for n in mask.shape]
     x, y, mask = (np.pad(i, [(n // 2, n - n // 2) for n in short], mode="edge") for i in (x, y, mask))

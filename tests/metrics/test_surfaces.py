@@ -91,7 +91,7 @@ def test_labels_are_compared_one_by_one(rng):
     assert found[2] == found[700] == {"dice": 0, "hd95": None}
 
 
-def test_background_alone_holds_no_label():
+def test_a_map_of_background_only_has_no_labels():
     empty = np.zeros((4, 4, 4), np.uint16)
     assert metrics.label_overlaps(empty + 1, empty, SPACING_MM) == {}
     with pytest.raises(ValueError, match="one shape"):

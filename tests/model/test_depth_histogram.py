@@ -1,4 +1,4 @@
-"""The loss of values at each depth: what it calls equal, and an independent witness."""
+"""The depth histogram loss: its invariances, and an independent implementation."""
 
 import pytest
 import torch
@@ -10,7 +10,7 @@ from cyclegan_gc.model.depth_histogram import depth_histogram_loss
 
 @pytest.fixture
 def depth() -> Tensor:
-    """Of a square body in each of two slices: rings of growing depth, 0 outside."""
+    """Depth of a square body in each of two slices: rings of growing depth, 0 outside."""
     rows, columns = torch.meshgrid(torch.arange(40), torch.arange(40), indexing="ij")
     inside = torch.minimum(torch.minimum(rows, 39 - rows), torch.minimum(columns, 39 - columns)).float() - 3
     return (inside.clamp_min(0) / inside.max()).expand(2, 1, 40, 40)
@@ -63,7 +63,7 @@ def test_each_contrast_is_held_against_its_own(image, depth):
     assert depth_histogram_loss(two, depth, two.flip(1), depth) > 1
 
 
-def test_the_gradient_is_finite_moves_towards_the_real_values_and_reaches_the_translation_alone(image, depth):
+def test_the_gradient_is_finite_and_moves_only_the_translation_towards_the_real_values(image, depth):
     fake, real = (image * 0.1).requires_grad_(), image.clone().requires_grad_()
     before = depth_histogram_loss(fake, depth, real, depth)
     before.backward()

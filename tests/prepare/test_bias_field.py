@@ -1,4 +1,4 @@
-"""N4: a planted field is found and taken away, in training and in conversion alike."""
+"""N4 finds and removes a planted field, in training and in conversion."""
 
 from dataclasses import replace
 from typing import Any
@@ -10,7 +10,8 @@ import pytest
 from cyclegan_gc.config import PreprocessConfig
 from cyclegan_gc.formats.volumes import read_volume
 from cyclegan_gc.prepare.bias_field import bias_field
-from cyclegan_gc.prepare.preprocess import normalise_mr, prepare, turn_back, volume_transforms
+from cyclegan_gc.prepare.preprocess import normalise_mr, prepare, turn_back
+from cyclegan_gc.prepare.transforms import volume_transforms
 
 N4 = PreprocessConfig(n4=True)
 
@@ -54,13 +55,13 @@ def test_one_hot_voxel_changes_nothing_much(head):
     assert np.abs(after - before)[body].max() < 0.05
 
 
-def test_it_comes_out_the_same_each_time(head):
+def test_the_same_volume_gives_the_same_field_each_time(head):
     volume, body, _ = head
     one, other = (bias_field(volume.array, body, volume.spacing_mm) for _ in range(2))
     assert np.array_equal(one, other)
 
 
-def test_training_and_conversion_correct_alike(phantoms):
+def test_training_and_conversion_apply_the_same_correction(phantoms):
     path = sorted((phantoms / "test" / "mr").iterdir())[0]
     volume = read_volume(path)
     loaded: Any = volume_transforms("mr", N4)({"image": str(path)})

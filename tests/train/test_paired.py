@@ -200,7 +200,7 @@ def test_a_displaced_pair_stops_the_run_by_name(few, pairs, tmp_path):
     voxels = round(12 / float(image.header.get_zooms()[0]))
     nib.save(nib.Nifti1Image(np.roll(np.asarray(image.dataobj), voxels, 0), image.affine), path)  # pyright: ignore
     moved = replace(few, output=tmp_path / "run", data=replace(few.data, pairs=str(tmp_path)))
-    with pytest.raises(UserError, match=r"audit: pairs/pair_2000: pair: .*register them anew.*--audit warn"):
+    with pytest.raises(UserError, match=r"audit: pairs/pair_2000: pair: .*register them again.*--audit warn"):
         train(moved)
 
 

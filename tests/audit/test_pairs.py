@@ -1,4 +1,4 @@
-"""Registered pairs: which are taken, which are refused, and how they are prepared."""
+"""Registered pairs: finding, checking, preparing and sampling."""
 
 import re
 from dataclasses import replace
@@ -47,18 +47,18 @@ def levels(pair: Volume) -> set[str]:
     return {level for level, _, _ in check_alignment(measure_pair(pair))}
 
 
-def test_a_pair_in_place_is_accepted(pair):
+def test_an_aligned_pair_is_accepted(pair):
     facts = measure_pair(pair)
     assert facts["outline_dice"] > 0.98 and facts["shift_mm"] == 0 and not levels(pair)
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
-def test_a_pair_displaced_by_10_mm_fails_and_by_3_mm_is_warned_of(pair, axis):
+def test_a_pair_displaced_by_10_mm_fails_and_one_by_3_mm_gives_a_warning(pair, axis):
     assert "fail" in levels(displaced(pair, 10, axis))
     assert levels(displaced(pair, 3, axis)) == {"warn"}
 
 
-def test_the_pair_of_a_real_head_is_in_place_and_displaced_by_10_mm_it_fails(real_data):
+def test_the_pair_of_a_real_head_passes_and_fails_when_displaced_by_10_mm(real_data):
     folder = real_data / "pairs" / "colin27_phantom"
     mr, ct = (read_volume(folder / name) for name in ("mr_colin27_t1.nii.gz", "ct_synthetic_hu_DERIVED.nii.gz"))
     pair = replace(mr, further=(ct.array,))
@@ -104,7 +104,7 @@ def doubled(stack: SliceStack) -> Path:
     return path
 
 
-def test_a_sample_depends_on_the_seed_its_index_and_the_stream_alone(stacks):
+def test_a_sample_depends_only_on_the_seed_its_index_and_the_stream(stacks):
     one, other = (PairedSlices(stacks, CONFIG, 0, 64) for _ in range(2))
     [other[n] for n in (9, 2)]
     assert all(torch.equal(one[7][key], other[7][key]) for key in ("mr", "ct", "mr_mask"))
@@ -136,7 +136,7 @@ def linked(folder: Path, **sides: list[Path]) -> Path:
     return folder
 
 
-def test_a_name_without_its_other_side_and_another_grid_are_refused_in_one_line(files, phantoms, tmp_path):
+def test_a_name_without_a_partner_and_another_grid_are_refused_in_one_line(files, phantoms, tmp_path):
     mr, ct = files
     other = sorted((phantoms / "ct").iterdir())[0]
     cases = {

@@ -1,0 +1,48 @@
+"""The declared dependencies are the ones that the package imports."""
+
+import ast
+import re
+import sys
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def canonical(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def declared() -> list[str]:
+    """Names of the distributions in pyproject.toml; Python 3.10 has no tomllib."""
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    [block] = re.findall(r"^dependencies = (\[.*?^\])", text, re.MULTILINE | re.DOTALL)
+    return [canonical(re.split(r"[\[<>=!~; ]", each)[0]) for each in ast.literal_eval(block)]
+
+
+def imported() -> set[str]:
+    """Top-level names that the package imports, inside functions too, without its own and the standard library's."""
+    names = set()
+    for path in (ROOT / "cyclegan_gc").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                names |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                names.add(node.module.split(".")[0])
+    return names - sys.stdlib_module_names - {"cyclegan_gc"}
+
+
+def distributions_of(name: str) -> set[str]:
+    return {canonical(each) for each in packages_distributions().get(name, [])}
+
+
+@pytest.mark.parametrize("distribution", declared())
+def test_each_declared_dependency_is_imported(distribution):
+    assert any(distribution in distributions_of(name) for name in imported()), f"nothing imports {distribution}"
+
+
+@pytest.mark.parametrize("name", sorted(imported()))
+def test_each_imported_library_is_declared(name):
+    assert distributions_of(name) & set(declared()), f"{name} is imported, but pyproject.toml does not declare it"
