@@ -50,6 +50,8 @@ LISTS: dict[str, Callable[[str], bool]] = {
     "--planes": lambda word: word in get_args(SliceAxis),
     "--data.slice_axes": lambda word: word in get_args(SliceAxis),
     "--data.contrasts": lambda word: not word.startswith(("-", "[")),
+    "--compare": lambda word: not word.startswith(("-", "[")),
+    "--compared_labels": lambda word: not word.startswith(("-", "[")),
 }
 """Settings of several words, and which words that follow belong to them."""
 

@@ -21,10 +21,10 @@ from scipy.ndimage import gaussian_filter, zoom
 
 from cyclegan_gc import metrics
 from cyclegan_gc.cli import main as command
-from cyclegan_gc.evaluate.agreement import count_agreement
 from cyclegan_gc.evaluate.case_panel import case_panel
 from cyclegan_gc.evaluate.loading import Case, load_case
 from cyclegan_gc.evaluate.matching import CaseFiles
+from cyclegan_gc.evaluate.statistics import count_agreement
 from cyclegan_gc.metrics.consistency import mr_gradient_correlation
 from cyclegan_gc.phantom.subject import make_subject
 from cyclegan_gc.prepare.body import ct_body_mask

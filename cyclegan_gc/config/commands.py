@@ -125,30 +125,31 @@ class InfoConfig:
 
 @dataclass(frozen=True)
 class EvaluateConfig:
-    """Compare synthetic CT with true CT inside the body, beside trivial baselines."""
+    """Compare synthetic CT with true CT inside the body, next to simple baselines."""
 
     predicted: str
     """Synthetic CT: a file, folder, glob or list; matched to the reference by the name without _sct."""
     reference: str
     """True CT in HU: a file, folder, glob or list."""
     output: Path
-    """Folder of cases.csv, evaluation.json and report.html."""
+    """Folder of report.html, cases.csv, evaluation.json, and tables and figures for papers."""
     mr: str | None = None
     """Source MR: adds the gradient correlation with the MR, and pictures."""
     mask: str | None = None
-    """Body masks; without them the body is found from the reference CT."""
+    """Body masks; without them the body is found in the reference CT."""
     checkpoint: Path | None = None
-    """Adds the baseline that matches the training sets' histograms (needs --mr)."""
-    compare: str | None = None
-    """Another method's synthetic CT of the same cases: both are measured on the same voxels and tested pairwise."""
+    """Adds the baseline of histogram matching, from the training sets of this checkpoint (needs --mr)."""
+    compare: tuple[str, ...] = ()
+    """Other methods' synthetic CT of the same cases, as NAME=SOURCE (a single one needs no name): all are measured on
+    the same voxels, and each is tested against the synthetic CT case by case."""
     labels: str | None = None
     """Label maps of the true CT (0 is background): adds Dice and HD95 of each label."""
     predicted_labels: str | None = None
-    """Label maps of the synthetic CT, made by anything, with the numbers of ``labels``."""
-    compared_labels: str | None = None
-    """The same of the CT to compare with."""
+    """Label maps of the synthetic CT, made by any program, with the numbers of ``labels``."""
+    compared_labels: tuple[str, ...] = ()
+    """Label maps of the compared methods, as NAME=SOURCE with the names of --compare."""
     segment: Literal["totalsegmentator"] | None = None
-    """totalsegmentator makes all label maps instead, where that program is installed."""
+    """totalsegmentator makes all label maps instead, if that program is installed."""
     wandb: WandbConfig = field(default_factory=_no_wandb)
     """--wandb.mode auto, online or offline tracks the evaluation too."""
 

@@ -12,7 +12,7 @@ from cyclegan_gc.config import ConvertConfig, Direction
 from cyclegan_gc.convert.case import read_case, translate_case, write_case
 from cyclegan_gc.convert.estimate import LONG, estimate
 from cyclegan_gc.convert.manifest import Manifest, manifest_of, write_manifest
-from cyclegan_gc.convert.outcome import Conversion, Converted, as_row, settings_of
+from cyclegan_gc.convert.outcome import Conversion, Converted, as_row, models_of, settings_of
 from cyclegan_gc.convert.pipeline import overlapped
 from cyclegan_gc.convert.plan import Job, part_of, plan, shard_of
 from cyclegan_gc.convert.provenance import described, lineage, log_cases
@@ -129,7 +129,8 @@ def convert(
 
 def manifest(outcomes: list[Converted], conversion: Conversion) -> Manifest:
     """The manifest of these outcomes."""
-    return manifest_of([as_row(case, conversion.config.output) for case in outcomes], conversion.settings)
+    rows = [as_row(case, conversion.config.output) for case in outcomes]
+    return manifest_of(rows, conversion.settings, models_of(conversion))
 
 
 def _members(config: ConvertConfig) -> list[Member]:

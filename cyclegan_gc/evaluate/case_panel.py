@@ -1,5 +1,7 @@
 """Pictures of one case: MR, synthetic CT, true CT and error, upright and as a radiologist reads them."""
 
+from collections.abc import Mapping
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -19,7 +21,7 @@ def case_panel(
     ct: NDArray,
     mask: NDArray[np.bool_],
     affine: NDArray,
-    compared: NDArray | None = None,
+    compared: Mapping[str, NDArray] | None = None,
 ) -> bytes:
     """PNG of the middle axial (above) and coronal slice: MR, synthetic CT, true CT, and ``sct - ct`` with a bar in HU.
 
@@ -32,11 +34,11 @@ def case_panel(
         ct: same shape, in HU.
         mask: same shape; the slices go through the middle of its extent.
         affine: ``(4, 4)`` voxel index to RAS mm; only its axes and spacing are used.
-        compared: another method's synthetic CT, same shape, shown with its own error.
+        compared: other methods' synthetic CTs by the methods' names, same shape, each shown with its own error.
     """
     named = {"MR": mr, "synthetic CT": sct, "true CT": ct, f"{ERROR}: synthetic − true": _error(sct, ct, mask)}
-    if compared is not None:
-        named |= {"compared CT": compared, f"{ERROR}: compared − true": _error(compared, ct, mask)}
+    for name, image in (compared or {}).items():
+        named |= {name: image, f"{ERROR}: {name.removesuffix(' CT')} − true": _error(image, ct, mask)}
     images = {name: to_ras(image, affine)[0] for name, image in named.items() if image is not None}
     turned_mask, spacing_mm = to_ras(mask, affine)
     windows = {"MR": None if mr is None else _mr_window(mr, mask)}

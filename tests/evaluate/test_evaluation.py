@@ -14,7 +14,8 @@ from cyclegan_gc.evaluate.baselines import Histogram, HistogramModel, histogram_
 from cyclegan_gc.evaluate.evaluation import evaluate
 from cyclegan_gc.evaluate.matching import Sources, match_cases
 from cyclegan_gc.evaluate.measures import Row
-from cyclegan_gc.evaluate.summary import Evaluation, summary_table
+from cyclegan_gc.evaluate.summary import Evaluation
+from cyclegan_gc.evaluate.tables import summary_table
 from cyclegan_gc.metrics.consistency import mr_gradient_correlation
 from cyclegan_gc.prepare.body import ct_body_mask
 
@@ -215,7 +216,7 @@ def test_two_methods_are_measured_on_the_same_voxels_and_tested_in_pairs(folder)
     for seed in range(3):
         ct, _ = head(seed)
         save(folder / f"other/head{seed}.nii.gz", (ct + 15 * (seed + 2))[:, :, :16])
-    evaluation = run(folder, mask=str(folder / "mask"), compare=str(folder / "other"))
+    evaluation = run(folder, mask=str(folder / "mask"), compare={"compared": str(folder / "other")})
     ours, theirs = rows_of(evaluation, "sct"), rows_of(evaluation, "compared")
     assert [row["mae"] for row in theirs.values()] == pytest.approx([30, 45, 60], abs=1e-3)
     assert all(ours[case]["voxels"] == theirs[case]["voxels"] for case in ours)
@@ -233,7 +234,7 @@ def test_two_methods_are_measured_on_the_same_voxels_and_tested_in_pairs(folder)
 
 def test_a_case_that_the_other_method_lacks_is_named(folder):
     save(folder / "other/head1.nii.gz", head(1)[0])
-    evaluation = run(folder, compare=str(folder / "other"))
+    evaluation = run(folder, compare={"compared": str(folder / "other")})
     assert [failure.split(":")[0] for failure in evaluation.failures] == ["head0", "head2"]
     assert "compared CT" in evaluation.failures[0] and list(rows_of(evaluation, "compared")) == ["head1"]
 
@@ -261,7 +262,10 @@ def test_labels_of_two_methods_are_compared_where_both_have_voxels(folder):
         save(folder / f"short/head{seed}.nii.gz", ct[:, :, :9])
         save(folder / f"short_labels/head{seed}.nii.gz", labels[:, :, :9])
     sources = {name: str(folder / "labels") for name in ("labels", "predicted_labels")}
-    short = {"compare": str(folder / "short"), "compared_labels": str(folder / "short_labels")}
+    short = {
+        "compare": {"compared": str(folder / "short")},
+        "compared_labels": {"compared": str(folder / "short_labels")},
+    }
     evaluation = run(folder, **sources, **short)
     for method in ("sct", "compared"):
         assert {row["labels_dice"] for row in rows_of(evaluation, method).values()} == {1}
