@@ -72,15 +72,16 @@ def write_index(path: Path, manifest: Mapping[str, Any]) -> None:
 
 
 def _case_table(cases: Sequence[Row], folder: Path) -> str:
-    header = ["case", "outcome", REMARKS, *(label for label, _ in COLUMNS.values()), "seconds", "files"]
+    header = ["case", "outcome", REMARKS, *(label for label, _ in COLUMNS.values()), "seconds"]
     rows = []
     for case in cases:
         figures = [_number(case["figures"].get(name), decimals) for name, (_, decimals) in COLUMNS.items()]
         state = element("span", _state(case), _state(case))
-        files = Html(" ".join(link(quote(name), kind) for kind, name in _files(case, folder).items()))
-        cells = [str(case["source"]), state, bullets(_remarks(case)), *figures, _number(case["seconds"], 1), files]
+        files = Html(", ".join(link(quote(name), kind) for kind, name in _files(case, folder).items()))
+        name = Html(f"{html(str(case['source']))}<br>{element('small', files)}")
+        cells = [name, state, bullets(_remarks(case)), *figures, _number(case["seconds"], 1)]
         rows.append(("", cells))
-    return table(header, rows, wrapped=[REMARKS])
+    return table(header, rows, {"case": "name", REMARKS: "text"})
 
 
 def _files(case: Row, folder: Path) -> dict[str, str]:

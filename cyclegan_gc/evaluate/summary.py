@@ -137,8 +137,9 @@ def _compared_in_words(metric: Metric, sct: Statistics, other: Statistics) -> st
     name, _, unit = metric.label.rstrip("]").partition(" [")
     means = " against ".join(mean_of(metric, each, other["pairs"]) for each in (sct, other))
     side = "closer to 0" if metric.better == "zero" else "better"
+    count = "" if other["pairs"] == 1 else f", {side} in {other['better']} of {other['pairs']} cases"
     p = "" if other["p"] is None else f", p = {other['p']:.{P_DIGITS}g}"
-    return f"{name} {means}{unit and f' {unit}'}, {side} in {other['better']} of {other['pairs']} cases{p}"
+    return f"{name} {means}{unit and f' {unit}'}{count}{p}"
 
 
 def _values(rows: list[Row], method: str, name: str) -> dict[str, float]:

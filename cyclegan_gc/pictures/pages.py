@@ -1,6 +1,6 @@
 """HTML pages that open from disk: no scripts, nothing fetched, every text escaped."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 
 STYLE = """
@@ -13,9 +13,10 @@ h1 { margin-bottom: 0; line-height: 1.2; } h2 { margin-top: 2em; border-bottom: 
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; overflow-wrap: normal; }
 th, td { padding: .25em .7em; text-align: right; vertical-align: top; border-bottom: 1px solid #e4e4e4;
   white-space: nowrap; }
-th { vertical-align: bottom; }
+th { vertical-align: bottom; white-space: normal; }
 th:first-child, td:first-child, .text { text-align: left; }
-td.text { white-space: normal; min-width: 17em; }
+td.text { white-space: normal; width: 55%; min-width: 17em; }
+td.name { white-space: normal; overflow-wrap: anywhere; min-width: 15em; }
 td ul { margin: 0; padding-left: 1.1em; }
 thead th { border-bottom: 2px solid #888; }
 tr.baseline td { color: #666; border-bottom-style: dotted; }
@@ -23,7 +24,8 @@ tr.baseline td { color: #666; border-bottom-style: dotted; }
 small { color: #666; }
 img { max-width: 100%; height: auto; }
 figure { margin: 1.5em 0; } figcaption { font-weight: 600; }
-@media (max-width: 600px) { body { margin: 1em auto; } h1 { font-size: 1.5em; } td.text { min-width: 14em; } }
+@media (max-width: 600px) { body { margin: 1em auto; } h1 { font-size: 1.5em; } th, td { padding: .25em .4em; }
+  td.text { min-width: 10em; } td.name { min-width: 7em; } td ul { padding-left: .9em; } }
 """
 
 
@@ -57,15 +59,17 @@ def bullets(lines: Sequence[str]) -> Html:
     return Html("<ul>" + "".join(f"<li>{html(line)}</li>" for line in lines) + "</ul>" if lines else "")
 
 
-def table(header: Sequence[str], rows: Sequence[tuple[str, Sequence[str]]], wrapped: Sequence[str] = ()) -> str:
+def table(
+    header: Sequence[str], rows: Sequence[tuple[str, Sequence[str]]], kinds: Mapping[str, str] | None = None
+) -> str:
     """A table in a box of its own that scrolls sideways where the page is narrow.
 
     Args:
         header: names of the columns.
         rows: each a CSS class and the cells.
-        wrapped: names of the columns with long text, whose lines wrap.
+        kinds: column -> CSS class of its cells: "text" wraps sentences, "name" wraps file names.
     """
-    css = ["text" if name in wrapped else "" for name in header]
+    css = [(kinds or {}).get(name, "") for name in header]
     head = "".join(element("th", name, kind) for name, kind in zip(header, css, strict=True))
     body = "\n".join(
         f'<tr class="{escape(row_css)}">'
