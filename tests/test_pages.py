@@ -48,7 +48,7 @@ def index(folder: Path) -> Path:
     case |= {"seconds": 12.345, "preview": None}
     failed = {**case, "source": "b.nii.gz", "result": None, "outcome": "failed", "verdict": None, "figures": {}}
     failed["failure"] = f"{LONG_NAME * 3}.nii.gz: the file is empty; copy it again"
-    (folder / case["result"]).touch()
+    (folder / f"{LONG_NAME}_sct.nii.gz").touch()
     models = [{"name": "RUN/last.pt", "step": 3000, "sha256": "0123456789abcdef" * 4}]
     settings = {"tool": "cyclegan-gc", "models": ["0123456789abcdef" * 4], "planes": ["axial", "coronal"]}
     write_index(folder / "index.html", manifest_of([case, failed], settings, models))

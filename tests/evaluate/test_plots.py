@@ -4,7 +4,7 @@ from matplotlib.colors import to_rgb
 from numpy.typing import NDArray
 
 from cyclegan_gc.evaluate.measures import Row
-from cyclegan_gc.evaluate.plots import COLOURS, agreement_plot, case_plot, plots_of, saved
+from cyclegan_gc.evaluate.plots import COLOURS, agreement_plot, case_plot, colours_of, plots_of, saved
 from cyclegan_gc.evaluate.statistics import count_agreement
 from cyclegan_gc.evaluate.summary import Evaluation, summarise
 from cyclegan_gc.metrics import case_metrics
@@ -52,3 +52,14 @@ def test_bias_is_drawn_above_zero_for_what_is_too_bright_and_as_far_below_for_wh
 
 def test_without_a_case_there_is_nothing_to_plot():
     assert plots_of(Evaluation([], {})) == {}
+
+
+def test_every_named_method_has_a_colour_of_its_own():
+    methods = ["sct", "CUT", "MaskGAN", "pix2pix", "constant", "histogram_match"]
+    assert len({colours_of(methods)[method] for method in methods}) == len(methods)
+
+
+@pytest.mark.parametrize("kind", ["svg", "pdf"])
+def test_one_evaluation_gives_one_file_for_papers_byte_for_byte(kind):
+    first, second = (saved(case_plot(evaluated(["sct"], 2)), kind) for _ in range(2))
+    assert first == second
