@@ -15,7 +15,7 @@ th, td { padding: .25em .7em; text-align: right; vertical-align: top; border-bot
   white-space: nowrap; }
 th { vertical-align: bottom; white-space: normal; }
 th:first-child, td:first-child, .text { text-align: left; }
-td.text { white-space: normal; width: 55%; min-width: 17em; }
+td.text { white-space: normal; overflow-wrap: anywhere; width: 55%; min-width: 17em; }
 td.name { white-space: normal; overflow-wrap: anywhere; min-width: 15em; }
 td ul { margin: 0; padding-left: 1.1em; }
 thead th { border-bottom: 2px solid #888; }
@@ -25,7 +25,7 @@ small { color: #666; }
 img { max-width: 100%; height: auto; }
 figure { margin: 1.5em 0; } figcaption { font-weight: 600; }
 @media (max-width: 600px) { body { margin: 1em auto; } h1 { font-size: 1.5em; } th, td { padding: .25em .4em; }
-  td.text { min-width: 10em; } td.name { min-width: 7em; } td ul { padding-left: .9em; } }
+  td.text { min-width: 9em; } td.name { min-width: 6em; } td ul { padding-left: .9em; } }
 """
 
 
