@@ -59,7 +59,8 @@ def write_case(folder: Path) -> CaseFiles:
     arrays |= {"mask": (labels > 0).astype(np.uint8), "labels": labels, "sct_labels": np.roll(labels, 1, axis=0)}
     for name, array in arrays.items():
         nib.save(nib.Nifti1Image(np.asfortranarray(array), affine), folder / f"{name}.nii.gz")
-    return CaseFiles("case", **{name: folder / f"{name}.nii.gz" for name in arrays})
+    sct, ct, mr, mask, labels, sct_labels = (folder / f"{name}.nii.gz" for name in arrays)
+    return CaseFiles("case", sct, ct, mr, mask, labels, sct_labels)
 
 
 def time_metrics(case: Case) -> None:
