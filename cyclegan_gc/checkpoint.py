@@ -98,3 +98,8 @@ def averaged_weights(state: State, name: str) -> State:
     """The moving average of a generator under the names of the network itself."""
     averaged = state["ema"][name].items()
     return {key.removeprefix("module."): value for key, value in averaged if key != "n_averaged"}
+
+
+def public_name(path: Path) -> str:
+    """The name of a checkpoint's run folder and its own, such as "RUN/last.pt"; the path before them stays private."""
+    return path.name if path.is_dir() else "/".join(path.absolute().parts[-2:])

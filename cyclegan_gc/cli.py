@@ -135,7 +135,7 @@ def run_manifest(config: ManifestConfig) -> int:
 def run_evaluate(config: EvaluateConfig) -> int:
     """Evaluate, print the table and name the report."""
     from cyclegan_gc.evaluate.provenance import evaluate_tracked
-    from cyclegan_gc.evaluate.summary import summary_table
+    from cyclegan_gc.evaluate.tables import summary_table
 
     if config.checkpoint:
         config = replace(config, checkpoint=_checkpoint(config.checkpoint))

@@ -15,7 +15,7 @@ from cyclegan_gc.config import (
 from cyclegan_gc.convert.batch import convert
 from cyclegan_gc.evaluate.baselines import load_histogram_model
 from cyclegan_gc.evaluate.evaluation import evaluate
-from cyclegan_gc.evaluate.summary import summary_table
+from cyclegan_gc.evaluate.tables import summary_table
 from cyclegan_gc.phantom.subject import write_phantoms
 from cyclegan_gc.train.loop import train
 

@@ -21,9 +21,9 @@ from scipy.ndimage import gaussian_filter, zoom
 
 from cyclegan_gc import metrics
 from cyclegan_gc.cli import main as command
-from cyclegan_gc.evaluate.agreement import count_agreement
 from cyclegan_gc.evaluate.loading import Case, load_case
 from cyclegan_gc.evaluate.matching import CaseFiles
+from cyclegan_gc.evaluate.statistics import count_agreement
 from cyclegan_gc.metrics.consistency import mr_gradient_correlation
 from cyclegan_gc.phantom.subject import make_subject
 from cyclegan_gc.pictures.truth import case_panel
@@ -59,7 +59,8 @@ def write_case(folder: Path) -> CaseFiles:
     arrays |= {"mask": (labels > 0).astype(np.uint8), "labels": labels, "sct_labels": np.roll(labels, 1, axis=0)}
     for name, array in arrays.items():
         nib.save(nib.Nifti1Image(np.asfortranarray(array), affine), folder / f"{name}.nii.gz")
-    return CaseFiles("case", **{name: folder / f"{name}.nii.gz" for name in arrays})
+    sct, ct, mr, mask, labels, sct_labels = (folder / f"{name}.nii.gz" for name in arrays)
+    return CaseFiles("case", sct, ct, mr, mask, labels, sct_labels)
 
 
 def time_metrics(case: Case) -> None:

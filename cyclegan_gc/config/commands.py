@@ -140,22 +140,22 @@ class EvaluateConfig:
     reference: str
     """True CTs in HU: a file, a folder, a glob or a text list."""
     output: Path
-    """Folder for cases.csv, evaluation.json and report.html."""
+    """Folder for report.html, cases.csv, evaluation.json, and tables and figures for papers."""
     mr: str | None = None
     """Source MRs. Adds the gradient correlation with the MR, and pictures."""
     mask: str | None = None
     """Body masks. Without them, the body is found in the true CT."""
     checkpoint: Path | None = None
     """Run folder or checkpoint. Adds the baseline that matches the histograms of the training sets; needs --mr."""
-    compare: str | None = None
-    """Second method to compare: a file or folder of synthetic CTs of the same cases. Both methods are measured on the
-    same voxels and compared by a paired test."""
+    compare: tuple[str, ...] = ()
+    """Other methods to compare, each as NAME=PATH: a file or folder of synthetic CTs of the same cases. A single method
+    needs no name. All are measured on the same voxels, and each is compared with the synthetic CT by a paired test."""
     labels: str | None = None
     """Label maps of the true CTs (0 is background). Adds Dice and HD95 of each label."""
     predicted_labels: str | None = None
     """Label maps of the synthetic CTs, from any program, with the same numbers as --labels."""
-    compared_labels: str | None = None
-    """Label maps of the second method, with the same numbers as --labels."""
+    compared_labels: tuple[str, ...] = ()
+    """Label maps of the compared methods, each as NAME=PATH with the names of --compare."""
     segment: Literal["totalsegmentator"] | None = None
     """Make all label maps with this program instead; it must be installed."""
     wandb: WandbConfig = field(default_factory=_no_wandb)

@@ -13,7 +13,7 @@ from cyclegan_gc.config import ConvertConfig, Direction
 from cyclegan_gc.convert.case import read_case, translate_case, write_case
 from cyclegan_gc.convert.estimate import LONG, estimate
 from cyclegan_gc.convert.manifest import Manifest, manifest_of, write_manifest
-from cyclegan_gc.convert.outcome import Conversion, Converted, as_row, settings_of
+from cyclegan_gc.convert.outcome import Conversion, Converted, as_row, models_of, settings_of
 from cyclegan_gc.convert.plan import Job, part_of, plan, shard_of
 from cyclegan_gc.convert.wandb_log import log_cases, models_used, run_settings
 from cyclegan_gc.device import choose_device
@@ -169,7 +169,8 @@ def overlapped(
 
 def manifest(outcomes: list[Converted], conversion: Conversion) -> Manifest:
     """The manifest of these outcomes."""
-    return manifest_of([as_row(case, conversion.config.output) for case in outcomes], conversion.settings)
+    rows = [as_row(case, conversion.config.output) for case in outcomes]
+    return manifest_of(rows, conversion.settings, models_of(conversion))
 
 
 def _models(config: ConvertConfig) -> list[TrainedModel]:

@@ -1,21 +1,35 @@
-"""The page of a batch: every case, worst first, with its previews; opens from disk."""
+"""Write index.html of a conversion: every case, worst first, with its figures, reasons, files and preview."""
 
 from collections.abc import Mapping, Sequence
-from html import escape
+from datetime import date
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from cyclegan_gc.atomic import write_text
-from cyclegan_gc.pictures.pages import bullets, page, section, table
+from cyclegan_gc.formats.files import case_id, uncertainty_name
+from cyclegan_gc.pictures.pages import Html, bullets, element, figure, html, link, page, section, table
 
 Row = Mapping[str, Any]
-COLUMNS = {"gc": "GC", "outline_dice": "outline Dice", "cycle_error": "cycle error", "shift_mm": "shift [mm]"}
+COLUMNS = {
+    "gc": ("GC", 2),
+    "outline_dice": ("outline Dice", 3),
+    "cycle_error": ("cycle error", 2),
+    "shift_mm": ("shift [mm]", 1),
+}
+"""Figure -> its column and decimals."""
+COLUMNS_EXPLAINED = (
+    "GC: correlation of the edges of MR and synthetic CT. Outline Dice: overlap of the bodies found in both. "
+    "Cycle error: how far the MR differs after translation to CT and back. Shift: displacement between MR and "
+    "synthetic CT."
+)
+REMARKS = "reasons and remarks"
 MAX_LINES = 30
+HASH_LETTERS = 12
 
 
 def worst_first(cases: Sequence[Row]) -> list[Row]:
-    """Failed cases, then those judged fail, warn and pass, then those that were not judged."""
+    """Failed cases, then those with verdict fail, warn and pass, then those without a verdict."""
     verdicts = ("fail", "warn", "pass", None)
     return sorted(
         cases, key=lambda case: (case["outcome"] != "failed", verdicts.index(case["verdict"]), case["source"])
@@ -23,7 +37,7 @@ def worst_first(cases: Sequence[Row]) -> list[Row]:
 
 
 def text_table(cases: Sequence[Row]) -> str:
-    """One line a case for the terminal, worst first; what passed is counted where the table grows long."""
+    """One line a case for the terminal, worst first; a long table ends with the number of cases left out."""
     ordered = worst_first(cases)
     shown = ordered[:MAX_LINES]
     width = max((len(str(case["source"])) for case in shown), default=0)
@@ -34,39 +48,67 @@ def text_table(cases: Sequence[Row]) -> str:
 
 
 def write_index(path: Path, manifest: Mapping[str, Any]) -> None:
-    """Write the page.
+    """Write the page; it links the files that lie beside it.
 
     Raises:
         OSError: if the disk is full or read-only.
     """
     cases = worst_first(manifest["cases"])
     counts = ", ".join(f"{count} {name}" for name, count in manifest["counts"].items())
+    plural = "s" * (len(cases) != 1)
+    facts = [f"{date.today().isoformat()}, {manifest['tool']}", *map(_model, manifest.get("models", []))]
+    settings = {name: value for name, value in manifest["settings"].items() if name not in ("tool", "models")}
     parts = [
-        f'<p class="disclaimer">{escape(manifest["disclaimer"])}</p>',
-        f"<p>{escape(manifest['tool'])}: {escape(counts)}</p>",
-        section("Cases, worst first", _case_table(cases)),
-        section("Settings", bullets([f"{name}: {value}" for name, value in manifest["settings"].items()])),
-        section("Pictures", "".join(_figure(case) for case in cases if case["preview"])),
+        element("p", manifest["disclaimer"], "disclaimer"),
+        element("p", f"{len(cases)} case{plural}: {counts}", "headline"),
+        bullets(facts),
+        section("Cases, worst first", _case_table(cases, path.parent) + element("p", COLUMNS_EXPLAINED)),
+        section("Settings", bullets([f"{name.replace('_', ' ')}: {_setting(v)}" for name, v in settings.items()])),
+        section(
+            "Pictures", "".join(figure(case["source"], quote(case["preview"])) for case in cases if case["preview"])
+        ),
     ]
     write_text(path, page("Synthetic CT: converted cases", parts))
 
 
-def _case_table(cases: Sequence[Row]) -> str:
-    header = ["case", "outcome", *COLUMNS.values(), "seconds", "remarks"]
-    rows = [
-        (
-            "",
-            [
-                str(case["source"]),
-                _state(case),
-                *(_number(case["figures"].get(name)) for name in COLUMNS),
-                _number(case["seconds"]),
-                "; ".join(_remarks(case)),
-            ],
-        )
-        for case in cases
-    ]
-    return table(header, rows)
+def _case_table(cases: Sequence[Row], folder: Path) -> str:
+    header = ["case", "outcome", REMARKS, *(label for label, _ in COLUMNS.values()), "seconds"]
+    rows = []
+    for case in cases:
+        figures = [_number(case["figures"].get(name), decimals) for name, (_, decimals) in COLUMNS.items()]
+        state = element("span", _state(case), _state(case))
+        files = Html(", ".join(link(quote(name), kind) for kind, name in _files(case, folder).items()))
+        name = Html(f"{html(str(case['source']))}<br>{element('small', files)}")
+        cells = [name, state, bullets(_remarks(case)), *figures, _number(case["seconds"], 1)]
+        rows.append(("", cells))
+    return table(header, rows, {"case": "name", REMARKS: "text"})
+
+
+def _files(case: Row, folder: Path) -> dict[str, str]:
+    """Kind -> path of the case's files that exist, relative to the page."""
+    if not case["result"]:
+        return {}
+    result = Path(case["result"])
+    stem = case_id(result)
+    named = {
+        "CT": result,
+        "JSON": result.with_name(f"{stem}.json"),
+        "preview": Path(case["preview"]) if case["preview"] else None,
+        "uncertainty": result.with_name(f"{uncertainty_name(stem)}.nii.gz"),
+    }
+    return {kind: path.as_posix() for kind, path in named.items() if path and (folder / path).exists()}
+
+
+def _model(model: Mapping[str, Any]) -> Html:
+    name = f"Model: {model['name']}, step {model['step']}"
+    sha256 = element("small", f"SHA-256 {model['sha256'][:HASH_LETTERS]}")
+    return Html(f"{html(name)} {sha256}")
+
+
+def _setting(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _state(case: Row) -> str:
@@ -78,10 +120,5 @@ def _remarks(case: Row) -> list[str]:
     return [*([case["failure"]] if case["failure"] else []), *case["reasons"], *case["warnings"], *skipped]
 
 
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.3g}"
-
-
-def _figure(case: Row) -> str:
-    name, source = escape(str(case["source"])), quote(case["preview"])
-    return f'<figure><figcaption>{name}</figcaption><img alt="{name}" src="{source}"></figure>\n'
+def _number(value: float | None, decimals: int) -> str:
+    return "" if value is None else f"{value:.{decimals}f}"

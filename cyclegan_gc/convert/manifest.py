@@ -15,12 +15,21 @@ from cyclegan_gc.errors import UserError
 Manifest = dict[str, Any]
 
 
-def manifest_of(cases: Sequence[Mapping[str, Any]], settings: Mapping[str, Any]) -> Manifest:
-    """The manifest of cases in the form of :func:`cyclegan_gc.convert.outcome.as_row`."""
+def manifest_of(
+    cases: Sequence[Mapping[str, Any]], settings: Mapping[str, Any], models: Sequence[Mapping[str, Any]]
+) -> Manifest:
+    """The manifest of a conversion.
+
+    Args:
+        cases: rows from :func:`cyclegan_gc.convert.outcome.as_row`.
+        settings: everything but the input that decides about a result.
+        models: name, step and hash of each model.
+    """
     counts = Counter(case["outcome"] for case in cases) + Counter(c["verdict"] for c in cases if c["verdict"])
     return {
         "tool": f"cyclegan-gc {__version__}",
         "disclaimer": DISCLAIMER,
+        "models": [dict(model) for model in models],
         "settings": dict(settings),
         "counts": dict(counts),
         "cases": [dict(case) for case in cases],
@@ -64,6 +73,7 @@ def merge_manifests(folder: Path) -> Manifest:
         raise UserError(f"{folder}: shards {missing} of {max(counts)} are missing; run them first")
     if any(part["settings"] != parts[0]["settings"] for part in parts):
         raise UserError(f"{folder}: the shards were converted with different models or settings; convert them again")
-    whole = manifest_of([case for part in parts for case in part["cases"]], parts[0]["settings"])
+    cases = [case for part in parts for case in part["cases"]]
+    whole = manifest_of(cases, parts[0]["settings"], parts[0].get("models", []))
     write_manifest(folder, whole, None)
     return whole

@@ -15,6 +15,7 @@ import torch
 
 from cyclegan_gc import __version__
 from cyclegan_gc.atomic import file_sha256
+from cyclegan_gc.checkpoint import public_name
 from cyclegan_gc.config import DISCLAIMER, ConvertConfig
 from cyclegan_gc.convert.plan import Job
 from cyclegan_gc.convert.quality import Quality
@@ -69,6 +70,15 @@ def settings_of(config: ConvertConfig, models: Sequence[TrainedModel], members: 
     }
 
 
+def models_of(conversion: Conversion) -> list[dict[str, Any]]:
+    """Name, step and hash of each model, beside the settings, because a name does not decide about the result."""
+    paths = [conversion.config.checkpoint, *conversion.config.ensemble]
+    return [
+        {"name": public_name(path), "step": model.step, "sha256": model.sha256}
+        for path, model in zip(paths, conversion.models, strict=True)
+    ]
+
+
 def sidecar(
     job: Job,
     volume: Volume,
@@ -92,6 +102,7 @@ def sidecar(
         },
         "result": {"name": job.result.name, "sha256": _result_sha256(job.result)},
         "settings": dict(conversion.settings),
+        "models": models_of(conversion),
         "artifacts": sorted({model.artifact or "" for model in conversion.models} - {""}),
         "versions": {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__},
         "warnings": list(warnings),

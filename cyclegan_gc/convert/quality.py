@@ -169,14 +169,17 @@ def _shape(facts: Mapping[str, Any]) -> NDArray[np.float64]:
 
 
 def _gradient_correlation(hu: NDArray, mr: NDArray, body: NDArray[np.bool_], affine: NDArray) -> float:
-    """Gradient correlation over axial slices, or across the thinnest axis if these are narrower than 3 voxels."""
+    """Gradient correlation over axial slices, or across the thinnest axis if these are narrower than 3 voxels.
+
+    0 if no slice counts.
+    """
     if not body.any():
         return 0.0
     if min(to_ras(body, affine)[0].shape[:2]) < 3:
         thin = int(np.argmin(body.shape))
         hu, mr, body = (np.moveaxis(image, thin, 2) for image in (hu, mr, body))
         affine = np.eye(4)
-    return mr_gradient_correlation(hu, mr, body, affine)
+    return mr_gradient_correlation(hu, mr, body, affine) or 0.0
 
 
 def _histogram(values: NDArray, fingerprint: Mapping[str, Any]) -> NDArray[np.float64]:

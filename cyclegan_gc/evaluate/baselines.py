@@ -1,6 +1,6 @@
-"""What needs no network: the best single HU value and the best unpaired monotone map from MR to HU.
+"""Baselines without a network: the best single HU value, and the monotone map from MR to HU without pairs.
 
-A network that does not beat both has learnt nothing about anatomy: plausible pictures have matched a constant's error.
+A network that beats neither has learnt nothing about anatomy; plausible pictures have had a constant's error.
 """
 
 from collections.abc import Callable, Iterable
@@ -11,7 +11,7 @@ from typing import TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from cyclegan_gc.checkpoint import load_checkpoint
+from cyclegan_gc.checkpoint import load_checkpoint, public_name
 from cyclegan_gc.config import PreprocessConfig
 from cyclegan_gc.prepare.preprocess import AIR_HU, normalise_mr
 
@@ -27,18 +27,20 @@ class Histogram(TypedDict):
 
 @dataclass(frozen=True)
 class HistogramModel:
-    """What histogram matching needs from a checkpoint: the training sets' histograms and their normalisation of MR."""
+    """Histogram matching of a checkpoint: the histograms of its training sets and its normalisation of MR."""
 
     mr: Histogram
-    """Over normalised intensities in [-1, 1]."""
+    """Histogram of the training MR over normalised intensities in [-1, 1]."""
     ct: Histogram
-    """Over HU."""
+    """Histogram of the training CT over HU."""
     normalise_mr: Callable[[NDArray, tuple[float, float, float]], NDArray]
-    """From a raw MR ``(X, Y, Z)`` and its spacing in mm to the same shape in [-1, 1]."""
+    """Takes a raw MR ``(X, Y, Z)`` and its spacing in mm; returns the same shape in [-1, 1]."""
+    name: str = ""
+    """The checkpoint for people, such as "RUN/last.pt, step 3000"."""
 
 
 def load_histogram_model(checkpoint: Path) -> HistogramModel:
-    """The baseline from a checkpoint's fingerprint of its training sets.
+    """The baseline from the histograms of the training sets that a checkpoint holds.
 
     Raises:
         UserError: if the file is not a checkpoint.
@@ -47,15 +49,18 @@ def load_histogram_model(checkpoint: Path) -> HistogramModel:
     settings = PreprocessConfig(**state["config"]["preprocess"])
     known = state["fingerprint"]
     return HistogramModel(
-        known["mr_histogram"], known["ct_histogram"], lambda array, spacing: normalise_mr(array, spacing, settings)
+        known["mr_histogram"],
+        known["ct_histogram"],
+        lambda array, spacing: normalise_mr(array, spacing, settings),
+        f"{public_name(checkpoint)}, step {state['step']}",
     )
 
 
 def histogram_match(mr_normalised: NDArray, mr: Histogram, ct: Histogram) -> NDArray[np.float32]:
-    """The monotone map that carries the training MR's histogram onto the training CT's, applied to an MR.
+    """Apply the monotone map that turns the training MR's histogram into the training CT's.
 
-    An intensity below which a share q of the MR's body voxels lie becomes the HU below which the share q of the CT's
-    lie: what unpaired data offer without looking at any neighbourhood.
+    An intensity at quantile q of the training MR's body voxels becomes the HU at quantile q of the training CT's. This
+    is the best that unpaired data allow without looking at a voxel's neighbours.
 
     Args:
         mr_normalised: any shape, in the unit of ``mr``'s edges; values beyond them count as the edge.
@@ -63,7 +68,7 @@ def histogram_match(mr_normalised: NDArray, mr: Histogram, ct: Histogram) -> NDA
         ct: histogram of the training CT, in HU.
 
     Returns:
-        HU, same shape; never falling where the MR rises.
+        HU, same shape; it never falls where the MR rises.
 
     Raises:
         ValueError: if a histogram is empty or its edges do not fit its counts.
@@ -74,16 +79,16 @@ def histogram_match(mr_normalised: NDArray, mr: Histogram, ct: Histogram) -> NDA
 
 
 def count_hu(ct: NDArray, mask: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Share of the mask's voxels at each whole HU from -1024 to 3071; values beyond count as the end."""
+    """Share of the mask's voxels at each whole HU from -1024 to 3071; values beyond count at the ends."""
     low, high = COUNTED_HU
     bins = np.rint(np.clip(ct[mask], low, high)).astype(np.int64) - low
     return np.bincount(bins, minlength=high - low + 1) / bins.size
 
 
 def best_constant_hu(shares: Iterable[NDArray[np.float64]]) -> float:
-    """The HU value with the lowest MAE averaged over cases, to 1 HU: the median of the cases pooled with equal weight.
+    """The HU value with the lowest mean MAE over cases, to 1 HU: the median of all cases pooled with equal weight.
 
-    It has seen the true CTs that it is scored on, which no method has: a generous baseline on purpose.
+    It is chosen on the very CTs that it is scored on, so it is a generous baseline on purpose.
 
     Args:
         shares: `count_hu` of every case.
@@ -98,7 +103,7 @@ def constant_ct(hu: float, mask: NDArray[np.bool_]) -> NDArray[np.float32]:
 
 
 def _quantiles(histogram: Histogram) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The edges from the first to the last voxel counted, and the share of voxels below each, rising from 0 to 1."""
+    """The edges around all counted voxels, and the share of voxels below each edge, rising from 0 to 1."""
     edges, counts = (np.asarray(histogram[key], dtype=np.float64) for key in ("edges", "counts"))
     used = np.flatnonzero(counts)
     if edges.size != counts.size + 1 or not used.size:

@@ -1,28 +1,36 @@
-"""Evaluate synthetic CTs: every case against its true CT, beside the baselines that any network has to beat."""
+"""Evaluate synthetic CTs: measure every case against its true CT, and the baselines on the same voxels."""
 
 import math
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from statistics import fmean
 from typing import Literal
 
-from cyclegan_gc.device import one_torch_thread
+import numpy as np
+from numpy.typing import NDArray
+
+from cyclegan_gc.device import one_torch_thread, usable_cpus
 from cyclegan_gc.errors import UserError
-from cyclegan_gc.evaluate.agreement import Counts, count_agreement
-from cyclegan_gc.evaluate.baselines import HistogramModel, best_constant_hu, constant_ct, count_hu
-from cyclegan_gc.evaluate.loading import load_case
-from cyclegan_gc.evaluate.matching import CaseFiles, Sources, match_cases
-from cyclegan_gc.evaluate.measures import METHOD_LABELS, SCT, Row
-from cyclegan_gc.evaluate.rows import basic_row, measured_rows
+from cyclegan_gc.evaluate.baselines import HistogramModel, best_constant_hu, constant_ct, count_hu, histogram_match
+from cyclegan_gc.evaluate.loading import Case, load_case
+from cyclegan_gc.evaluate.matching import CaseFiles, Sources, match_cases, sidecar_of
+from cyclegan_gc.evaluate.measures import SCT, Row, method_label, place_of
+from cyclegan_gc.evaluate.report import write_results
 from cyclegan_gc.evaluate.segment import find_segmenter, with_label_maps
+from cyclegan_gc.evaluate.statistics import Counts, count_agreement
 from cyclegan_gc.evaluate.summary import Evaluation, summarise, worst_first
-from cyclegan_gc.evaluate.tables import write_results
+from cyclegan_gc.metrics import case_metrics, dice, label_overlaps
+from cyclegan_gc.metrics.consistency import mr_gradient_correlation
 from cyclegan_gc.pictures.truth import case_panel
+from cyclegan_gc.prepare.body import ct_body_mask
+from cyclegan_gc.prepare.preprocess import AIR_HU
 
 MAX_PICTURES = 8
+HASH_LETTERS = 12
 
 
 def evaluate(
@@ -33,82 +41,153 @@ def evaluate(
     mr: str | None = None,
     mask: str | None = None,
     model: HistogramModel | None = None,
-    compare: str | None = None,
+    compare: Mapping[str, str] | None = None,
     labels: str | None = None,
     predicted_labels: str | None = None,
-    compared_labels: str | None = None,
+    compared_labels: Mapping[str, str] | None = None,
     segment: Literal["totalsegmentator"] | None = None,
 ) -> Evaluation:
-    """Measure synthetic CTs and trivial baselines on the same voxels; write the results into a folder.
+    """Measure synthetic CTs and simple baselines on the same voxels; write the results into a folder.
 
-    Sources are a file, a folder, a glob or a text list; files of one case have one name but for ``_sct``. A bad case is
-    named in ``failures`` and the others go on. Written are ``cases.csv`` (one row per case and method),
-    ``evaluation.json`` (those rows and the summary) and ``report.html`` with plots and pictures of the worst cases.
+    A source is a file, a folder, a glob or a text list. Files of one case have one name, the ending ``_sct`` aside. A
+    case that cannot be evaluated is listed in ``failures``, and the others go on. The folder receives ``cases.csv``
+    (one row per case and method), ``evaluation.json`` (the rows and the summary), ``report.html`` with plots and
+    pictures of the worst cases, the plots as SVG and PDF, and the summary as ``table.tex`` and ``table.md``.
 
     Args:
-        predicted: synthetic CTs in HU, made by anything.
+        predicted: synthetic CTs in HU, made by any program.
         reference: true CTs in HU; on another grid they are resampled to the synthetic CT's.
         output: folder, made if missing.
         mr: the MRs that were converted; adds the gradient correlation with them.
         mask: body masks, not 0 inside; without them the body is found in the true CT.
         model: adds the baseline of histogram matching, which needs ``mr`` too.
-        compare: another method's synthetic CTs of the same cases.
-        labels: label maps of the true CTs, adds Dice and HD95 of every label that they hold.
+        compare: other methods' synthetic CTs of the same cases, by the name of the method.
+        labels: label maps of the true CTs; adds Dice and HD95 of each of their labels.
         predicted_labels: label maps of the synthetic CTs.
-        compared_labels: label maps of the other method's.
+        compared_labels: label maps of the other methods' synthetic CTs, by the same names.
         segment: makes all label maps, in place of given ones.
 
     Raises:
-        UserError: if a source holds nothing, nothing matches, the folder cannot be written or ``segment`` is not
-            installed.
+        UserError: if a source is empty, no case matches, the folder cannot be written or ``segment`` is not installed.
     """
-    sources = Sources(predicted, reference, mr, mask, compare, labels, predicted_labels, compared_labels)
+    sources = Sources(predicted, reference, mr, mask, compare or {}, labels, predicted_labels, compared_labels or {})
     files, failures, unmatched = match_cases(sources)
     segmenter = find_segmenter() if segment else None
     _make_folder(output)
     rows, shares, warnings = [], {}, []
     counts: dict[str, Counts] = {}
     for case_files in files:
-        with _named(case_files.id, failures):
+        with _listed(case_files.id, failures):
             if segmenter:
                 case_files = with_label_maps(case_files, segmenter, output / "labels")
             case = load_case(case_files)
             rows += measured_rows(case, model)
             shares[case.id] = count_hu(case.ct, case.mask)
             warnings += [f"{case.id}: {warning}" for warning in case.warnings]
-            for method, image in case.judged.items():
+            for method, image in case.images.items():
                 counts[method] = counts.get(method, 0) + count_agreement(image, case.ct, case.mask)
 
     constant_hu = best_constant_hu(shares.values()) if shares else math.nan
     worst = worst_first(rows)[:MAX_PICTURES]
     again = [found for found in files if found.id in shares]
     rows_of_constant, pictures = _second_look(again, constant_hu, worst, failures)
-    rows = sorted(rows + rows_of_constant, key=_by_case_and_method)
+    rows = sorted(rows + rows_of_constant, key=lambda row: (str(row["case"]), place_of(str(row["method"]))))
     notes = _notes(rows, constant_hu, unmatched, sources, model, segment) + warnings
-    evaluation = Evaluation(rows, summarise(rows), failures, notes, pictures, counts)
+    evaluation = Evaluation(rows, summarise(rows), failures, notes, pictures, counts, _models(files, model))
     write_results(evaluation, output)
     return evaluation
+
+
+def measured_rows(case: Case, model: HistogramModel | None) -> list[Row]:
+    """The rows of the synthetic CT, the compared ones and, with a model, histogram matching."""
+    measures: list[Callable[[Case, str, NDArray], Row]] = [_basic_row, _label_columns, _outline_columns]
+    images = case.images.items()
+    with one_torch_thread(), ThreadPoolExecutor(usable_cpus()) as pool:
+        jobs = [pool.submit(measure, case, method, image) for measure in measures for method, image in images]
+        if case.mr is not None:
+            jobs.append(pool.submit(_true_ct_columns, case, case.mr))
+            if model is not None:
+                jobs.append(pool.submit(_matched_row, case, case.mr, model))
+    by_method: dict[str | float | None, Row] = {}
+    for job in jobs:
+        columns = job.result()
+        by_method.setdefault(columns["method"], {}).update(columns)
+    return list(by_method.values())
 
 
 def _second_look(
     files: list[CaseFiles], constant_hu: float, worst: list[str], failures: list[str]
 ) -> tuple[list[Row], dict[str, bytes]]:
-    """The rows of the constant, which all cases together give, and the pictures of the worst cases, in that order."""
+    """The rows of the constant, which is known only after all cases, and the pictures of the worst cases in order."""
     rows, pictures = [], {}
-    # Read again rather than kept: a hospital's hundred volumes do not fit into memory.
+    # Read again and not kept: a hundred volumes do not fit into memory.
     for case_files in files:
-        with _named(case_files.id, failures), one_torch_thread(), ThreadPoolExecutor(1) as beside:
+        with _listed(case_files.id, failures), one_torch_thread(), ThreadPoolExecutor(1) as beside:
             case = load_case(replace(case_files, labels=None))
             if case.id in worst:
-                drawn = beside.submit(case_panel, case.mr, case.sct, case.ct, case.mask, case.affine, case.compared)
-            rows.append(basic_row(case, "constant", constant_ct(constant_hu, case.mask)))
+                compared = {method_label(method): image for method, image in case.compared.items()}
+                drawn = beside.submit(case_panel, case.mr, case.sct, case.ct, case.mask, case.affine, compared)
+            rows.append(_basic_row(case, "constant", constant_ct(constant_hu, case.mask)))
             if case.id in worst:
                 pictures[case.id] = drawn.result()
     return rows, {case: pictures[case] for case in worst if case in pictures}
 
 
-def _by_case_and_method(row: Row) -> tuple[str, int]:
-    return str(row["case"]), list(METHOD_LABELS).index(str(row["method"]))
+def _basic_row(case: Case, method: str, image_hu: NDArray) -> Row:
+    """The metrics of any image, baselines included, which have no body outline and no labels of their own."""
+    voxels = int(np.count_nonzero(case.mask))
+    row: Row = {"case": case.id, "method": method, "resampled": case.resampled, "voxels": voxels}
+    row |= case_metrics(image_hu, case.ct, case.mask, case.spacing_mm)
+    if case.mr is not None:
+        row["gc"] = mr_gradient_correlation(image_hu, case.mr, case.mask, case.affine)
+    return row
+
+
+def _matched_row(case: Case, mr: NDArray, model: HistogramModel) -> Row:
+    matched = histogram_match(model.normalise_mr(mr, case.spacing_mm), model.mr, model.ct)
+    return _basic_row(case, "histogram_match", np.where(case.mask, matched, np.float32(AIR_HU)))
+
+
+def _true_ct_columns(case: Case, mr: NDArray) -> Row:
+    """GC of the true CT, the value that a perfect synthetic CT reaches."""
+    return {"method": SCT, "gc_reference": mr_gradient_correlation(case.ct, mr, case.mask, case.affine)}
+
+
+def _outline_columns(case: Case, method: str, image_hu: NDArray) -> Row:
+    """Dice of the image's body and the true CT's, each found in its own HU, where both are covered."""
+    body = ct_body_mask(image_hu, case.spacing_mm)
+    return {"method": method, "body_dice": dice(body & case.covered, case.body & case.covered)}
+
+
+def _label_columns(case: Case, method: str, image_hu: NDArray) -> Row:
+    """Overlap of every label where all images have voxels, and the means over labels; empty without label maps.
+
+    A label that was not found has no distance. The mean distance is then None too, so that missing an organ is no gain.
+    """
+    columns: Row = {"method": method}
+    if case.labels is None or method not in case.predicted_labels:
+        return columns
+    predicted, truth = (labels * case.covered for labels in (case.predicted_labels[method], case.labels))
+    overlaps = label_overlaps(predicted, truth, case.spacing_mm)
+    for name in ("dice", "hd95"):
+        values = [value for overlap in overlaps.values() if (value := overlap[name]) is not None]
+        columns[f"labels_{name}"] = fmean(values) if values and len(values) == len(overlaps) else None
+        columns |= {f"{name}_label_{label}": overlap[name] for label, overlap in overlaps.items()}
+    return columns
+
+
+def _models(files: list[CaseFiles], model: HistogramModel | None) -> list[str]:
+    """The models that made the synthetic CTs, from the sidecars beside them; else the one of the baseline."""
+    found: dict[str, str] = {}
+    for sidecar in (sidecar_of(each.sct) for each in files):
+        found |= {
+            sha256: f"SHA-256 {sha256[:HASH_LETTERS]}" for sha256 in sidecar.get("settings", {}).get("models", [])
+        }
+        known = {each["sha256"]: f"{each['name']}, step {each['step']}" for each in sidecar.get("models", [])}
+        found |= known
+    if not found and model and model.name:
+        return [f"{model.name} (of --checkpoint; the synthetic CTs have no sidecar)"]
+    return list(found.values())
 
 
 def _notes(
@@ -122,9 +201,9 @@ def _notes(
     measured = "the given masks" if sources.mask else "the body found in the true CT (no mask given)"
     notes = [f"Measured inside {measured}{', the same voxels for all' if sources.compare else ''}."]
     if rows:
-        notes.append(f"Constant: {constant_hu:.0f} HU everywhere, the best single value over these very cases.")
+        notes.append(f"Constant: {constant_hu:.0f} HU everywhere, the best single value for these cases.")
     if sources.mr and model:
-        notes.append("Histogram match: the monotone map of the training MR's intensities onto the training CT's HU.")
+        notes.append("Histogram match: the monotone map from the training MR's intensities to the training CT's HU.")
     else:
         notes.append("Histogram matching was left out: it needs a checkpoint and the MRs.")
     if segment:
@@ -150,8 +229,8 @@ def _make_folder(output: Path) -> None:
 
 
 @contextmanager
-def _named(case: str, failures: list[str]) -> Iterator[None]:
-    """One bad case is named and the others go on."""
+def _listed(case: str, failures: list[str]) -> Iterator[None]:
+    """Adds the error of a bad case to ``failures``, so that the others go on."""
     try:
         yield
     except (UserError, ValueError, OSError) as error:

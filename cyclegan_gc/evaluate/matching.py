@@ -1,13 +1,19 @@
-"""Which files belong to one case."""
+"""Match the files of each case by name."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from cyclegan_gc.errors import UserError, VolumeError
+from cyclegan_gc.evaluate.measures import BASELINES, COMPARED, SCT
 from cyclegan_gc.formats.files import case_id, find_volumes, uncertainty_name
 
 NAMES_SHOWN = 5
+METHOD_NAME = re.compile(r"(\w[\w .+-]*)=(.+)")
+"""``NAME=SOURCE``; a name holds letters, digits, spaces and ``_ . + -``."""
 
 
 @dataclass(frozen=True)
@@ -22,75 +28,129 @@ class Sources:
     """The MRs that were converted."""
     mask: str | None = None
     """Body masks."""
-    compare: str | None = None
-    """Another method's synthetic CTs."""
+    compare: Mapping[str, str] = field(default_factory=dict)
+    """Method -> its synthetic CTs."""
     labels: str | None = None
     """Label maps of the true CTs."""
     predicted_labels: str | None = None
     """Label maps of the synthetic CTs."""
-    compared_labels: str | None = None
-    """Label maps of the other method's."""
-
-
-KINDS = {
-    "reference": ("ct", "true CT"),
-    "mr": ("mr", "MR"),
-    "mask": ("mask", "mask"),
-    "compare": ("compared", "compared CT"),
-    "labels": ("labels", "true label map"),
-    "predicted_labels": ("sct_labels", "predicted label map"),
-    "compared_labels": ("compared_labels", "compared label map"),
-}
-"""Source beside the predictions -> its field of `CaseFiles` and its name for people."""
+    compared_labels: Mapping[str, str] = field(default_factory=dict)
+    """Method -> label maps of its synthetic CTs."""
 
 
 @dataclass(frozen=True)
 class CaseFiles:
-    """The files of one case; None where none were asked for."""
+    """The files of one case; None for a source that was not given."""
 
     id: str
     sct: Path
     ct: Path
     mr: Path | None = None
     mask: Path | None = None
-    compared: Path | None = None
     labels: Path | None = None
-    """Of the true CT."""
+    """Label map of the true CT."""
     sct_labels: Path | None = None
-    compared_labels: Path | None = None
+    compared: Mapping[str, Path] = field(default_factory=dict)
+    """Method -> its synthetic CT."""
+    compared_labels: Mapping[str, Path] = field(default_factory=dict)
+
+
+class _Found(NamedTuple):
+    """A source with its volumes by case."""
+
+    kind: str
+    source: str
+    by_case: dict[str, list[Path]]
+
+    def file_of(self, case: str, single: bool) -> Path:
+        """The case's own file; with a single prediction the only file of the source, whatever its name."""
+        alone = single and len(self.by_case) == 1 and Path(self.source).is_file()
+        paths = next(iter(self.by_case.values())) if alone else self.by_case.get(case, [])
+        return _only(case, paths, f"{self.kind} in {self.source}")
+
+
+def named_sources(words: Sequence[str], option: str) -> dict[str, str]:
+    """``NAME=SOURCE`` words as method -> source; a single word without a name is the method "compared".
+
+    A word that exists as a path is a source, even where it holds "=".
+
+    Raises:
+        UserError: if several words have no name, or a name is used twice or belongs to the evaluation itself.
+    """
+    sources: dict[str, str] = {}
+    for word in words:
+        found = None if Path(word).expanduser().exists() else METHOD_NAME.fullmatch(word)
+        name, source = found.groups() if found else (COMPARED, word)
+        if found is None and len(words) > 1:
+            raise UserError(f"{option} {word}: several sources need names; write {option} NAME={word}")
+        if name in sources or name in (SCT, *BASELINES):
+            raise UserError(f"{option} {word}: the name {name} is taken; choose another one")
+        sources[name] = source
+    return sources
 
 
 def match_cases(sources: Sources) -> tuple[list[CaseFiles], list[str], list[str]]:
     """The cases, ``case: reason`` of each prediction that lacks a file, and the references without a prediction.
 
-    Files belong together when their names agree, the endings ``.nii``, ``.nii.gz`` and ``_sct`` aside. One predicted
-    file and one other file belong together whatever their names.
+    Files belong together when their names agree, the endings ``.nii``, ``.nii.gz`` and ``_sct`` aside. A single
+    predicted file belongs to a single other file whatever their names.
 
     Raises:
-        UserError: if a source holds no volume, or no prediction has a reference; says what was found.
+        UserError: if a source holds no volume, or no prediction has a reference; the message lists what was found.
     """
-    given = {each.name: getattr(sources, each.name) for each in fields(sources)}
-    found = {name: _by_case(source) for name, source in given.items() if source}
-    scts, cts = found.pop("predicted"), found["reference"]
+    scts = _by_case(sources.predicted)
+    cts = _found("true CT", sources.reference)
+    optional = {
+        "mr": ("MR", sources.mr),
+        "mask": ("mask", sources.mask),
+        "labels": ("true label map", sources.labels),
+        "sct_labels": ("predicted label map", sources.predicted_labels),
+    }
+    others = {name: _found(kind, source) for name, (kind, source) in optional.items() if source}
+    compared = {method: _found(_kind("CT", method), source) for method, source in sources.compare.items()}
+    labels = {method: _found(_kind("label map", method), source) for method, source in sources.compared_labels.items()}
     single = len(scts) == 1 and Path(sources.predicted).is_file()
     cases, failures = [], []
     for case, paths in scts.items():
         try:
-            sct = _only(case, paths, "prediction")
-            others = {KINDS[name][0]: _partner(case, name, known, given[name], single) for name, known in found.items()}
-            cases.append(CaseFiles(case, sct, **others))
+            files = CaseFiles(
+                case,
+                _only(case, paths, "prediction"),
+                cts.file_of(case, single),
+                **{name: found.file_of(case, single) for name, found in others.items()},
+                compared={method: found.file_of(case, single) for method, found in compared.items()},
+                compared_labels={method: found.file_of(case, single) for method, found in labels.items()},
+            )
+            cases.append(files)
         except VolumeError as error:
             failures.append(f"{case}: {error}")
-    if not single and not scts.keys() & cts.keys():
+    if not single and not scts.keys() & cts.by_case.keys():
         raise UserError(
             f"{sources.predicted}: no synthetic CT ({_some(scts)}) has a true CT of its name in {sources.reference} "
-            f"({_some(cts)}); names must agree but for _sct"
+            f"({_some(cts.by_case)}); names must agree but for _sct"
         )
-    return cases, failures, [] if single else sorted(cts.keys() - scts.keys())
+    return cases, failures, [] if single else sorted(cts.by_case.keys() - scts.keys())
+
+
+def sidecar_of(sct: Path) -> dict[str, Any]:
+    """The JSON file that a conversion writes beside its result; empty for a CT made by another program."""
+    try:
+        sidecar = json.loads(sct.with_name(f"{case_id(sct)}.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return sidecar if isinstance(sidecar, dict) and isinstance(sidecar.get("settings"), dict) else {}
+
+
+def _kind(kind: str, method: str) -> str:
+    return f"compared {kind}" if method == COMPARED else f"{kind} of {method}"
+
+
+def _found(kind: str, source: str) -> _Found:
+    return _Found(kind, source, _by_case(source))
 
 
 def _by_case(source: str) -> dict[str, list[Path]]:
-    """The volumes of each case, without the maps of uncertainty beside results."""
+    """The volumes of each case, without the uncertainty maps beside results."""
     named = {path: path.with_name(case_id(path)) for path in find_volumes(source)}
     uncertain = {name.with_name(uncertainty_name(name.name)) for name in named.values()}
     found: dict[str, list[Path]] = {}
@@ -100,17 +160,11 @@ def _by_case(source: str) -> dict[str, list[Path]]:
     return found
 
 
-def _partner(case: str, name: str, found: dict[str, list[Path]], source: str, single: bool) -> Path:
-    """The case's own file of a source."""
-    alone = single and len(found) == 1 and Path(source).is_file()
-    return _only(case, next(iter(found.values())) if alone else found.get(case, []), f"{KINDS[name][1]} in {source}")
-
-
-def _only(case: str, paths: Sequence[Path], what: str) -> Path:
+def _only(case: str, paths: Sequence[Path], kind: str) -> Path:
     if not paths:
-        raise VolumeError(f"no {what} named {case}; names must agree but for _sct")
+        raise VolumeError(f"no {kind} named {case}; names must agree but for _sct")
     if len(paths) > 1:
-        raise VolumeError(f"{len(paths)} files are a {what} named {case} ({paths[0]}, {paths[1]}); keep one")
+        raise VolumeError(f"{len(paths)} files are a {kind} named {case} ({paths[0]}, {paths[1]}); keep one")
     return paths[0]
 
 

@@ -1,4 +1,4 @@
-"""What is measured, how it is named and printed, and which way it improves."""
+"""Names of the methods and metrics: how each is printed, and which way a metric improves."""
 
 from typing import Literal, NamedTuple
 
@@ -6,17 +6,22 @@ Row = dict[str, float | str | None]
 
 SCT = "sct"
 COMPARED = "compared"
+BASELINES = ("constant", "histogram_match")
 METHOD_LABELS = {
     SCT: "synthetic CT",
     COMPARED: "compared CT",
     "constant": "constant",
     "histogram_match": "histogram match",
 }
-"""The synthetic CTs that are judged, those of another method, and the baselines, in the order of all tables."""
+"""Labels of the methods with a fixed key; a method that the user names is its own label."""
+GC_EXPLAINED = (
+    "GC is the correlation of a CT's edges with the MR's: 1 where they agree, 0 where they are unrelated. "
+    "Aim at the GC of the true CT; a higher value is not better."
+)
 
 
 class Metric(NamedTuple):
-    """How a metric is named and printed, and which way it improves ("zero": the nearer to 0 the better)."""
+    """How a metric is named and printed, and which way it improves ("zero": closer to 0 is better)."""
 
     label: str
     decimals: int
@@ -47,25 +52,42 @@ LABEL_METRICS = {
     "dice_label_": Metric("Dice", 3, "higher"),
     "hd95_label_": Metric("HD95 [mm]", 2, "lower"),
 }
-"""Beginnings of the names of what is measured of each label, which its number ends."""
+"""Metrics of a single label; the label's number follows the prefix."""
+
+
+def method_label(method: str) -> str:
+    """A method's name in tables."""
+    return METHOD_LABELS.get(method, method)
+
+
+def in_words(method: str) -> str:
+    """A method's name within a sentence: "the constant", or the name that the user gave."""
+    return f"the {METHOD_LABELS[method]}" if method in METHOD_LABELS else method
+
+
+def place_of(method: str) -> int:
+    """Sort key of tables: the synthetic CT, then compared methods, then the baselines."""
+    if method in BASELINES:
+        return 2 + BASELINES.index(method)
+    return int(method != SCT)
 
 
 def all_metrics(rows: list[Row]) -> dict[str, Metric]:
-    """`METRICS`, then those of every label that a row holds, by number."""
+    """`METRICS`, followed by the metrics of every label in the rows, in the order of the labels' numbers."""
     labels = sorted({label_of(name) for row in rows for name in row if is_label_metric(name)})
     return METRICS | {f"{start}{label}": metric for label in labels for start, metric in LABEL_METRICS.items()}
 
 
 def is_label_metric(name: str) -> bool:
-    """Whether a name is that of a metric of one label."""
+    """Whether the metric belongs to a single label."""
     return name.startswith(tuple(LABEL_METRICS))
 
 
 def label_of(name: str) -> int:
-    """The label that a metric's name ends in."""
+    """The label's number at the end of a metric's name."""
     return int(name.rpartition("_")[2])
 
 
 def format_value(metric: Metric, value: float | str | None) -> str:
-    """A metric's value as it is printed; a dash for what a case cannot give."""
+    """A metric's value as printed; a dash where there is none."""
     return f"{value:.{metric.decimals}f}" if isinstance(value, (int, float)) else value or "–"

@@ -1,35 +1,40 @@
-"""An evaluation as a run in W&B: the table of cases, and the models that made the synthetic CTs."""
+"""Run an evaluation and, if asked, track it in W&B: the table of cases, and the models behind the synthetic CTs."""
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
 from cyclegan_gc.atomic import file_sha256
 from cyclegan_gc.config import EvaluateConfig
+from cyclegan_gc.errors import UserError
 from cyclegan_gc.evaluate.baselines import load_histogram_model
 from cyclegan_gc.evaluate.evaluation import evaluate
+from cyclegan_gc.evaluate.matching import named_sources, sidecar_of
 from cyclegan_gc.evaluate.measures import METRICS, SCT
 from cyclegan_gc.evaluate.summary import Evaluation, leading_metrics, worst_first
-from cyclegan_gc.formats.files import case_id, find_volumes
+from cyclegan_gc.formats.files import find_volumes
 from cyclegan_gc.pictures.sheets import read_png
 from cyclegan_gc.tracking import Picture, Pseudonyms, Table, WandbRun, code_sha256, wandb_mode
 from cyclegan_gc.trained_model import load_model
 
 
 def evaluate_tracked(config: EvaluateConfig) -> Evaluation:
-    """:func:`cyclegan_gc.evaluate.evaluation.evaluate`, tracked as ``config.wandb`` says.
+    """:func:`cyclegan_gc.evaluate.evaluation.evaluate`, tracked as set in ``config.wandb``.
 
     Raises:
-        UserError: as it does, and if the checkpoint cannot be used.
+        UserError: as there, if the checkpoint cannot be used, or if the names of compared methods do not fit.
     """
+    compare = named_sources(config.compare, "--compare")
+    compared_labels = named_sources(config.compared_labels, "--compared_labels")
+    if unknown := sorted(compared_labels.keys() - compare.keys()):
+        raise UserError(f"--compared_labels: {', '.join(unknown)} is not in --compare; use the same names")
     model = load_histogram_model(config.checkpoint) if config.checkpoint else None
     tracked = wandb_mode(config.wandb) != "disabled"
-    models, artifacts = _judged(config) if tracked else ([], [])
+    models, artifacts = _lineage(config) if tracked else ([], [])
     settings = {
         "models": models,
         "mr": config.mr is not None,
         "mask": config.mask is not None,
-        "compared": config.compare is not None,
+        "compared": bool(config.compare),
         "labels": config.segment or (config.labels is not None),
         "checkpoint_sha256": file_sha256([config.checkpoint]) if tracked and config.checkpoint else None,
         "code_sha256": code_sha256(),
@@ -44,33 +49,29 @@ def evaluate_tracked(config: EvaluateConfig) -> Evaluation:
             mr=config.mr,
             mask=config.mask,
             model=model,
-            compare=config.compare,
+            compare=compare,
             labels=config.labels,
             predicted_labels=config.predicted_labels,
-            compared_labels=config.compared_labels,
+            compared_labels=compared_labels,
             segment=config.segment,
         )
         run.attempt(lambda: _log(run, evaluation, Pseudonyms(config.output)))
     return evaluation
 
 
-def _judged(config: EvaluateConfig) -> tuple[list[str], list[str]]:
-    """Hashes of the models that made the synthetic CTs, and their artifacts, from the sidecars beside them."""
+def _lineage(config: EvaluateConfig) -> tuple[list[str], list[str]]:
+    """Hashes of the models that made the synthetic CTs, and their W&B artifacts, from the sidecars beside them."""
     models, artifacts = set(), set()
-    for path in find_volumes(config.predicted):
-        try:
-            sidecar = json.loads((path.parent / f"{case_id(path)}.json").read_text(encoding="utf-8"))
-            models |= set(sidecar["settings"]["models"])
-            artifacts |= set(sidecar.get("artifacts", []))
-        except (OSError, ValueError, KeyError, TypeError):  # not made by this program
-            continue
+    for sidecar in (sidecar_of(path) for path in find_volumes(config.predicted)):
+        models |= set(sidecar.get("settings", {}).get("models", []))
+        artifacts |= set(sidecar.get("artifacts", []))
     if not artifacts and config.checkpoint and (artifact := load_model(config.checkpoint).artifact):
         artifacts.add(artifact)
     return sorted(models), sorted(artifacts)
 
 
 def _log(run: WandbRun, evaluation: Evaluation, pseudonyms: Pseudonyms) -> None:
-    """A row for each case and image under pseudonyms, worst first, and the means as the run's summary."""
+    """Log a row for each case and method under pseudonyms, worst case first, and the means as the run's summary."""
     shown = leading_metrics(evaluation)
     by_case: dict[str, list[dict[str, Any]]] = {}
     for row in evaluation.rows:

@@ -1,4 +1,4 @@
-"""Label maps by TotalSegmentator, where somebody has installed it: run as a program of its own, each volume once."""
+"""Make label maps with TotalSegmentator, if it is installed: run as a separate program, once for each volume."""
 
 import shutil
 import subprocess
@@ -15,7 +15,7 @@ from cyclegan_gc.formats.volumes import read_labels, read_volume, write_volume
 
 PROGRAM = "TotalSegmentator"
 OPTIONS = ("--ml", "--fast", "--quiet")
-"""One map of all labels, with the 3 mm model that SynthRAD2025 judges with."""
+"""One map of all labels, by the 3 mm model that SynthRAD2025 scores with."""
 HASH_LETTERS = 16
 
 
@@ -35,7 +35,7 @@ def find_segmenter() -> Path:
 
 
 def with_label_maps(files: CaseFiles, program: Path, folder: Path) -> CaseFiles:
-    """The case with a label map of every CT; what ``folder`` holds of the same content is not made again.
+    """Add a label map of every CT to the case; a map that ``folder`` holds for the same content is used again.
 
     Raises:
         VolumeError: if the program fails on a volume.
@@ -44,7 +44,7 @@ def with_label_maps(files: CaseFiles, program: Path, folder: Path) -> CaseFiles:
         files,
         labels=_label_map(files.ct, program, folder),
         sct_labels=_label_map(files.sct, program, folder),
-        compared_labels=_label_map(files.compared, program, folder) if files.compared else None,
+        compared_labels={method: _label_map(path, program, folder) for method, path in files.compared.items()},
     )
 
 
@@ -64,7 +64,7 @@ def _label_map(volume: Path, program: Path, folder: Path) -> Path:
 
 
 def _segment(volume: Path, program: Path, folder: Path) -> Path:
-    """A label map that can be read, under a temporary name."""
+    """Run the program on a volume; the label map lies in ``folder`` and can be read."""
     source, result = volume, folder / "labels.nii.gz"
     if not volume.name.lower().endswith(WRITABLE):
         source, read = folder / "volume.nii.gz", read_volume(volume)

@@ -1,51 +1,42 @@
-"""From the metrics of every case to one table: the synthetic CT, a compared one and the baselines side by side."""
+"""Summarise the metrics of all cases: statistics of each method, and the findings in words."""
 
 import math
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
-from cyclegan_gc.evaluate.agreement import Agreement, Counts, pooled
-from cyclegan_gc.evaluate.measures import (
-    COMPARED,
-    METHOD_LABELS,
-    METRICS,
-    SCT,
-    Metric,
-    Row,
-    all_metrics,
-    is_label_metric,
-)
-from cyclegan_gc.evaluate.statistics import Statistics, compare, describe
+from cyclegan_gc.evaluate.measures import METRICS, SCT, Metric, Row, all_metrics, in_words, is_label_metric, place_of
+from cyclegan_gc.evaluate.statistics import Agreement, Counts, Statistics, compare, describe, pooled
 
-LEADING = ("mae", "bone_dice")
-"""What a baseline is held against in words."""
 P_DIGITS = 3
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Synthetic CTs held against true ones."""
+    """Synthetic CTs measured against true ones."""
 
     rows: list[Row]
-    """One per case and method: ``case``, ``method``, ``resampled`` (what was brought onto the synthetic CT's grid, or
-    None), ``voxels`` measured, and every metric of `all_metrics` that could be had; HU, dB, mm or none as its label
-    says."""
+    """One per case and method: ``case``, ``method``, ``resampled`` (the volumes that were brought onto the synthetic
+    CT's grid, or None), ``voxels`` measured, and every metric of `all_metrics` that is known; the label of a metric
+    says its unit."""
     summary: dict[str, dict[str, Statistics]]
-    """Metric -> method -> what `summarise` says."""
+    """Metric -> method -> statistics; see `summarise`."""
     failures: list[str] = field(default_factory=list)
     """``case: reason`` of every case that could not be evaluated."""
     notes: list[str] = field(default_factory=list)
-    """What a reader must know to judge the numbers."""
+    """Facts that a reader needs to interpret the numbers."""
     pictures: dict[str, bytes] = field(default_factory=dict)
-    """PNG of the worst cases, in that order."""
+    """Case -> PNG, worst case first."""
     counts: dict[str, Counts] = field(default_factory=dict)
-    """Method -> voxels of all cases by mean and difference, as `count_agreement` says; without the baselines."""
+    """Method -> voxels of all cases by mean and difference, from `count_agreement`; without the baselines."""
+    models: list[str] = field(default_factory=list)
+    """The models that made the synthetic CTs, such as "RUN/last.pt, step 3000"."""
 
     @property
     def methods(self) -> list[str]:
-        """The synthetic CT, a compared one and the baselines that were evaluated."""
-        return [method for method in METHOD_LABELS if any(row["method"] == method for row in self.rows)]
+        """The synthetic CT, the compared methods and the baselines that were evaluated."""
+        return sorted(dict.fromkeys(str(row["method"]) for row in self.rows), key=place_of)
 
     @property
     def agreements(self) -> dict[str, Agreement]:
@@ -54,15 +45,24 @@ class Evaluation:
         return {method: found for method, found in by_method.items() if found}
 
     def rows_of(self, method: str) -> list[Row]:
-        """Of one method, in the order of the cases."""
+        """The rows of one method, in the order of the cases."""
         return [row for row in self.rows if row["method"] == method]
 
 
-def summarise(rows: list[Row]) -> dict[str, dict[str, Statistics]]:
-    """Metric -> method -> ``mean``, ``sd`` and ``n`` over the cases that have a finite value, with a 95 % interval.
+class Finding(NamedTuple):
+    """The metrics in which the synthetic CT is better than another method, or worse, or neither."""
 
-    Any other method also has the paired comparison of the synthetic CT with it over the cases that have both, by its
-    size where the nearer to 0 is the better. What each holds: :func:`describe` and :func:`compare`.
+    title: str
+    """Such as "Worse than the constant"."""
+    metrics: list[str]
+    """One line a metric: both means, the cases in which the synthetic CT is better, and p."""
+
+
+def summarise(rows: list[Row]) -> dict[str, dict[str, Statistics]]:
+    """Metric -> method -> statistics over the cases that have a finite value; see :func:`describe`.
+
+    Every other method also has the paired comparison of the synthetic CT with it over the cases that have both; see
+    :func:`compare`. Metrics that improve towards 0 are compared by their size.
     """
     methods = list(dict.fromkeys(str(row["method"]) for row in rows))
     summary: dict[str, dict[str, Statistics]] = {}
@@ -83,93 +83,63 @@ def worst_first(rows: list[Row]) -> list[str]:
     return sorted(errors, key=lambda case: -float(errors[case] or 0.0))
 
 
-def comparisons(evaluation: Evaluation) -> list[str]:
-    """One sentence per baseline and leading metric: in how many cases the synthetic CT is the better one."""
-    lines = []
-    for name in LEADING:
-        for method, statistics in evaluation.summary.get(name, {}).items():
-            if method == COMPARED or "pairs" not in statistics:
-                continue
-            metric = METRICS[name]
-            gain = f"gain {interval(metric, statistics, 'gain', 'gain_ci95_')}" if statistics["pairs"] else ""
-            p, effect = statistics["p"], statistics["effect"]
-            test = "" if p is None else f", Wilcoxon p = {p:.{P_DIGITS}g}, rank-biserial effect {effect:+.2f}"
-            count = f"{statistics['better']} of {statistics['pairs']}"
-            lines.append(f"{metric.label}: better than the {METHOD_LABELS[method]} in {count} cases, {gain}{test}")
-    return lines
-
-
-def comparison_cells(evaluation: Evaluation) -> list[list[str]]:
-    """The synthetic CT against the compared one as text, header first; nothing where none was compared."""
-    header = ["mean over cases", "synthetic CT", "compared CT", "gain (95 % CI)", "better in", "Wilcoxon p", "effect"]
-    cells = []
-    for name in leading_metrics(evaluation):
-        metric, by_method = METRICS[name], evaluation.summary[name]
-        statistics = by_method.get(COMPARED)
-        if SCT not in by_method or statistics is None or not statistics.get("pairs"):
-            continue
-        means = [_mean(metric, by_method[method], statistics["pairs"]) for method in (SCT, COMPARED)]
-        p, effect = statistics["p"], statistics["effect"]
-        tested = ["–", "–"] if p is None else [f"{p:.{P_DIGITS}g}", f"{effect:+.2f}"]
-        count = f"{statistics['better']} of {statistics['pairs']}"
-        cells.append([metric.label, *means, interval(metric, statistics, "gain", "gain_ci95_"), count, *tested])
-    return [header, *cells] if cells else []
-
-
-def summary_cells(evaluation: Evaluation, *, intervals: bool = False) -> list[list[str]]:
-    """The summary as text, header first: metric, which way is better, then mean ± SD of each method.
-
-    Args:
-        evaluation: what to sum up.
-        intervals: add the 95 % interval of the mean.
-    """
-    cells = [["mean ± SD over cases", "better", *(METHOD_LABELS[method] for method in evaluation.methods)]]
-    cases = len(evaluation.rows_of(SCT))
-    for name in leading_metrics(evaluation):
-        metric, by_method = METRICS[name], evaluation.summary[name]
-        values = [_cell(metric, by_method.get(method), cases, intervals) for method in evaluation.methods]
-        cells.append([metric.label, metric.better, *values])
-    return cells
-
-
-def summary_table(evaluation: Evaluation) -> str:
-    """The summary as aligned plain text, with the comparisons and notes below."""
-    tables = [aligned(cells) for cells in (summary_cells(evaluation), comparison_cells(evaluation)) if cells]
-    return "\n".join(["\n\n".join(tables), "", *comparisons(evaluation), *evaluation.notes])
-
-
-def aligned(cells: list[list[str]]) -> str:
-    """Cells, header first, in columns."""
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
-    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
-
-
 def leading_metrics(evaluation: Evaluation) -> list[str]:
-    """What was measured, but for single labels."""
+    """All measured metrics without those of single labels."""
     return [name for name in evaluation.summary if not is_label_metric(name)]
 
 
+def headline(evaluation: Evaluation) -> str:
+    """The result in one sentence: MAE with its interval, compared with the best constant, and Dice of bone."""
+    mae, bone = (evaluation.summary.get(name, {}) for name in ("mae", "bone_dice"))
+    if SCT not in mae:
+        return "No case could be evaluated."
+    mean, low, high, n = (mae[SCT][key] for key in ("mean", "ci95_low", "ci95_high", "n"))
+    sentence = f"MAE {mean:.0f} HU"
+    sentence += (
+        f" over {n} case{'s' * (n != 1)}" if low is None else f" (95 % CI {low:.0f} to {high:.0f}) over {n} cases"
+    )
+    if mean is not None and (constant := mae.get("constant", {}).get("mean")):
+        percent = round(100 * (mean / constant - 1))
+        place = f"{abs(percent)} % {'above' if percent > 0 else 'below'}" if percent else "equal to"
+        sentence += f", {place} the best constant"
+    return sentence + (f"; bone Dice {bone[SCT]['mean']:.2f}." if SCT in bone else ".")
+
+
+def findings(evaluation: Evaluation) -> list[Finding]:
+    """For each other method: in which metrics the synthetic CT is better, worse, or neither in the digits shown."""
+    found = []
+    for other in (method for method in evaluation.methods if method != SCT):
+        sides: dict[str, list[str]] = {"Better than": [], "Worse than": [], "No different from": []}
+        for name in leading_metrics(evaluation):
+            metric, by_method = METRICS[name], evaluation.summary[name]
+            if SCT in by_method and (gain := by_method.get(other, {}).get("gain")) is not None:
+                gain = round(gain, metric.decimals)
+                side = "Better than" if gain > 0 else "Worse than" if gain < 0 else "No different from"
+                sides[side].append(_compared_in_words(metric, by_method[SCT], by_method[other]))
+        found += [Finding(f"{side} {in_words(other)}", lines) for side, lines in sides.items() if lines]
+    return found
+
+
 def interval(metric: Metric, statistics: Statistics, value: str, bounds: str) -> str:
-    """A mean with its 95 % interval, where more than one case gives one."""
+    """A mean with its 95 % interval in brackets; the mean alone for a single case."""
     low, high = statistics[f"{bounds}low"], statistics[f"{bounds}high"]
     number = f"{statistics[value]:.{metric.decimals}f}"
     return number if low is None else f"{number} ({low:.{metric.decimals}f} to {high:.{metric.decimals}f})"
 
 
-def _mean(metric: Metric, statistics: Statistics, pairs: float | None) -> str:
-    """With the number of cases where it is not that of the pairs."""
+def mean_of(metric: Metric, statistics: Statistics, cases: float | None) -> str:
+    """A mean, with the number of cases where it differs from ``cases``."""
     mean = f"{statistics['mean']:.{metric.decimals}f}"
-    return mean if statistics["n"] == pairs else f"{mean} (n {statistics['n']})"
+    return mean if statistics["n"] == cases else f"{mean} (n {statistics['n']})"
 
 
-def _cell(metric: Metric, statistics: Statistics | None, cases: int, intervals: bool) -> str:
-    if statistics is None:
-        return "–"
-    sd = "" if statistics["sd"] is None else f" ± {statistics['sd']:.{metric.decimals}f}"
-    mean = f"{statistics['mean']:.{metric.decimals}f}"
-    text = mean + sd + (interval(metric, statistics, "mean", "ci95_")[len(mean) :] if intervals else "")
-    return text if statistics["n"] == cases else f"{text} (n {statistics['n']})"
+def _compared_in_words(metric: Metric, sct: Statistics, other: Statistics) -> str:
+    name, _, unit = metric.label.rstrip("]").partition(" [")
+    means = " against ".join(mean_of(metric, each, other["pairs"]) for each in (sct, other))
+    side = "closer to 0" if metric.better == "zero" else "better"
+    count = "" if other["pairs"] == 1 else f", {side} in {other['better']} of {other['pairs']} cases"
+    p = "" if other["p"] is None else f", p = {other['p']:.{P_DIGITS}g}"
+    return f"{name} {means}{unit and f' {unit}'}{count}{p}"
 
 
 def _values(rows: list[Row], method: str, name: str) -> dict[str, float]:

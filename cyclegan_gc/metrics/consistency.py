@@ -1,4 +1,4 @@
-"""How far a CT agrees with an MR of the same person, without a true CT."""
+"""Agreement of a CT with an MR of the same person; no true CT is needed."""
 
 import numpy as np
 import torch
@@ -12,20 +12,24 @@ from cyclegan_gc.voxels import bounding_box, values_inside
 GC_WINDOW_HU = (-1000.0, 2000.0)
 MAP_WINDOW = 9
 FLAT = 2e-3
-"""Slopes that vary less than this, of images in [-1, 1], count as flat."""
+"""Standard deviation of the slopes, in images of [-1, 1], below which a window counts as flat."""
 
 
-def mr_gradient_correlation(ct_hu: NDArray, mr: NDArray, mask: NDArray[np.bool_], affine: NDArray) -> float:
+def mr_gradient_correlation(ct_hu: NDArray, mr: NDArray, mask: NDArray[np.bool_], affine: NDArray) -> float | None:
     """Absolute gradient correlation of a CT with an MR on the same grid, in [-1, 1], averaged over axial slices.
 
-    Needs no true CT; what a true CT reaches is the value to aim at, and a higher one is not better. The slices that
-    contain mask count, inside the mask. The CT is windowed to [-1000, 2000] HU, the MR to its percentiles 0.5 to 99.5.
+    The GC of a true CT is the value to aim at; a higher one is not better. The CT is windowed to [-1000, 2000] HU, the
+    MR to its percentiles 0.5 to 99.5. Only derivatives whose neighbours lie inside the mask count, and only slices with
+    at least two of them along each axis: fewer have no correlation.
 
     Args:
         ct_hu: ``(X, Y, Z)``.
         mr: same shape, any unit.
         mask: same shape, not empty.
         affine: ``(4, 4)`` voxel index to RAS mm, to find the axial slices.
+
+    Returns:
+        The mean over slices; None if no slice counts.
     """
     low, high = np.percentile(values_inside(mr, mask), (0.5, 99.5))
     # A derivative counts only where its neighbours are inside too, so the box of the mask is enough.
@@ -34,20 +38,22 @@ def mr_gradient_correlation(ct_hu: NDArray, mr: NDArray, mask: NDArray[np.bool_]
     images = _normalise(ct_hu, *GC_WINDOW_HU), _normalise(mr, low, high), mask
     # (X, Y, Z) to slices (Z, 1, Y, X)
     ct, source, inside = (to_ras(image, affine)[0].transpose(2, 1, 0)[:, None] for image in images)
-    used = inside.any(axis=(1, 2, 3))
+    used = np.min([_valid_derivatives(inside, axis) for axis in (2, 3)], axis=0) >= 2
+    if not used.any():
+        return None
     ct, source, inside = (torch.from_numpy(np.ascontiguousarray(image[used])) for image in (ct, source, inside))
     return float(gradient_correlation(ct, source, mode="absolute", operator="central", mask=inside).mean())
 
 
 def gradient_correlation_map(ct_hu: NDArray, mr: NDArray, mr_limits: tuple[float, float]) -> NDArray[np.float64]:
-    """Where two planes agree: the absolute gradient correlation in windows of 9 x 9 pixels, in [-1, 1].
+    """Local agreement of two planes: the absolute gradient correlation in windows of 9 x 9 pixels, in [-1, 1].
 
-    0 where either is flat.
+    It is 0 where either plane is flat.
 
     Args:
         ct_hu: ``(H, W)``, both at least 2.
         mr: same shape.
-        mr_limits: values of the MR that span its range.
+        mr_limits: lower and upper end of the MR's range.
     """
     images = _normalise(ct_hu, *GC_WINDOW_HU), _normalise(mr, *mr_limits)
     by_axis = []
@@ -59,6 +65,12 @@ def gradient_correlation_map(ct_hu: NDArray, mr: NDArray, mr_limits: tuple[float
         spread_a, spread_b = (np.sqrt(np.maximum(variance, 0) + FLAT**2) for variance in variances)
         by_axis.append(covariance / (spread_a * spread_b))
     return np.mean(by_axis, axis=0)
+
+
+def _valid_derivatives(inside: NDArray[np.bool_], axis: int) -> NDArray[np.int64]:
+    """Central differences with all three pixels inside, counted in each slice of ``(Z, 1, Y, X)``."""
+    moved = np.moveaxis(inside, axis, -1)
+    return np.count_nonzero(moved[..., :-2] & moved[..., 1:-1] & moved[..., 2:], axis=(1, 2, 3))
 
 
 def _normalise(image: NDArray, low: float, high: float) -> NDArray[np.float32]:

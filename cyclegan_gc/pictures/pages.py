@@ -1,45 +1,94 @@
 """HTML pages that open from disk: no scripts, nothing fetched, every text escaped."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 
 STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 1150px; margin: 2em auto; padding: 0 1em; }
-h1 { margin-bottom: 0; } h2 { margin-top: 2em; border-bottom: 1px solid #ccc; }
+body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 1250px; margin: 2em auto; padding: 0 1em;
+  overflow-wrap: anywhere; }
+h1 { margin-bottom: 0; line-height: 1.2; } h2 { margin-top: 2em; border-bottom: 1px solid #ccc; }
 .disclaimer { color: #a00; font-weight: 600; }
-.wide { overflow-x: auto; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { padding: .25em .8em; text-align: right; border-bottom: 1px solid #e4e4e4; white-space: nowrap; }
-th:first-child, td:first-child { text-align: left; }
+.headline { font-size: 1.3em; line-height: 1.35; font-weight: 600; }
+.scroll { overflow-x: auto; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; overflow-wrap: normal; }
+th, td { padding: .25em .7em; text-align: right; vertical-align: top; border-bottom: 1px solid #e4e4e4;
+  white-space: nowrap; }
+th { vertical-align: bottom; white-space: normal; }
+th:first-child, td:first-child, .text { text-align: left; }
+td.text { white-space: normal; overflow-wrap: anywhere; width: 55%; min-width: 17em; }
+td.name { white-space: normal; overflow-wrap: anywhere; min-width: 15em; }
+td ul { margin: 0; padding-left: 1.1em; }
 thead th { border-bottom: 2px solid #888; }
-tr.baseline td { color: #777; border-bottom-style: dotted; }
-td.own { font-weight: 600; }
-img { max-width: 100%; }
+tr.baseline td { color: #666; border-bottom-style: dotted; }
+.pass { color: #176317; } .warn { color: #8a5a00; } .fail, .failed { color: #a00; font-weight: 600; }
+small { color: #666; }
+img { max-width: 100%; height: auto; }
 figure { margin: 1.5em 0; } figcaption { font-weight: 600; }
+@media (max-width: 600px) { body { margin: 1em auto; } h1 { font-size: 1.5em; } th, td { padding: .25em .4em; }
+  td.text { min-width: 9em; } td.name { min-width: 6em; } td ul { padding-left: .9em; } }
 """
 
 
+class Html(str):
+    """Text that is HTML already and is not escaped again."""
+
+
+def html(text: str) -> Html:
+    """A text as HTML: escaped, unless it is HTML already."""
+    return text if isinstance(text, Html) else Html(escape(text))
+
+
+def element(tag: str, text: str, css: str = "") -> Html:
+    """An HTML element around a text, with a CSS class."""
+    attribute = f' class="{escape(css)}"' if css else ""
+    return Html(f"<{tag}{attribute}>{html(text)}</{tag}>")
+
+
+def link(address: str, text: str) -> Html:
+    """A link to a file; the address is URL-quoted already."""
+    return Html(f'<a href="{escape(address)}">{html(text)}</a>')
+
+
 def section(heading: str, body: str) -> str:
-    """A heading and HTML below it; nothing where there is none."""
+    """A heading with HTML below it; empty where there is no HTML."""
     return f"<h2>{escape(heading)}</h2>\n{body}" if body else ""
 
 
-def bullets(lines: Sequence[str]) -> str:
-    """A list of plain lines; nothing where there are none."""
-    return "<ul>" + "".join(f"<li>{escape(line)}</li>" for line in lines) + "</ul>" if lines else ""
+def bullets(lines: Sequence[str]) -> Html:
+    """A list of lines; empty without a line."""
+    return Html("<ul>" + "".join(f"<li>{html(line)}</li>" for line in lines) + "</ul>" if lines else "")
 
 
-def table(header: Sequence[str], rows: Sequence[tuple[str, Sequence[str]]]) -> str:
-    """A table whose rows are a CSS class and the cells' HTML-escaped text."""
-    head = "".join(f"<th>{escape(cell)}</th>" for cell in header)
+def table(
+    header: Sequence[str], rows: Sequence[tuple[str, Sequence[str]]], kinds: Mapping[str, str] | None = None
+) -> str:
+    """A table in a box of its own that scrolls sideways where the page is narrow.
+
+    Args:
+        header: names of the columns.
+        rows: each a CSS class and the cells.
+        kinds: column -> CSS class of its cells: "text" wraps sentences, "name" wraps file names.
+    """
+    css = [(kinds or {}).get(name, "") for name in header]
+    head = "".join(element("th", name, kind) for name, kind in zip(header, css, strict=True))
     body = "\n".join(
-        f'<tr class="{css}">' + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>" for css, cells in rows
+        f'<tr class="{escape(row_css)}">'
+        + "".join(element("td", cell, kind) for cell, kind in zip(cells, css, strict=True))
+        + "</tr>"
+        for row_css, cells in rows
     )
-    return f'<div class="wide"><table><thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table></div>'
+    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table></div>'
+
+
+def figure(title: str, source: str) -> str:
+    """A picture with its title."""
+    name = escape(title)
+    return f'<figure><figcaption>{name}</figcaption><img alt="{name}" src="{escape(source)}"></figure>\n'
 
 
 def page(title: str, parts: Sequence[str]) -> str:
     """A whole page of HTML parts."""
-    head = f'<meta charset="utf-8"><title>{escape(title)}</title><style>{STYLE}</style>'
+    viewport = '<meta name="viewport" content="width=device-width, initial-scale=1">'
+    head = f'<meta charset="utf-8">{viewport}<title>{escape(title)}</title><style>{STYLE}</style>'
     body = "\n".join([f"<h1>{escape(title)}</h1>", *parts])
     return f'<!DOCTYPE html>\n<html lang="en"><head>{head}</head>\n<body>\n{body}\n</body></html>\n'

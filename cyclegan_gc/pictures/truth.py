@@ -19,10 +19,11 @@ def case_panel(
     ct: NDArray,
     mask: NDArray[np.bool_],
     affine: NDArray,
-    compared: NDArray | None = None,
+    compared: Mapping[str, NDArray] | None = None,
 ) -> bytes:
-    """PNG of one case; ``compared`` is another method's synthetic CT. See :func:`rows_with_truth`."""
-    synthetic = {"synthetic": sct} | ({} if compared is None else {"compared": compared})
+    """PNG of one case; ``compared`` holds other methods' synthetic CTs by name. See :func:`rows_with_truth`."""
+    others = {name.removesuffix(" CT"): image for name, image in (compared or {}).items()}
+    synthetic = {"synthetic": sct, **others}
     return png_of(sheet(rows_with_truth("", mr, synthetic, ct, mask, affine), [ERROR_LEGEND]))
 
 

@@ -13,13 +13,13 @@ from cyclegan_gc.data.pairs import Pair
 from cyclegan_gc.data.slices import load_slice
 from cyclegan_gc.errors import UserError
 from cyclegan_gc.formats.geometry import to_ras
-from cyclegan_gc.formats.volumes import read_contrasts, read_volume
+from cyclegan_gc.formats.volumes import read_volume
 from cyclegan_gc.inference import members_of, translate_cases, translate_slices
 from cyclegan_gc.metrics import bone_dice, mae
 from cyclegan_gc.model.passes import Passes
 from cyclegan_gc.prepare.body import ct_body_mask
 from cyclegan_gc.prepare.grid import from_plane, pixel_mm, seen_mm
-from cyclegan_gc.prepare.preprocess import Prepared, prepare, to_hu
+from cyclegan_gc.prepare.preprocess import Prepared, load_volume, prepare, to_hu
 from cyclegan_gc.trained_model import Translator
 from cyclegan_gc.validate.panels import TranslatedPair
 

@@ -2,6 +2,7 @@ import csv
 import json
 import re
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 
 import nibabel as nib
@@ -9,17 +10,20 @@ import numpy as np
 import pytest
 
 from cyclegan_gc import metrics
+from cyclegan_gc.cli import main
 from cyclegan_gc.errors import UserError
 from cyclegan_gc.evaluate.baselines import Histogram, HistogramModel, histogram_match
 from cyclegan_gc.evaluate.evaluation import evaluate
 from cyclegan_gc.evaluate.matching import Sources, match_cases
 from cyclegan_gc.evaluate.measures import Row
-from cyclegan_gc.evaluate.summary import Evaluation, summary_table
+from cyclegan_gc.evaluate.summary import Evaluation
+from cyclegan_gc.evaluate.tables import summary_table
 from cyclegan_gc.metrics.consistency import mr_gradient_correlation
 from cyclegan_gc.prepare.body import ct_body_mask
 
 AFFINE = np.diag([3.0, 3.0, 4.0, 1.0])
 TWO_SLICES_UP = np.array([[3.0, 0, 0, 0], [0, 3, 0, 0], [0, 0, 4, 8], [0, 0, 0, 1]])
+ONE_SLICE_UP = np.array([[3.0, 0, 0, 0], [0, 3, 0, 0], [0, 0, 4, 4], [0, 0, 0, 1]])
 FLIPPED = np.array([[0, -3, 0, 90], [0, 0, 4, -50], [-3, 0, 0, 60], [0, 0, 0, 1.0]])
 
 
@@ -182,7 +186,7 @@ def test_an_output_that_is_a_file_is_refused(folder):
 def test_gradient_correlation_falls_when_the_ct_is_shifted():
     ct, mr = head(0)
     inside = ct > -500
-    values = [mr_gradient_correlation(np.roll(ct, shift, axis=0), mr, inside, AFFINE) for shift in (0, 1, 2)]
+    values = [mr_gradient_correlation(np.roll(ct, shift, axis=0), mr, inside, AFFINE) or 0 for shift in (0, 1, 2)]
     assert values[0] > values[1] > values[2]
 
 
@@ -215,7 +219,7 @@ def test_two_methods_are_measured_on_the_same_voxels_and_tested_in_pairs(folder)
     for seed in range(3):
         ct, _ = head(seed)
         save(folder / f"other/head{seed}.nii.gz", (ct + 15 * (seed + 2))[:, :, :16])
-    evaluation = run(folder, mask=str(folder / "mask"), compare=str(folder / "other"))
+    evaluation = run(folder, mask=str(folder / "mask"), compare={"compared": str(folder / "other")})
     ours, theirs = rows_of(evaluation, "sct"), rows_of(evaluation, "compared")
     assert [row["mae"] for row in theirs.values()] == pytest.approx([30, 45, 60], abs=1e-3)
     assert all(ours[case]["voxels"] == theirs[case]["voxels"] for case in ours)
@@ -231,9 +235,70 @@ def test_two_methods_are_measured_on_the_same_voxels_and_tested_in_pairs(folder)
     assert "Against the compared CT" in text and "gain (95 % CI)" in summary_table(evaluation)
 
 
+def test_several_named_methods_are_measured_on_the_same_voxels_and_each_is_tested(folder, capsys):
+    for seed in range(3):
+        ct, _ = head(seed)
+        save(folder / f"cut/head{seed}.nii.gz", (ct + 40)[:, :, :15])
+        save(folder / f"mask_gan/head{seed}_sct.nii.gz", (ct + 2)[:, :, 1:], ONE_SLICE_UP)
+    words = ["--predicted", folder / "sct", "--reference", folder / "ct", "--output", folder / "out"]
+    words += ["--compare", f"CUT={folder / 'cut'}", f"MaskGAN={folder / 'mask_gan'}", "--mask", folder / "mask"]
+    assert main(["evaluate", *map(str, words)]) == 0
+    stored = json.loads((folder / "out/evaluation.json").read_text())
+    assert list(stored["summary"]["mae"]) == ["sct", "CUT", "MaskGAN", "constant"]
+    assert stored["summary"]["mae"]["CUT"]["better"] == 3 and stored["summary"]["mae"]["MaskGAN"]["pairs"] == 3
+    assert {row["method"]: row["voxels"] for row in stored["cases"]}.keys() == {"sct", "CUT", "MaskGAN", "constant"}
+    assert all(
+        len({row["voxels"] for row in stored["cases"] if row["case"] == f"head{seed}"}) == 1 for seed in range(3)
+    )
+    assert {"CUT", "MaskGAN"} < stored["agreement"].keys()
+    page = (folder / "out/report.html").read_text(encoding="utf-8")
+    assert "Against CUT" in page and "Against MaskGAN" in page and "Better than CUT:" in capsys.readouterr().out
+
+
+def test_label_maps_of_an_unknown_method_are_refused(folder, capsys):
+    words = ["--predicted", folder / "sct", "--reference", folder / "ct", "--output", folder / "out"]
+    words += ["--labels", folder / "mask", "--predicted_labels", folder / "mask"]
+    words += ["--compare", f"CUT={folder / 'ct'}", "--compared_labels", f"MaskGAN={folder / 'mask'}"]
+    assert main(["evaluate", *map(str, words)]) == 2
+    assert "--compared_labels: MaskGAN is not in --compare" in capsys.readouterr().err
+
+
+def test_tables_and_figures_for_papers_lie_beside_the_report(folder):
+    run(folder)
+    out = folder / "out"
+    assert (out / "table.md").read_text().startswith("| mean") and "\\toprule" in (out / "table.tex").read_text()
+    for name in ("errors_by_case", "agreement"):
+        assert b"<svg" in (out / f"{name}.svg").read_bytes() and (out / f"{name}.pdf").read_bytes()[:5] == b"%PDF-"
+
+
+def test_the_report_says_when_how_many_by_which_model_and_the_interval(folder):
+    model = {
+        "settings": {"models": ["ab" * 32]},
+        "models": [{"name": "RUN/last.pt", "step": 3000, "sha256": "ab" * 32}],
+    }
+    (folder / "sct/head0_sct.json").write_text(json.dumps(model))
+    evaluation = run(folder, mr=str(folder / "mr"))
+    assert evaluation.models == ["RUN/last.pt, step 3000"]
+    page = (folder / "out/report.html").read_text(encoding="utf-8")
+    for text in (date.today().isoformat(), "n = 3 cases", "RUN/last.pt, step 3000", "95 % CI", "GC is the correlation"):
+        assert text in page
+    assert "<strong>20.0 ± 10.0 (-4.8 to 44.8)</strong>" in page
+
+
+def test_a_sidecar_without_a_name_gives_the_hash_and_none_at_all_the_checkpoint_of_the_baseline(folder):
+    (folder / "sct/head0_sct.json").write_text(json.dumps({"settings": {"models": ["ab" * 32]}}))
+    assert run(folder).models == ["SHA-256 abababababab"]
+    (folder / "sct/head0_sct.json").write_text("[]")
+    one = histogram(np.zeros(9), -1, 1)
+    model = HistogramModel(one, one, lambda raw, spacing_mm: raw * 0, "RUN/best.pt, step 7")
+    assert run(folder, model=model).models == [
+        "RUN/best.pt, step 7 (of --checkpoint; the synthetic CTs have no sidecar)"
+    ]
+
+
 def test_a_case_that_the_other_method_lacks_is_named(folder):
     save(folder / "other/head1.nii.gz", head(1)[0])
-    evaluation = run(folder, compare=str(folder / "other"))
+    evaluation = run(folder, compare={"compared": str(folder / "other")})
     assert [failure.split(":")[0] for failure in evaluation.failures] == ["head0", "head2"]
     assert "compared CT" in evaluation.failures[0] and list(rows_of(evaluation, "compared")) == ["head1"]
 
@@ -261,7 +326,10 @@ def test_labels_of_two_methods_are_compared_where_both_have_voxels(folder):
         save(folder / f"short/head{seed}.nii.gz", ct[:, :, :9])
         save(folder / f"short_labels/head{seed}.nii.gz", labels[:, :, :9])
     sources = {name: str(folder / "labels") for name in ("labels", "predicted_labels")}
-    short = {"compare": str(folder / "short"), "compared_labels": str(folder / "short_labels")}
+    short = {
+        "compare": {"compared": str(folder / "short")},
+        "compared_labels": {"compared": str(folder / "short_labels")},
+    }
     evaluation = run(folder, **sources, **short)
     for method in ("sct", "compared"):
         assert {row["labels_dice"] for row in rows_of(evaluation, method).values()} == {1}

@@ -20,7 +20,7 @@ def test_a_panel_shows_the_images_beside_each_other_and_errors_inside_the_mask_b
     ct, mask = np.full((24, 24, 24), -1000.0), np.ones((24, 24, 24), bool)
     ct[12:], mask[:, 16:] = 1500, False
     sct = ct + 700 * np.sign(ct)
-    mr, compared = ct if with_mr else None, ct if with_compared else None
+    mr, compared = ct if with_mr else None, {"compared CT": ct} if with_compared else None
     panel = read_png(case_panel(mr, sct, ct, mask, np.diag([2.0, 2, 2, 1]), compared))
     images, errors = 2 + with_mr + with_compared, 1 + with_compared
     assert panel.shape == (LINE + 2 * HEIGHT + LINE, (images + errors) * WIDTH, 3)

@@ -1,0 +1,98 @@
+"""Both pages opened in Chromium, where it is installed, on a wide screen and on one as narrow as a phone."""
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from cyclegan_gc.convert.index import write_index
+from cyclegan_gc.convert.manifest import manifest_of
+from cyclegan_gc.evaluate.evaluation import evaluate
+
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+WIDTHS = (1400, 400)
+LONG_NAME = "sub-0123456789_ses-preoperative_acq-mprage_run-01_desc-defaced_T1w"
+MEASURE = """<body><iframe style="border:0;width:{width}px;height:900px"></iframe><pre></pre><script>
+const frame = document.querySelector("iframe");
+frame.onload = () => {{
+  const page = frame.contentDocument, right = (element) => element.getBoundingClientRect().right;
+  const free = [...page.body.querySelectorAll("*")].filter((element) => !element.closest(".scroll table"));
+  document.querySelector("pre").textContent = JSON.stringify({{
+    page: page.documentElement.scrollWidth,
+    widest: Math.max(...free.map(right)),
+    reasons: Math.max(0, ...[...page.querySelectorAll("td.text")].map(right)),
+    shown: [...page.images].every((image) => image.naturalWidth > 0),
+  }});
+}};
+frame.src = "{address}";
+</script></body>"""
+
+
+def index(folder: Path) -> Path:
+    """The page of a conversion with many reasons, a failed case and a long name."""
+    reasons = [f"the peak of tissue {number} lies +78 HU from the training CTs'" for number in range(6)]
+    figures = {"gc": 0.5, "outline_dice": 0.99, "cycle_error": 1.0, "shift_mm": 0.0}
+    case = {"source": f"{LONG_NAME}.nii.gz", "result": f"{LONG_NAME}_sct.nii.gz", "outcome": "converted"}
+    case |= {
+        "failure": None,
+        "verdict": "fail",
+        "reasons": reasons,
+        "figures": figures,
+        "warnings": [" ".join(reasons)],
+    }
+    case |= {"seconds": 12.345, "preview": None}
+    failed = {**case, "source": "b.nii.gz", "result": None, "outcome": "failed", "verdict": None, "figures": {}}
+    failed["failure"] = f"{LONG_NAME * 3}.nii.gz: the file is empty; copy it again"
+    (folder / f"{LONG_NAME}_sct.nii.gz").touch()
+    models = [{"name": "RUN/last.pt", "step": 3000, "sha256": "0123456789abcdef" * 4}]
+    settings = {"tool": "cyclegan-gc", "models": ["0123456789abcdef" * 4], "planes": ["axial", "coronal"]}
+    write_index(folder / "index.html", manifest_of([case, failed], settings, models))
+    return folder / "index.html"
+
+
+def report(folder: Path) -> Path:
+    """The report of two cases, two compared methods, pictures, and a case that failed."""
+    x, y, z = np.ogrid[-1:1:24j, -1:1:22j, -1:1:14j]
+    ct = np.select([x**2 + y**2 + z**2 < size for size in (0.3, 0.5, 0.8)], [40, 900, 0], -1000).astype(np.float32)
+    for case in (LONG_NAME, "b"):
+        for method, error in (("sct", 20), ("ct", 0), ("mr", 1000), ("cut", 50), ("mask_gan", 5)):
+            (folder / method).mkdir(exist_ok=True)
+            image = nib.Nifti1Image(ct + error, np.diag([8, 8, 10, 1]))  # pyright: ignore[reportPrivateImportUsage]
+            nib.save(image, folder / method / f"{case}.nii.gz")  # pyright: ignore[reportPrivateImportUsage]
+    (folder / "sct" / "broken.nii.gz").touch()
+    compare = {"CUT": str(folder / "cut"), "MaskGAN": str(folder / "mask_gan")}
+    evaluate(str(folder / "sct"), str(folder / "ct"), folder / "out", mr=str(folder / "mr"), compare=compare)
+    return folder / "out" / "report.html"
+
+
+def measured(page: Path, width: int, folder: Path) -> dict[str, float]:
+    wrapper = folder / "wrapper.html"
+    wrapper.write_text(MEASURE.format(width=width, address=page.as_uri()), encoding="utf-8")
+    words = ["--headless", "--no-sandbox", "--disable-gpu", "--allow-file-access-from-files", "--dump-dom"]
+    profile = f"--user-data-dir={folder / 'profile'}"
+    call = [str(BROWSER), *words, profile, "--virtual-time-budget=20000", wrapper.as_uri()]
+    shown = subprocess.run(call, capture_output=True, text=True, timeout=120, check=True).stdout
+    return json.loads(re.findall(r"<pre>(.*?)</pre>", shown)[0])
+
+
+@pytest.mark.skipif(BROWSER is None, reason="Chromium is not installed")
+@pytest.mark.parametrize("make", [index, report])
+def test_nothing_is_wider_than_the_page_and_the_reasons_are_on_the_screen(make, tmp_path):
+    page = make(tmp_path)
+    for width in WIDTHS:
+        found = measured(page, width, tmp_path)
+        assert found["page"] <= width and found["widest"] <= width, (width, found)
+        assert found["reasons"] <= found["widest"] and found["shown"], (width, found)
+
+
+def test_the_browsers_measurement_finds_what_is_too_wide(tmp_path):
+    if BROWSER is None:
+        pytest.skip("Chromium is not installed")
+    page = tmp_path / "wide.html"
+    page.write_text('<!DOCTYPE html><body><p style="width:500px">wide</p></body>')
+    assert measured(page, 400, tmp_path)["widest"] > 400
