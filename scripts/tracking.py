@@ -26,7 +26,8 @@ from cyclegan_gc.phantom.subject import write_phantoms
 from cyclegan_gc.train.batches import batches_from
 from cyclegan_gc.train.display import Display
 from cyclegan_gc.train.events import log_figures, take_step, validate_run
-from cyclegan_gc.train.run import Run, open_run
+from cyclegan_gc.train.opening import open_run
+from cyclegan_gc.train.run import Run
 from cyclegan_gc.validate.fixed_slices import look_at
 from cyclegan_gc.validate.true_pairs import TruePair
 

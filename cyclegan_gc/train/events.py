@@ -1,10 +1,14 @@
-"""The events of a training: its announcement, a step, a line of figures, a validation."""
+"""The events of a training: its announcement, a step, a line of figures, a validation, an alarm."""
+
+from collections.abc import Sequence
 
 import torch
 
+from cyclegan_gc.checkpoint import State, load_checkpoint
 from cyclegan_gc.device import peak_bytes
 from cyclegan_gc.errors import TrainingStoppedError
 from cyclegan_gc.model.cyclegan import Batch
+from cyclegan_gc.train.checkpoints import best_score_before, find_before
 from cyclegan_gc.train.display import Display
 from cyclegan_gc.train.memory import memory_line
 from cyclegan_gc.train.meter import CURE
@@ -16,7 +20,9 @@ from cyclegan_gc.validate.watchdog import Alarm, blank_share, training_findings
 
 UNPAIRED = ("cycle_mr", "cycle_ct", "gradient_mr", "gradient_ct", "discriminator_ct", "discriminator_mr")
 SHOWN = ("generator", *UNPAIRED, "paired_l1", "paired_gradient", "paired_discriminator")
-"""Figures of a line for people, where they are there."""
+"""Figures that are printed, if the run has them."""
+MOST_ROLLBACKS = 3
+"""Returns to an earlier checkpoint after which a failure stops the run."""
 
 
 def announce_start(run: Run) -> None:
@@ -103,3 +109,40 @@ def _validation(run: Run) -> Validation:
         raise TrainingStoppedError(
             f"step {run.progress.step}: {error} of validation not finite; {run.last_good}{CURE}"
         ) from error
+
+
+def heed(run: Run, alarms: Sequence[Alarm]) -> bool:
+    """Report alarms and act as ``monitor.action`` says.
+
+    Returns:
+        Whether the run went back to an earlier checkpoint.
+
+    Raises:
+        TrainingStoppedError: if the run is to stop, or there is nothing to go back to.
+    """
+    action = run.config.monitor.action
+    for alarm in alarms:
+        if run.tracker:
+            run.tracker.alert(alarm.step, alarm.name, alarm.message)
+    # Pictures are looked at by the first rank alone, so it decides for all.
+    alarm = run.ranks.from_first(alarms[0] if alarms else None) if action != "warn" else None
+    if alarm is None:
+        return False
+    before = find_before(run.config.output, alarm.since, run.ranks)
+    if before is None or action == "stop" or run.progress.stream >= MOST_ROLLBACKS:
+        healthy = f"the last checkpoint from before is {before}" if before else "no checkpoint is left from before"
+        raise TrainingStoppedError(f"step {alarm.step}: {alarm.message}; {healthy}")
+    _go_back(run, load_checkpoint(before), alarm)
+    return True
+
+
+def _go_back(run: Run, saved: State, alarm: Alarm) -> None:
+    progress = run.progress
+    run.restore(saved)
+    progress.step, progress.stale, progress.stream = saved["step"], saved["stale"], progress.stream + 1
+    if run.ranks.first:
+        progress.best_score = best_score_before(run.config.output, alarm.since)
+    if run.tracker:
+        run.tracker.rewind(progress.step, alarm.message)
+    run.ranks.says(f"back at step {progress.step} because of {alarm.name}, with other samples", warning=True)
+    run.save(best=False, rotate=False)

@@ -12,10 +12,10 @@ from cyclegan_gc.errors import Interruption
 from cyclegan_gc.train.batches import batches_from
 from cyclegan_gc.train.checkpoints import LAST
 from cyclegan_gc.train.display import Display
-from cyclegan_gc.train.events import announce_start, is_out_of_patience, log_figures, take_step, validate_run
-from cyclegan_gc.train.run import Run, closing, open_run
+from cyclegan_gc.train.events import announce_start, heed, is_out_of_patience, log_figures, take_step, validate_run
+from cyclegan_gc.train.opening import open_run
+from cyclegan_gc.train.run import Run, closing
 from cyclegan_gc.train.signals import Signals
-from cyclegan_gc.train.watch import heed
 from cyclegan_gc.validate.watchdog import Alarm
 
 

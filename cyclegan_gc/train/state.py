@@ -18,8 +18,9 @@ from cyclegan_gc.distributed import ALONE, Ranks
 from cyclegan_gc.model.acceleration import Accelerated
 from cyclegan_gc.model.cyclegan import build_discriminator, build_generator
 from cyclegan_gc.model.image_pool import ImagePool, PoolState
-from cyclegan_gc.train.objectives import POOLS
 
+POOLS = ("ct", "mr")
+"""Modalities of the image pools."""
 GENERATORS = ("mr_to_ct", "ct_to_mr")
 """The other networks are discriminators."""
 PAIR_SEED = 1 << 40
