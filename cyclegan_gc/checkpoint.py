@@ -101,5 +101,9 @@ def averaged_weights(state: State, name: str) -> State:
 
 
 def public_name(path: Path) -> str:
-    """The name of a checkpoint's run folder and its own, such as "RUN/last.pt"; the path before them stays private."""
-    return path.name if path.is_dir() else "/".join(path.absolute().parts[-2:])
+    """The name of a checkpoint with that of its run folder, such as "RUN/last.pt".
+
+    Any other folder may be named after a person, and stays private with the rest of the path.
+    """
+    file = path.absolute()
+    return f"{file.parent.name}/{file.name}" if (file.parent / "config.json").is_file() else file.name

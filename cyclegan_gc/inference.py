@@ -55,7 +55,7 @@ class Translation:
     uncertainty: NDArray[np.int16] | None
     """(X, Y, Z): standard deviation over the members, in the result's unit, rounded; None for a single member."""
     cycle_error: float | None
-    """Error of the input translated there and back, relative to its own variation in the body. At 1 nothing comes back.
+    """Error of the input translated there and back, relative to its own variation in the body. At 1 nothing of the input is recovered.
     None for a model without the opposite generator."""
     discontinuity: dict[str, float]
     """:func:`cyclegan_gc.metrics.slice_discontinuity` of the ``source``, of one plane (``single``) and ``fused``."""
@@ -105,7 +105,7 @@ def prepare_for(members: Sequence[Member], volume: Volume) -> list[Prepared]:
 def translate_cases(
     cases: Sequence[Prepared], members: Sequence[Member], *, batch_size: int = 8, fusion: Fusion = "mean"
 ) -> Translation:
-    """:func:`translate_volume` of what :func:`prepare_for` made.
+    """As :func:`translate_volume`, for cases from :func:`prepare_for`.
 
     Raises:
         VolumeError: if a value in the body is not finite (without a name; the caller knows it).
@@ -157,7 +157,7 @@ def fuse(first: Tensor, others: Iterable[Tensor], fusion: Fusion) -> tuple[Tenso
 def wanted_pixel_mm(spacing_mm: tuple[float, float, float], member: Member) -> float | None:
     """The pixel size at which a network sees a volume of voxels (H, W, D); None for the volume's own.
 
-    A model that took every pixel size as it came sees a case far from all of them at the usual one.
+    For a model trained without a fixed pixel size, a case far from its training is resampled to the median size.
     """
     if member.translator.preprocess.spacing_mm is not None:
         return member.translator.preprocess.spacing_mm
@@ -193,7 +193,7 @@ def _translate(case: Prepared, member: Member, grid: NetworkGrid, passes: Passes
 
 
 def translate_slices(generator: nn.Module, images: Tensor, masks: Tensor, context: int, passes: Passes) -> Tensor:
-    """Translate the slices of a volume in their order, each with its neighbours; the one way through a generator.
+    """Translate the slices of a volume in their order, each with its neighbours.
 
     With neighbours (2.5-D) the generator translates each slice several times, once in its own place and as a
     neighbour. The result is the mean.

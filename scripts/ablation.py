@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Measures what each part of the recipe is worth: the arms of a study, several seeds, training sets of several sizes.
+"""Measures the effect of each part of the recipe: the arms of a study, several seeds, training sets of several sizes.
 
     python scripts/ablation.py gradient DIR --volumes 2 8 20 --seeds 0 1 2
     python scripts/ablation.py gradient DIR --config configs/head.yaml --mr LIST --ct LIST --test-mr MR --test-ct CT
@@ -129,7 +129,7 @@ def carry_out_one(run: Run, options: argparse.Namespace) -> int:
     # An array of jobs divides the runs, not the subjects of each conversion.
     further = {"train": ["--wandb.mode", options.wandb_mode, "--wandb.group", options.study], "convert": WHOLE}
     for words in run.commands:
-        if words[0] == "convert":  # the new results replace those that done.json vouches for
+        if words[0] == "convert":  # the new results replace those that done.json describes
             (run.folder / "done.json").unlink(missing_ok=True)
         code = cyclegan_gc([*words, *further.get(words[0], [])])
         if code:

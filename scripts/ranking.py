@@ -40,7 +40,7 @@ def write_ranking(folder: Path, study: str, runs: Sequence[Run], notes: Sequence
 
 
 def checkpoint_row(run: Run) -> Row:
-    """The truth about a checkpoint, its validation without pairs, and the training losses of its step."""
+    """The true errors of a checkpoint, its validation without pairs, and the training losses of its step."""
     with (run.folder / "evaluation" / "cases.csv").open(newline="", encoding="utf-8") as file:
         cases = [row for row in csv.DictReader(file) if row["method"] == "sct"]
     truth = {f"true_{name}": fmean(float(case[name] or 0) for case in cases) for name in ("mae", "bone_dice")}
@@ -49,11 +49,12 @@ def checkpoint_row(run: Run) -> Row:
 
 
 def logged(training: Path, step: int) -> dict[str, float]:
-    """Figures of metrics.jsonl at a step: the validation, and the cycle and adversarial losses."""
+    """Figures of metrics.jsonl up to a step: the validation, and the cycle and adversarial losses."""
     figures: dict[str, float] = {}
     for text in (training / "metrics.jsonl").read_text(encoding="utf-8").splitlines():
         line = json.loads(text)
-        figures |= line if line["step"] == step else {}
+        # Losses are logged at intervals of their own: the newest ones up to the step count.
+        figures |= line if line["step"] <= step else {}
     found = {name.removeprefix("validation/"): figures[name] for name in figures if name.startswith("validation/")}
     found["training_cycle"] = figures["cycle_mr"] + figures["cycle_ct"]
     found["training_gan"] = figures["adversarial_ct"] + figures["adversarial_mr"]

@@ -8,9 +8,9 @@ PACKAGE = Path(__file__).parents[1] / "cyclegan_gc"
 
 FLOORS = {
     **dict.fromkeys(("errors", "atomic", "voxels"), 0),
-    **dict.fromkeys(("config", "device", "distributed"), 1),
+    **dict.fromkeys(("config", "device", "distributed", "checkpoint"), 1),
     **dict.fromkeys(("model", "formats", "phantom"), 2),
-    **dict.fromkeys(("checkpoint", "trained_model", "prepare", "metrics", "pictures"), 3),
+    **dict.fromkeys(("trained_model", "prepare", "metrics", "pictures"), 3),
     **dict.fromkeys(("inference", "tracking", "audit"), 4),
     "data": 5,
     "validate": 6,
@@ -56,7 +56,7 @@ def imports_of(module: str) -> set[str]:
 
 
 def ours(names: set[str]) -> set[str]:
-    """The modules of the package among imported names: ``cyclegan_gc.formats.volumes.Volume`` -> ``data.volumes``."""
+    """The modules of the package among imported names: ``cyclegan_gc.formats.volumes.Volume`` -> ``formats.volumes``."""
     known, found = modules_on_disk(), set()
     # The version is a word that the front door holds, not a way through it.
     names = {n for n in names if n.startswith("cyclegan_gc") and n != "cyclegan_gc.__version__"}

@@ -81,7 +81,7 @@ def adversarial_generator_loss(on_fake: Tensor, form: Adversarial) -> Tensor:
     ``minimax`` is E[log(1 - D)] as printed. Its slope is -D, which vanishes where the discriminator wins.
     ``log_likelihood`` is -E[log D] with the same fixed point and the slope D - 1 (Goodfellow et al. 2014); therefore it
     is the default. With an L1 weight of 100 the discriminator never wins, and on phantoms both forms give the same
-    result (``scripts/pairs.py``). ``least_squares`` is E[(s - 1)^2].
+    result (study ``pairs`` of ``scripts/ablation.py``). ``least_squares`` is E[(s - 1)^2].
     """
     if form == "minimax":
         return -functional.softplus(on_fake).mean()

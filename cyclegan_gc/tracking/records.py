@@ -1,4 +1,4 @@
-"""What a run logs beside figures: pictures, tables, and artifacts (files that later runs build on)."""
+"""Log entries other than figures: pictures, tables, and artifacts (files that later runs build on)."""
 
 import hashlib
 from collections.abc import Mapping, Sequence

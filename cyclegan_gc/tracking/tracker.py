@@ -113,7 +113,7 @@ class Tracker:
             write_text(self._file, "".join(f"{json.dumps(line)}\n" for line in kept))
 
     def _write_sent(self, *, still_open: bool) -> None:
-        """Keep the step up to which W&B has the figures; if the run is killed, metrics.jsonl tells the step."""
+        """Keep the step up to which W&B has the figures; if the run is killed, metrics.jsonl has the step."""
         with suppress(OSError):
             if self._sent_file.parent.is_dir():
                 write_text(self._sent_file, json.dumps({"step": self._given, "open": still_open}))

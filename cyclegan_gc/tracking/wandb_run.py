@@ -96,7 +96,7 @@ class WandbRun:
         try:
             if self._run is not None:
                 self._run.use_artifact(artifact)
-        except Exception as error:  # offline, or the model was never sent: the hash in the config must do
+        except Exception as error:  # offline, or the model was never sent: the hash in the config has to suffice
             cause = _first_line(error)
             print(f"W&B cannot link to {artifact} ({cause}); the run's config holds its hash", file=sys.stderr)
 
@@ -115,7 +115,7 @@ class WandbRun:
             self._call(lambda run: run.mark_preempting(), may_wait=True)
         if self._run is not None:
             self._call(lambda run: run.finish(exit_code=exit_code), may_wait=True)
-            _stop()  # only after this is everything on the disk
+            _stop()  # only then is all data on the disk
         self._run = None
         self._environment.close()
 

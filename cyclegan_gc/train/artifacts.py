@@ -1,4 +1,4 @@
-"""Name, config and artifacts of a training in W&B: later runs are traced back to them."""
+"""Name, config and artifacts of a training in W&B: later runs can be traced to them."""
 
 import hashlib
 import json
@@ -98,7 +98,7 @@ def model_artifacts(
 
 
 def _write_model(folder: Path, checkpoint: Path, figures: Mapping[str, float | None]) -> tuple[Path, dict[str, Any]]:
-    """Networks and settings of a checkpoint in a file below ``folder``/wandb that later steps leave alone."""
+    """Networks and settings of a checkpoint in a file below ``folder``/wandb that later steps do not change."""
     state: State = load_checkpoint(checkpoint)
     file = _artifact_file(folder, f"model_step{state['step']:07d}.pt")
     save_checkpoint(file, {name: value for name, value in {**state, **LEFT_OUT}.items() if name != "format"})

@@ -9,11 +9,11 @@ from cyclegan_gc.model.cyclegan import Batch
 from cyclegan_gc.train.run import Run
 
 StepBatches = tuple[Batch | None, Batch | None]
-"""Unpaired slices, None with objective paired; registered pairs, None in a step without."""
+"""Unpaired slices, None with objective paired; registered pairs, None if the step has none."""
 
 
 def batches_from(run: Run) -> Iterator[StepBatches]:
-    """This rank's batches of every step from where the run stands, a function of seed and step alone."""
+    """This rank's batches of every step from the run's current step; they depend on seed and step only."""
     config, first = run.config, run.progress.step
     every = 1 if config.objective == "paired" else config.paired.every
     pairs = iter(_pairs(run, first=-(-first // every), end=-(-run.config.end // every)) if run.cases.pairs else ())

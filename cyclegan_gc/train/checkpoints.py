@@ -21,7 +21,7 @@ ALIKE = {"network": (), "data": ("context_slices", "contrasts"), "preprocess": (
 
 
 def save(output: Path, state: State, *, best: bool, rotate: bool = True) -> None:
-    """Write last.pt; what bore that name becomes previous.pt. At no moment is there less than one whole checkpoint.
+    """Write last.pt; the old last.pt becomes previous.pt. One complete checkpoint always exists.
 
     Args:
         output: run folder.
@@ -30,7 +30,7 @@ def save(output: Path, state: State, *, best: bool, rotate: bool = True) -> None
         rotate: False leaves previous.pt as it is.
 
     Raises:
-        OSError: if the disk is full or read-only; the checkpoints are then what they were.
+        OSError: if the disk is full or read-only; the checkpoints are then unchanged.
     """
     last = output / LAST
 
@@ -120,14 +120,16 @@ def _check_alike(other: State, settings: Mapping[str, Any], init_from: Path) -> 
     """
     if settings["objective"] == "unpaired" and other["config"]["objective"] == "paired":
         raise UserError(
-            f"--init_from {init_from}: trained with objective paired, so it has no way from CT to MR; give an "
+            f"--init_from {init_from}: trained with objective paired, so it has no generator from CT to MR; give an "
             "unpaired model"
         )
     for part, kinds in ALIKE.items():
         names = kinds or settings[part].keys() - WEIGHTLESS
         theirs, ours = ({name: each[part][name] for name in sorted(names)} for each in (other["config"], settings))
         if theirs != ours:
-            raise UserError(f"--init_from {init_from}: {part} {theirs} there and {ours} here; give the same settings")
+            raise UserError(
+                f"--init_from {init_from}: {part} {theirs} in that run and {ours} in this one; give the same settings"
+            )
 
 
 def _check_same_settings(saved: State, settings: Mapping[str, Any], resume: str | None) -> None:
@@ -183,7 +185,9 @@ def _before(output: Path, step: int) -> Path | None:
 def _choose(output: Path, resume: str | None, ranks: Ranks) -> Path | None:
     known = [path for name in (LAST, PREVIOUS) if (path := output / name).exists()]
     if resume is None and known:
-        raise UserError(f"{known[0]}: a run is here already; continue it with --resume auto or choose another --output")
+        raise UserError(
+            f"{known[0]}: this folder already holds a run; continue it with --resume auto or choose another --output"
+        )
     if resume is None or (resume == "auto" and not known):
         return None
     return _newest_valid(known, ranks) if resume == "auto" else Path(resume)
@@ -200,6 +204,6 @@ def _newest_valid(known: list[Path], ranks: Ranks) -> Path:
         except UserError as error:
             if path is known[-1]:
                 raise
-            ranks.says(f"warning: {error}; going on from {PREVIOUS}", warning=True)
+            ranks.says(f"warning: {error}; continuing from {PREVIOUS}", warning=True)
             path.replace(path.with_name(DAMAGED))
     raise AssertionError("known is never empty")

@@ -8,19 +8,19 @@ import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 TIMED_STEPS = 3
-"""Steps after the first one that tell how long a training on a CPU takes."""
+"""Steps timed after the first one, to estimate a whole training on a CPU."""
 LONG_SECONDS = 24 * 3600
 REMAINING_SECONDS = 600
-"""Span of the latest steps from which the bar tells the time left; validations are part of it."""
+"""Seconds of recent steps, with validations, from which the bar estimates the time left."""
 
 
 class Display:
-    """Shows the steps between ``with`` and its end.
+    """Shows the progress of the steps inside its ``with`` block.
 
     Args:
         step: where the run stands.
         end: step after which it stops.
-        device: of the training; a CPU that would need days is said so after a few steps.
+        device: of the training; on a CPU that would need days a warning is printed after a few steps.
         shown: False on all ranks but the first.
     """
 
@@ -38,6 +38,7 @@ class Display:
             disable=not (shown and sys.stdout.isatty()),
         )
         self._task = self._bar.add_task("step", total=end, completed=step, figures="")
+        self._timed = False
         self.restart(step)
 
     def __enter__(self) -> "Display":
@@ -60,7 +61,8 @@ class Display:
         done = self._step - self._first
         if done == 1:
             self._after_first = time.monotonic()
-        elif done == 1 + TIMED_STEPS and self._shown and self._device.type == "cpu":
+        elif done == 1 + TIMED_STEPS and self._shown and self._device.type == "cpu" and not self._timed:
+            self._timed = True
             self._warn_of_days((time.monotonic() - self._after_first) / TIMED_STEPS)
 
     def show(self, figures: str) -> None:

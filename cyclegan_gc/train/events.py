@@ -42,7 +42,7 @@ def announce_start(run: Run) -> None:
 
 
 def take_step(run: Run, batch: Batch | None, pairs: Batch | None) -> None:
-    """Train one step on this rank's batches and count its figures."""
+    """Train one step on this rank's batches and add its figures to the meter."""
     config = run.config
     figures = train_step(
         run.state, batch, config.loss, pairs=pairs, paired=config.paired, parts=config.accumulate, ranks=run.ranks
@@ -130,7 +130,7 @@ def heed(run: Run, alarms: Sequence[Alarm]) -> bool:
         return False
     before = find_before(run.config.output, alarm.since, run.ranks)
     if before is None or action == "stop" or run.progress.stream >= MOST_ROLLBACKS:
-        healthy = f"the last checkpoint from before is {before}" if before else "no checkpoint is left from before"
+        healthy = f"the last checkpoint before it is {before}" if before else "no earlier checkpoint is left"
         raise TrainingStoppedError(f"step {alarm.step}: {alarm.message}; {healthy}")
     _go_back(run, load_checkpoint(before), alarm)
     return True
@@ -144,5 +144,5 @@ def _go_back(run: Run, saved: State, alarm: Alarm) -> None:
         progress.best_score = best_score_before(run.config.output, alarm.since)
     if run.tracker:
         run.tracker.rewind(progress.step, alarm.message)
-    run.ranks.says(f"back at step {progress.step} because of {alarm.name}, with other samples", warning=True)
+    run.ranks.says(f"back at step {progress.step} because of {alarm.name}; other samples are drawn", warning=True)
     run.save(best=False, rotate=False)

@@ -76,5 +76,5 @@ def memory_line(config: TrainConfig, device: torch.device, ranks: int = 1) -> tu
     kept, step = estimate_bytes(config, ranks)
     free = free_bytes(device)
     beside = "" if free is None else f"; {free / 1e9:.1f} GB free on {device}"
-    line = f"memory: about {(kept + step) / 1e9:.2f} GB a process ({step / 1e9:.2f} of it for a step{beside})"
+    line = f"memory: about {(kept + step) / 1e9:.2f} GB per process ({step / 1e9:.2f} of it for a step{beside})"
     return line, free is None or kept + step < free

@@ -1,4 +1,4 @@
-"""Means of a step's figures between two log lines, and when one of them first stopped being a number."""
+"""Means of a step's figures between two log lines, and the first step at which one was not finite."""
 
 import math
 import time
@@ -35,7 +35,7 @@ class Meter:
         self.count += 1
 
     def _know(self, figures: Mapping[str, Tensor]) -> None:
-        """Make room for figures that were not there before."""
+        """Add entries for new figures."""
         fresh = [name for name in figures if name not in self.counts]
         if fresh:
             more = torch.zeros(len(fresh), device=figures[fresh[0]].device)
@@ -60,7 +60,7 @@ class Meter:
             )
 
     def take(self, ranks: Ranks = ALONE) -> dict[str, float]:
-        """Means over the ranks and the steps since the last call, and ``steps_per_second``; then begins anew."""
+        """Means over the ranks and the steps since the last call, and ``steps_per_second``; then resets."""
         sums = ranks.total(self.sums.to("cpu", copy=True)) / ranks.size
         speed = self.count / max(time.perf_counter() - self.since, 1e-9)
         counted = zip(self.counts.items(), sums.tolist(), strict=True)

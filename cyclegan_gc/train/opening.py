@@ -65,7 +65,7 @@ def open_run(config: TrainConfig, device: torch.device, ranks: Ranks) -> Run:
     if not ranks.first:
         return run
     run = replace(run, held_out=_load_held_out(run))
-    # Last, so that nothing fails between its opening and its end.
+    # Opened last, so that no later step can fail and leave it open.
     return replace(run, tracker=_open_tracker(run))
 
 
@@ -107,7 +107,7 @@ def _progress_of(beginning: Beginning, config: TrainConfig) -> Progress:
     if beginning.saved is None:
         return Progress()
     progress = Progress(**{name: beginning.saved[name] for name in vars(Progress())})
-    if not (config.output / BEST).exists():  # a run that goes on in another folder
+    if not (config.output / BEST).exists():  # a run continued in another folder
         progress.best_score = math.inf
     if not (config.output / LAST).exists():
         progress.run_id = None
@@ -120,8 +120,8 @@ def _warn_of_other_ranks(saved: State, run: Run) -> None:
     count = len(saved["pools"])
     if count != run.ranks.size and run.state.pools:
         run.ranks.says(
-            f"warning: saved by {count} processes and resumed by {run.ranks.size}; the image pools are dealt out anew, "
-            "so the result is not the uninterrupted run's",
+            f"warning: saved by {count} processes and resumed by {run.ranks.size}; the image pools are distributed again, "
+            "so the result differs from an uninterrupted run",
             warning=True,
         )
 
@@ -138,4 +138,4 @@ def _make_folder(output: Path) -> None:
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"{output}: cannot be made ({error.strerror}); choose another --output") from error
+        raise UserError(f"{output}: cannot be created ({error.strerror}); choose another --output") from error

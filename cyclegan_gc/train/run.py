@@ -65,7 +65,7 @@ class Run:
 
     @property
     def last_good(self) -> str:
-        """Half a sentence on the checkpoint to go back to."""
+        """Part of an error message: the checkpoint to return to."""
         last = self.config.output / LAST
         return f"the last good checkpoint is {last}; " if last.exists() else "no checkpoint was saved before; "
 
@@ -154,7 +154,7 @@ def closing(run: Run, signals: Signals) -> Iterator[None]:
         if not str(error).startswith("DataLoader"):  # PyTorch reports a dead loader process by this message
             raise
         raise TrainingStoppedError(
-            f"a loader process died or slept longer than --peer_timeout ({str(error).splitlines()[0]}); "
+            f"a loader process did not answer within --peer_timeout ({str(error).splitlines()[0]}); "
             f"{run.last_good}try --data.workers 0 and go on with --resume auto"
         ) from error
     finally:

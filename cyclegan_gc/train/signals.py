@@ -1,4 +1,4 @@
-"""Signals that end a run: at once while it is being set up, after the step in work once it trains."""
+"""Signals that end a run: immediately during setup, after the current step during training."""
 
 import os
 import signal
@@ -10,7 +10,7 @@ from typing import Any
 
 from cyclegan_gc.errors import Interruption
 
-HEEDED = [getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGUSR1") if hasattr(signal, name)]
+HANDLED = [getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGUSR1") if hasattr(signal, name)]
 """Signals of batch systems and torchrun, of the keyboard, and the usual early warning of Slurm."""
 
 
@@ -25,7 +25,7 @@ def preempts(number: int) -> bool:
 
 
 class Signals:
-    """Heeds SIGTERM, SIGINT and SIGUSR1 between ``with`` and its end (in the main thread; elsewhere none arrive)."""
+    """Handles SIGTERM, SIGINT and SIGUSR1 inside its ``with`` block (in the main thread; elsewhere none arrive)."""
 
     def __init__(self) -> None:
         self.caught = 0
@@ -37,7 +37,7 @@ class Signals:
 
     def __enter__(self) -> "Signals":
         if threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.signal(number, self._handle) for number in HEEDED}
+            self._before = {number: signal.signal(number, self._handle) for number in HANDLED}
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -46,7 +46,7 @@ class Signals:
 
     @contextmanager
     def postponed(self) -> Iterator[None]:
-        """Signals are only noted in ``caught``; a second Ctrl-C at the keyboard does not wait."""
+        """Signals are only noted in ``caught``; a second Ctrl-C stops at once."""
         self._postponing = True
         try:
             yield
@@ -56,7 +56,7 @@ class Signals:
     def _handle(self, number: int, _: FrameType | None) -> None:
         if not self._postponing:
             raise Interruption(number)
-        # torchrun passes a Ctrl-C on that the terminal has sent already: there a second one is not impatience.
+        # torchrun passes a Ctrl-C on that the terminal has sent already: so the user may have pressed it only once.
         if self.caught and number == signal.SIGINT and "TORCHELASTIC_RUN_ID" not in os.environ:
             raise Interruption(number, "at once; go on from the last checkpoint with --resume auto")
         self.caught = self.caught or number

@@ -1,4 +1,4 @@
-"""The state that training steps change: built anew, saved and restored."""
+"""The training state: build, save and restore it."""
 
 import warnings
 from collections.abc import Callable, Iterable
@@ -65,7 +65,7 @@ def build_state(config: TrainConfig, device: torch.device, rank: int = 0) -> Tra
             name: Accelerated(network, config.precision, compiled=config.compile) for name, network in networks.items()
         },
         optimizers=optimizers,
-        schedulers={name: LambdaLR(each, _learning_rate_course(config.steps)) for name, each in optimizers.items()},
+        schedulers={name: LambdaLR(each, _learning_rate_factor(config.steps)) for name, each in optimizers.items()},
         scaler=GradScaler(device.type, enabled=config.precision == "fp16"),
         pools={
             name: ImagePool(optimizer.pool_size, (rank << 34) + 2 * config.seed + n)
@@ -120,7 +120,7 @@ def state_dict(state: TrainState, ranks: Ranks = ALONE) -> dict[str, Any]:
 
 
 def load_state(state: TrainState, saved: dict[str, Any], device: torch.device, ranks: Ranks = ALONE) -> None:
-    """Continue exactly where ``saved`` was taken; on another number of ranks with the pools dealt out anew.
+    """Continue exactly where ``saved`` was taken; with another number of ranks the pools are distributed again.
 
     Raises:
         RuntimeError: if the weights are another architecture's.
@@ -142,7 +142,7 @@ def load_state(state: TrainState, saved: dict[str, Any], device: torch.device, r
 
 
 def begin_with(state: TrainState, saved: dict[str, Any]) -> None:
-    """Fresh training from another run's weights: its generators' moving averages, and those discriminators that it has.
+    """Fresh training from another run's weights: its generators' moving averages, and its discriminators, where both runs have them.
 
     Raises:
         RuntimeError: if the weights are another architecture's.
@@ -161,10 +161,10 @@ def _adam(networks: Iterable[nn.Module], config: TrainConfig) -> Adam:
 
 def _average(network: nn.Module, decay: float) -> AveragedModel:
     average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(decay))
-    average.eval()  # no dropout where it is looked at
+    average.eval()  # evaluation mode: no dropout
     return average
 
 
-def _learning_rate_course(steps: int) -> Callable[[int], float]:
+def _learning_rate_factor(steps: int) -> Callable[[int], float]:
     """Factor of the learning rate at each step: 1 for the first half, then linear to 0."""
     return lambda step: min(1.0, 2 * (steps - step) / steps)

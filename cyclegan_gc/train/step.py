@@ -1,4 +1,4 @@
-"""One training step: the generators' losses and update, then the discriminators', part by part."""
+"""One training step: the generators' update, then the discriminators'; with the losses of both."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -88,7 +88,7 @@ def update(optimizer: Optimizer, losses: Iterable[Tensor], scaler: GradScaler, r
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     optimizer.zero_grad(set_to_none=True)
     for loss in losses:
-        # `inputs=` keeps this loss out of the other networks' gradients, so nothing is frozen and thawed.
+        # `inputs=` keeps this loss out of the other networks' gradients, so no network has to be frozen.
         scaler.scale(loss).backward(inputs=parameters)
     ranks.average_gradients(parameters)
     if scaler.is_enabled():

@@ -1,4 +1,4 @@
-"""The fixed slices that every validation looks at: their translations, the score and the figures of the watchdog."""
+"""The fixed slices of every validation: their translations, the score and the figures of the watchdog."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

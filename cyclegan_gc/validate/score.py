@@ -1,6 +1,6 @@
 """Score of synthetic CT on slices without pairs; it chooses best.pt and ends a run early.
 
-Nothing here has seen a true CT of the same patient. The parts look for different faults, because each alone can be
+No true CT of the same patient is used. The parts look for different faults, because each alone can be
 satisfied by a wrong picture: a copy of the MR has perfect edges and cycles, a shuffled CT has perfect histograms.
 """
 
@@ -25,7 +25,7 @@ TISSUES_HU = (AIR_BELOW_HU, BONE_ABOVE_HU)
 """Air below, bone above, soft tissue between, as the challenges of synthetic CT divide them."""
 OUTLINE_HU = -400.0
 SHARE_FLOOR = 0.01
-"""A tissue of less than this share of the body counts as this much: below, ratios are noise."""
+"""A tissue of less than this share of the body counts as this much: ratios of smaller shares are noise."""
 
 SCALES = {
     "gradient": 2.0,
@@ -38,7 +38,7 @@ SCALES = {
 """Value of each part that counts as one point.
 
 The distance by depth weighs most: on phantoms it follows the true error best over checkpoints (study ``selection`` of
-``scripts/ablation.py``). The other parts are there for pictures that it cannot tell from good ones. This was measured
+``scripts/ablation.py``). The other parts catch faults that this distance misses. This was measured
 without ``loss.depth_histogram``; a run that is trained on that term has a low distance by design. Gradient correlation
 alone misleads: it is best early in a training, when a synthetic CT is a recoloured MR."""
 
@@ -91,7 +91,7 @@ def unpaired_parts(
         reconstructed_mr: the input after the way there and back.
         sct: its synthetic CT in HU.
         real: of real CTs.
-        window_hu: that the networks know.
+        window_hu: CT window of the networks.
 
     Returns:
         ``gradient``: 1 - gradient correlation of MR and synthetic CT in the body (absolute, central), 0 to about 1.

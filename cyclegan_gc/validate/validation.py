@@ -41,7 +41,7 @@ class Validation:
     score: float
     """Lower is better."""
     findings: Mapping[str, str | None]
-    """Findings of the watchdog: a sentence for each failure that was looked for, None where all is well."""
+    """Findings of the watchdog: a sentence for each failure that was found, otherwise None."""
     shown: Shown
 
 

@@ -43,7 +43,7 @@ DEAD_NORM = 1e-6
 BLANK_SHARE = 0.5
 """Share of blank slices in the batches above which a warning is due."""
 BLANK_BODY, BLANK_SPREAD = 0.01, 0.01
-"""A slice with less body than this share of its pixels, or with grey values less spread, shows nothing."""
+"""A slice with less body than this share of its pixels, or with grey values less spread, is blank."""
 INVERTED = -0.1
 """Correlation in the body of the synthetic CT with what real CTs show at the same depth; healthy ones are above 0."""
 SAME = 0.98
@@ -64,7 +64,7 @@ class Alarm:
 
 
 class Monitor:
-    """Remembers since when each failure has been found."""
+    """Counts the checks in a row that found each failure."""
 
     def __init__(self) -> None:
         self.found: dict[str, list[int]] = {}
@@ -74,7 +74,7 @@ class Monitor:
 
         Args:
             step: of the check.
-            findings: for each failure that was looked for what was found, None for nothing.
+            findings: the finding for each failure that was checked; None if it was not found.
         """
         alarms = []
         for name, finding in findings.items():
@@ -102,14 +102,14 @@ class Monitor:
 
 
 def blank_share(batch: Batch) -> Tensor:
-    """Share of a batch's slices that show nothing, a number on its device."""
+    """Share of a batch's blank slices, a number on its device."""
     return torch.stack([_blank(batch.real_mr, batch.mr_mask), _blank(batch.real_ct, batch.ct_mask)]).mean()
 
 
 def training_findings(figures: Mapping[str, float]) -> dict[str, str | None]:
     """Findings from the mean figures of a log interval."""
     saturated = [
-        f"the {name.upper()} discriminator tells every fake (loss {figures[f'discriminator_{name}']:.3f})"
+        f"the {name.upper()} discriminator recognises every fake (loss {figures[f'discriminator_{name}']:.3f})"
         for name in ("ct", "mr")
         if f"discriminator_{name}" in figures  # objective paired has none; there L1 leads the generator
         and figures[f"discriminator_{name}"] < PERFECT_DISCRIMINATOR

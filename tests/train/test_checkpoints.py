@@ -45,7 +45,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before_with_a_warning(
 ):
     damage(run / "last.pt", how)
     last = train(replace(small_config, output=run, resume="auto"))
-    assert "warning: " in (text := capsys.readouterr()).err and "going on from previous.pt" in text.err
+    assert "warning: " in (text := capsys.readouterr()).err and "continuing from previous.pt" in text.err
     assert "steps 5 to 20" in text.out
     resumed, uninterrupted = load_checkpoint(last), load_checkpoint(whole)
     for part in ("networks", "ema", "optimizers", "pools", "meter"):
@@ -63,7 +63,7 @@ def test_a_run_whose_checkpoints_are_all_damaged_is_not_begun_anew(run, small_co
 
 def test_a_run_that_lost_its_last_checkpoint_is_still_not_overwritten(run, small_config):
     (run / "last.pt").unlink()
-    with pytest.raises(UserError, match=r"previous\.pt: a run is here already"):
+    with pytest.raises(UserError, match=r"previous\.pt: this folder already holds a run"):
         train(replace(small_config, output=run))
 
 

@@ -209,7 +209,7 @@ def test_a_model_of_two_contrasts_refuses_one(run, heads, phantoms, tmp_path):
 
 
 def test_what_one_ct_cannot_stand_for_is_refused(contrasted):
-    with pytest.raises(UserError, match=r"loss\.identity must be 0 with data\.contrasts"):
+    with pytest.raises(UserError, match=r"--loss\.identity must be 0 with --data\.contrasts"):
         replace(contrasted, loss=LossConfig(identity=0.5))
     with pytest.raises(UserError, match=r"data\.contrasts must be two or more endings"):
         replace(contrasted.data, contrasts=("_T1w",))

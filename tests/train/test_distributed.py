@@ -130,7 +130,7 @@ def test_only_the_first_process_writes(two):
 def test_a_run_goes_on_with_another_number_of_processes_and_says_what_is_lost(before, after, train_options, tmp_path):
     finish(before, train_options(tmp_path, stop_at=10))
     output = finish(after, train_options(tmp_path, resume="auto"))
-    assert output.count("the image pools are dealt out anew") == 1
+    assert output.count("the image pools are distributed again") == 1
     state = load_checkpoint(tmp_path / "last.pt")
     assert state["step"] == 20 and len(state["pools"]) == after
 

@@ -62,7 +62,7 @@ def test_a_dead_or_sleeping_loader_ends_the_run_with_the_cause(
     os.kill(loader_of(process.pid), how)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 4
-    assert "a loader process died or slept longer than --peer_timeout" in errors and "--data.workers 0" in errors
+    assert "a loader process did not answer within --peer_timeout" in errors and "--data.workers 0" in errors
 
 
 def loader_of(trainer: int) -> int:

@@ -145,7 +145,7 @@ def test_weights_of_another_kind_are_refused_with_both(flat, small_config, tmp_p
     other = replace(getattr(small_config, part), **change)
     config = replace(small_config, output=tmp_path, init_from=flat, **{part: other})
     (key, value), *_ = change.items()
-    with pytest.raises(UserError, match=f"--init_from .*{part} .*'{key}'.* there and .*'{key}'.* here"):
+    with pytest.raises(UserError, match=f"--init_from .*{part} .*'{key}'.* in that run and .*'{key}'.* in this one"):
         train(config)
     assert value is not None and not (tmp_path / "last.pt").exists()
 

@@ -109,7 +109,7 @@ def test_best_has_the_lowest_error_of_the_held_out_pair(alone, alone_trained, lo
     assert sorted(scores) == [6, 12]
     assert load_checkpoint(alone_trained.with_name("best.pt"))["step"] == min(scores, key=lambda step: scores[step])
     cases = cases_of(alone)
-    held_out, trained = {pair.name for pair in cases.validation_pairs}, {s.sources[0].name for s in cases.pairs}
+    held_out, trained = {pair.name for pair in cases.judges}, {s.sources[0].name for s in cases.pairs}
     assert len(held_out) == 1 and len(trained) == 2 and not any(name.startswith(tuple(held_out)) for name in trained)
 
 
@@ -207,9 +207,12 @@ def test_a_displaced_pair_stops_the_run_by_name(few, pairs, tmp_path):
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["--objective", "paired"], "data.pairs must be given"),
-        (["--objective", "paired", "--data.pairs", "P", "--data.mr", "A"], "must be left out with objective paired"),
-        (["--data.mr", "A"], "data.ct must be given"),
+        (["--objective", "paired"], "--data.pairs is missing: --objective paired needs a folder"),
+        (
+            ["--objective", "paired", "--data.pairs", "P", "--data.mr", "A"],
+            "--data.mr and --data.ct are not for --objective paired",
+        ),
+        (["--data.mr", "A"], "--data.ct is missing"),
         (["--data.mr", "A", "--data.ct", "B", "--network.dropout", "1"], "network.dropout must be below 1"),
         (["--objective", "paired", "--data.pairs", "NOWHERE"], "NOWHERE/ct: no such file or folder"),
     ],
@@ -231,7 +234,7 @@ def test_a_paired_run_can_begin_with_an_unpaired_model_but_not_the_other_way(few
     begun = replace(alone, output=alone.output.with_name("begun"), network=more_noise, init_from=few_trained, stop_at=1)
     assert load_checkpoint(train(begun))["step"] == 1
     back = replace(few, output=few.output.with_name("back"), init_from=alone_trained, stop_at=1)
-    with pytest.raises(UserError, match="has no way from CT to MR"):
+    with pytest.raises(UserError, match="has no generator from CT to MR"):
         train(back)
 
 

@@ -191,7 +191,7 @@ def test_blank_volumes_are_named(config, tmp_path):
 def test_stop_ends_the_run_with_the_alarm_and_the_last_good_checkpoint(config):
     train(replace(config, stop_at=10))
     saturate_generators(config.output)
-    before = r"step 30: dead_gradients since step 20: .*the last checkpoint from before is \S*previous\.pt"
+    before = r"step 30: dead_gradients since step 20: .*the last checkpoint before it is \S*previous\.pt"
     with pytest.raises(TrainingStoppedError, match=before):
         train(replace(config, resume="auto", monitor=MonitorConfig("stop")))
     assert load_checkpoint(config.output / "previous.pt")["step"] == 15
@@ -202,7 +202,7 @@ def test_rollback_returns_to_before_the_failure_and_draws_other_samples(config, 
     train(replace(config, stop_at=10))
     saturate_generators(config.output, found={"dead_gradients": [8]})
     train(replace(config, resume="auto", monitor=MonitorConfig("rollback")))
-    assert "back at step 5 because of dead_gradients, with other samples" in capsys.readouterr().err
+    assert "back at step 5 because of dead_gradients; other samples are drawn" in capsys.readouterr().err
     last = load_checkpoint(config.output / "last.pt")
     assert (last["step"], last["stream"]) == (60, 1)
     lines = [json.loads(line) for line in (config.output / "metrics.jsonl").read_text().splitlines()]
