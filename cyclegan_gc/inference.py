@@ -55,8 +55,8 @@ class Translation:
     uncertainty: NDArray[np.int16] | None
     """(X, Y, Z): standard deviation over the members, in the result's unit, rounded; None for a single member."""
     cycle_error: float | None
-    """Error of the input translated there and back, relative to its own variation in the body. At 1 nothing of the input is recovered.
-    None for a model without the opposite generator."""
+    """Error of the input translated there and back, relative to its own variation in the body. 1 means that nothing of
+    the input is recovered. None for a model without the opposite generator."""
     discontinuity: dict[str, float]
     """:func:`cyclegan_gc.metrics.slice_discontinuity` of the ``source``, of one plane (``single``) and ``fused``."""
     notes: tuple[str, ...]

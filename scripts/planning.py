@@ -39,7 +39,7 @@ class Run:
     commands: list[list[str]]
     """Words of ``cyclegan-gc``."""
     record: dict[str, Any]
-    """Everything that determines the figures, except the code and the contents of the volumes; written beside them at the end."""
+    """Everything that determines the figures, except the code and the contents of the volumes; written at the end."""
     scanner: Scanner = HOME
     """The scanner of the test set."""
     step: int | None = None

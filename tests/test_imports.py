@@ -56,7 +56,7 @@ def imports_of(module: str) -> set[str]:
 
 
 def ours(names: set[str]) -> set[str]:
-    """The modules of the package among imported names: ``cyclegan_gc.formats.volumes.Volume`` -> ``formats.volumes``."""
+    """The package's modules among imported names: ``cyclegan_gc.formats.volumes.Volume`` -> ``formats.volumes``."""
     known, found = modules_on_disk(), set()
     # The version is a word that the front door holds, not a way through it.
     names = {n for n in names if n.startswith("cyclegan_gc") and n != "cyclegan_gc.__version__"}

@@ -27,8 +27,8 @@ def train(config: TrainConfig) -> Path:
 
     Raises:
         UserError: if the data, the device or the checkpoint to resume from cannot be used.
-        TrainingStoppedError: if a loss is no longer finite, the disk is full, another process died or the watchdog stops the
-            run.
+        TrainingStoppedError: if a loss is no longer finite, the disk is full, another process died or the watchdog
+            stops the run.
         Interruption: if a signal arrived; the current step was finished and saved.
     """
     reported(lambda: _train(config))

@@ -142,7 +142,7 @@ def load_state(state: TrainState, saved: dict[str, Any], device: torch.device, r
 
 
 def begin_with(state: TrainState, saved: dict[str, Any]) -> None:
-    """Fresh training from another run's weights: its generators' moving averages, and its discriminators, where both runs have them.
+    """Begin with the weights of another run: its generators' moving averages, and the discriminators of both runs.
 
     Raises:
         RuntimeError: if the weights are another architecture's.
