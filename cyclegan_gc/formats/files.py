@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from cyclegan_gc.errors import UserError
+from cyclegan_gc.errors import UserError, VolumeError
 
 WRITABLE = (".nii", ".nii.gz")
 """Suffixes of volume files that can be written."""
@@ -16,6 +16,14 @@ BIDS_RESULT = "_desc-synthetic_ct"
 """End of the name of a synthetic CT in a BIDS folder."""
 
 Accept = Callable[[Path], bool]
+
+
+def check_file(path: Path) -> None:
+    """Raise a :class:`VolumeError` (without the file name) unless ``path`` is a file with content."""
+    if not path.is_file():
+        raise VolumeError("not a file; give a volume file" if path.exists() else "no such file; check the path")
+    if path.stat().st_size == 0:
+        raise VolumeError("the file is empty (0 bytes); copy it again from its source")
 
 
 def case_id(path: Path) -> str:

@@ -112,7 +112,7 @@ def test_an_output_that_is_a_file_is_refused(checkpoint, source, tmp_path):
 
 
 def test_an_output_that_is_named_like_a_volume_is_refused(checkpoint, source, tmp_path):
-    with pytest.raises(UserError, match="the output is a folder"):
+    with pytest.raises(UserError, match="give a folder"):
         convert(ConvertConfig(checkpoint, str(source), tmp_path / "sct.nii.gz", device="cpu"))
 
 

@@ -199,7 +199,7 @@ def test_no_person_is_in_two_parts_and_the_test_set_does_not_depend_on_the_train
 
 def test_an_output_that_is_a_file_is_refused_in_one_line(tmp_path: Path):
     (tmp_path / "out").write_text("")
-    with pytest.raises(UserError, match="out: phantoms need a folder"):
+    with pytest.raises(UserError, match="out: phantoms cannot be written"):
         write_phantoms(tmp_path / "out", subjects=1, seed=0)
     with pytest.raises(UserError, match="got 0, 4 and 0"):
         write_phantoms(tmp_path / "other", subjects=0, seed=0)

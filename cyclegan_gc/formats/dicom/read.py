@@ -14,13 +14,13 @@ from pydicom.pixels.processing import apply_rescale
 from pydicom.uid import ImplicitVRLittleEndian
 
 from cyclegan_gc.errors import VolumeError
-from cyclegan_gc.formats.dicom.geometry import Frame, Stack, stack
+from cyclegan_gc.formats.dicom.geometry import Frame, stack
+from cyclegan_gc.formats.geometry import checked_shape
 from cyclegan_gc.formats.volumes import Volume, volume_on_grid
 
 SUFFIXES = (".dcm", ".dicom", ".ima")
 SERIES_TAGS = ["SOPClassUID", "SeriesInstanceUID", "SeriesNumber", "Modality", "Rows", "Columns"]
 DICOMDIR = "1.2.840.10008.1.3.10"
-MIN_IN_PLANE = 16
 UNREADABLE = (InvalidDicomError, OSError, ValueError, AttributeError, KeyError, EOFError)
 """Errors that pydicom raises for a damaged or foreign file."""
 
@@ -31,7 +31,6 @@ class DicomSeries:
 
     uid: str
     number: int | None
-    modality: str
     files: tuple[Path, ...]
     fault: str | None = None
     """Reason why the series cannot be read, if already known."""
@@ -54,14 +53,14 @@ def group_series(files: Sequence[Path]) -> tuple[list[DicomSeries], list[str]]:
     A file that cannot be parsed becomes a series with a fault, so that a batch reports it and continues.
     """
     found: dict[str, list[Path]] = {}
-    facts: dict[str, tuple[int | None, str]] = {}
+    numbers: dict[str, int | None] = {}
     broken, others = [], []
     for path in sorted(files):
         try:
             header = pydicom.dcmread(path, force=True, stop_before_pixels=True, specific_tags=list(SERIES_TAGS))
             uid = str(header.get("SeriesInstanceUID") or "")
         except UNREADABLE as error:
-            broken.append(DicomSeries("", None, "", (path,), f"not a readable DICOM file ({_brief(error)})"))
+            broken.append(DicomSeries("", None, (path,), f"not a readable DICOM file ({_brief(error)})"))
             continue
         if header.file_meta.get("MediaStorageSOPClassUID") == DICOMDIR:
             continue
@@ -69,11 +68,12 @@ def group_series(files: Sequence[Path]) -> tuple[list[DicomSeries], list[str]]:
             if uid:
                 others.append(str(header.get("Modality") or "unknown"))
             else:
-                broken.append(DicomSeries("", None, "", (path,), "not a readable DICOM file (no image in it)"))
+                broken.append(DicomSeries("", None, (path,), "not a readable DICOM file (no image in it)"))
             continue
         found.setdefault(uid, []).append(path)
-        facts[uid] = _whole_number(header.get("SeriesNumber")), str(header.get("Modality") or "")
-    series = [DicomSeries(uid, *facts[uid], tuple(paths)) for uid, paths in found.items()]
+        number = header.get("SeriesNumber")
+        numbers[uid] = None if number in (None, "") else int(str(number))
+    series = [DicomSeries(uid, numbers[uid], tuple(paths)) for uid, paths in found.items()]
     kinds = ", ".join(sorted(set(others)))
     notes = [f"{len(others)} DICOM objects without an image ({kinds}) were left out."] if others else []
     return [*series, *broken], notes
@@ -82,12 +82,10 @@ def group_series(files: Sequence[Path]) -> tuple[list[DicomSeries], list[str]]:
 def read_series(files: Sequence[Path], max_voxels: int) -> Volume:
     """Read a series as a volume: axes are column, row and slice, values are rescaled, the affine is to RAS in mm.
 
-    Args:
-        files: files of one series in any order; single slices or one multi-frame object.
-        max_voxels: a larger series is refused before its pixels are read.
+    ``files`` are single slices in any order or one multi-frame object.
 
     Raises:
-        VolumeError: if the series cannot be used; cause and cure, without the folder's name.
+        VolumeError: if the series cannot be used or has more voxels; cause and cure, without the folder's name.
     """
     return volume_on_grid(*read_frames(files, max_voxels))
 
@@ -101,15 +99,11 @@ def read_frames(files: Sequence[Path], max_voxels: int) -> tuple[NDArray[np.floa
     headers = read_headers(files)
     frames = frames_of(headers, files)
     grid = stack(frames)
-    _check_size(grid, max_voxels)
+    checked_shape(grid.shape, max_voxels)
     values = np.empty(grid.shape, np.float32, order="F")
-    if frames[0].number is None:
-        for z, index in enumerate(grid.order):
-            values[..., z] = _pixels(files[index])[0].T
-    else:
-        pixels = _pixels(files[0])
-        for z, index in enumerate(grid.order):
-            values[..., z] = pixels[index].T
+    together = _pixels(files[0]) if frames[0].number else None
+    for z, index in enumerate(grid.order):
+        values[..., z] = (_pixels(files[index])[0] if together is None else together[index]).T
     return values, grid.affine, [*_notes(headers), *grid.notes]
 
 
@@ -243,14 +237,6 @@ def _notes(headers: Sequence[Dataset]) -> list[str]:
     return notes
 
 
-def _check_size(grid: Stack, max_voxels: int) -> None:
-    text = " x ".join(map(str, grid.shape))
-    if int(np.prod(grid.shape, dtype=object)) > max_voxels:
-        raise VolumeError(f"{text} voxels, more than {max_voxels} (--max_voxels); the series is too large")
-    if sum(size < MIN_IN_PLANE for size in grid.shape) >= 2:
-        raise VolumeError(f"too small ({text}); two axes need at least {MIN_IN_PLANE} voxels")
-
-
 def _numbers(dataset: Dataset, name: str, count: int) -> tuple[float, ...] | None:
     values = dataset.get(name)
     if values is None or isinstance(values, str) or len(values) != count:
@@ -262,10 +248,6 @@ def _numbers(dataset: Dataset, name: str, count: int) -> tuple[float, ...] | Non
 def _positive(value: object) -> float | None:
     number = float(str(value)) if value not in (None, "") else 0.0
     return number if np.isfinite(number) and number > 0 else None
-
-
-def _whole_number(value: object) -> int | None:
-    return None if value in (None, "") else int(str(value))
 
 
 def _brief(error: Exception) -> str:
