@@ -17,7 +17,7 @@ from cyclegan_gc.convert.outcome import Conversion, Converted, as_row, models_of
 from cyclegan_gc.convert.plan import Job, part_of, plan, shard_of
 from cyclegan_gc.convert.wandb_log import log_cases, models_used, run_settings
 from cyclegan_gc.device import choose_device
-from cyclegan_gc.errors import UserError, VolumeError
+from cyclegan_gc.errors import UserError, named
 from cyclegan_gc.formats.files import WRITABLE
 from cyclegan_gc.formats.volumes import write_volume
 from cyclegan_gc.inference import Member, members_of, translate_volume
@@ -74,11 +74,9 @@ def convert_volume(
             f"{checkpoint}: expects {', '.join(contrasts) or 'one volume'}, got {len(sources)} files; give one of each"
         )
     volume = load_volume(sources)
-    try:
+    with named(sources[0]):
         check_volume(volume, "mr" if direction == "mr_to_ct" else "ct")
         translation = translate_volume(members_of([translator]), volume)
-    except VolumeError as error:
-        raise VolumeError(f"{sources[0]}: {error}") from None
     write_volume(result, translation.array, volume)
     for warning in (*volume.warnings, *translation.notes):
         warnings.warn(f"{sources[0]}: {warning}", stacklevel=2)

@@ -2,8 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,10 +13,10 @@ from cyclegan_gc.convert.plan import Job
 from cyclegan_gc.convert.preview import preview_png
 from cyclegan_gc.convert.quality import Quality, judge
 from cyclegan_gc.convert.results import is_result
-from cyclegan_gc.errors import UserError, VolumeError
+from cyclegan_gc.errors import UserError, VolumeError, named
 from cyclegan_gc.formats.content import companions
 from cyclegan_gc.formats.dicom.write import SeriesLabel, write_ct_series
-from cyclegan_gc.formats.sources import find_sources, readable_files
+from cyclegan_gc.formats.sources import find_sources
 from cyclegan_gc.formats.volumes import Volume, write_volume
 from cyclegan_gc.inference import Translation, prepare_for, translate_cases
 from cyclegan_gc.prepare.modality import check_volume
@@ -52,8 +51,8 @@ def read_case(job: Job, conversion: Conversion) -> Loaded | Converted:
         sha256 = file_sha256(file for path in job.source.files for file in (path, *companions(path)))
         if not conversion.config.overwrite and (known := finished(job, sha256, conversion.settings)):
             return known
-        volume = load_volume(readable_files(job.source), conversion.config.max_voxels)
-        with _named(job):
+        volume = load_volume(job.source.readable_files(), conversion.config.max_voxels)
+        with named(job.source.path):
             warnings = volume.warnings + _other_modality(volume, conversion.config)
             return Loaded(job, volume, prepare_for(conversion.members, volume), sha256, warnings, since)
     except Exception as error:
@@ -66,7 +65,7 @@ def translate_case(loaded: Loaded | Converted, conversion: Conversion) -> Transl
         return loaded
     try:
         config, members = conversion.config, conversion.members
-        with _named(loaded.job):
+        with named(loaded.job.source.path):
             result = translate_cases(loaded.cases, members, batch_size=config.batch_size, fusion=config.fusion)
         return Translated(loaded, result)
     except Exception as error:
@@ -83,7 +82,7 @@ def write_case(translated: Translated | Converted, conversion: Conversion) -> Co
         job.result.parent.mkdir(parents=True, exist_ok=True)
         for path in (job.result, job.uncertainty, job.preview, job.sidecar):
             remove_leftovers(path)
-        with _named(job):
+        with named(job.source.path):
             written = _write_result(loaded, result, conversion)
             quality = _quality(loaded, result, conversion)
             if conversion.config.preview and conversion.config.direction == "mr_to_ct":
@@ -165,17 +164,6 @@ def _write_preview(loaded: Loaded, result: Translation, path: Path) -> None:
 def _derivation(conversion: Conversion) -> str:
     model = conversion.models[0]
     return f"Model {model.sha256[:16]} at step {model.step}, planes {', '.join(conversion.settings['planes'])}."
-
-
-@contextmanager
-def _named(job: Job) -> Iterator[None]:
-    """Put the source's path before the message of an error."""
-    try:
-        yield
-    except VolumeError as error:
-        raise VolumeError(
-            str(error) if str(error).startswith(str(job.source.path)) else f"{job.source.path}: {error}"
-        ) from None
 
 
 def _failed(job: Job, error: Exception) -> Converted:

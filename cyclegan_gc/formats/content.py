@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cyclegan_gc.atomic import file_sha256, write_text
-from cyclegan_gc.errors import VolumeError
+from cyclegan_gc.formats.files import reading
 
 HEADERS = (".hdr", ".hdr.gz", ".mhd", ".nhdr")
 """Suffixes of headers whose voxels are in another file, which has the same stem or is named in the header."""
@@ -31,9 +31,7 @@ def known_contents(paths: Sequence[Path], folder: Path) -> str | None:
 def content_hash(path: Path, folder: Path) -> str:
     """Hash of a volume's bytes, its separate voxel file included.
 
-    Args:
-        path: the volume file.
-        folder: the cache; its files are named by hashes of the paths, never by the paths.
+    ``folder`` is the cache; its files are named by hashes of the paths, never by the paths.
 
     Raises:
         VolumeError: if the file cannot be read; one line.
@@ -42,10 +40,8 @@ def content_hash(path: Path, folder: Path) -> str:
     known = known_hash(path, folder)
     if known is not None:
         return known
-    try:
+    with reading(path):
         stamp, content = _stamp(path), file_sha256([path, *companions(path)])
-    except OSError as error:
-        raise VolumeError(f"{path}: cannot be read ({error.strerror}); check its permissions") from error
     folder.mkdir(parents=True, exist_ok=True)
     write_text(_note(path, folder), json.dumps({"stamp": stamp, "content": content}))
     return content
