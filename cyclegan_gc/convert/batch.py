@@ -12,7 +12,7 @@ from cyclegan_gc.atomic import write_text
 from cyclegan_gc.config import ConvertConfig, Direction
 from cyclegan_gc.convert.case import read_case, translate_case, write_case
 from cyclegan_gc.convert.estimate import LONG, estimate
-from cyclegan_gc.convert.manifest import Manifest, manifest_of, write_manifest
+from cyclegan_gc.convert.manifest import manifest_of, write_manifest
 from cyclegan_gc.convert.outcome import Conversion, Converted, as_row, models_of, settings_of
 from cyclegan_gc.convert.plan import Job, part_of, plan, shard_of
 from cyclegan_gc.convert.wandb_log import log_cases, models_used, run_settings
@@ -133,7 +133,8 @@ def convert(
             outcomes.append(outcome)
             done(outcome)
         run.attempt(lambda: log_cases(run, outcomes, conversion))
-    write_manifest(config.output, manifest(outcomes, conversion), shard)
+    rows = [as_row(case, config.output) for case in outcomes]
+    write_manifest(config.output, manifest_of(rows, conversion.settings, models_of(conversion)), shard)
     return outcomes
 
 
@@ -163,12 +164,6 @@ def overlapped(
             del worked
         if behind is not None:
             yield behind.result()
-
-
-def manifest(outcomes: list[Converted], conversion: Conversion) -> Manifest:
-    """The manifest of these outcomes."""
-    rows = [as_row(case, conversion.config.output) for case in outcomes]
-    return manifest_of(rows, conversion.settings, models_of(conversion))
 
 
 def _models(config: ConvertConfig) -> list[TrainedModel]:

@@ -3,16 +3,15 @@
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from cyclegan_gc.atomic import atomic_write, file_sha256, remove_leftovers, write_text
 from cyclegan_gc.config import ConvertConfig
 from cyclegan_gc.convert.outcome import TOOL, Conversion, Converted, finished, key_of, remove_replaced, sidecar
-from cyclegan_gc.convert.plan import Job
+from cyclegan_gc.convert.plan import Job, is_result
 from cyclegan_gc.convert.preview import preview_png
 from cyclegan_gc.convert.quality import Quality, judge
-from cyclegan_gc.convert.results import is_result
 from cyclegan_gc.errors import UserError, VolumeError, named
 from cyclegan_gc.formats.content import companions
 from cyclegan_gc.formats.dicom.write import SeriesLabel, write_ct_series
@@ -33,15 +32,7 @@ class Loaded:
     cases: Sequence[Prepared]
     sha256: str
     warnings: tuple[str, ...]
-    since: float = field(default_factory=time.perf_counter)
-
-
-@dataclass(frozen=True)
-class Translated:
-    """A case that has passed through the network."""
-
-    loaded: Loaded
-    translation: Translation
+    since: float
 
 
 def read_case(job: Job, conversion: Conversion) -> Loaded | Converted:
@@ -59,7 +50,7 @@ def read_case(job: Job, conversion: Conversion) -> Loaded | Converted:
         return _failed(job, error)
 
 
-def translate_case(loaded: Loaded | Converted, conversion: Conversion) -> Translated | Converted:
+def translate_case(loaded: Loaded | Converted, conversion: Conversion) -> tuple[Loaded, Translation] | Converted:
     """Translate a case with the network."""
     if isinstance(loaded, Converted):
         return loaded
@@ -67,16 +58,16 @@ def translate_case(loaded: Loaded | Converted, conversion: Conversion) -> Transl
         config, members = conversion.config, conversion.members
         with named(loaded.job.source.path):
             result = translate_cases(loaded.cases, members, batch_size=config.batch_size, fusion=config.fusion)
-        return Translated(loaded, result)
+        return loaded, result
     except Exception as error:
         return _failed(loaded.job, error)
 
 
-def write_case(translated: Translated | Converted, conversion: Conversion) -> Converted:
+def write_case(translated: tuple[Loaded, Translation] | Converted, conversion: Conversion) -> Converted:
     """Write and judge a case; the sidecar is written last and confirms that the other files are complete."""
     if isinstance(translated, Converted):
         return translated
-    loaded, result = translated.loaded, translated.translation
+    loaded, result = translated
     job = loaded.job
     try:
         job.result.parent.mkdir(parents=True, exist_ok=True)
@@ -118,7 +109,9 @@ def _write_result(loaded: Loaded, result: Translation, conversion: Conversion) -
         reference = job.source.files
         if job.source.series is None:
             reference = _reference_files(config.reference_dicom)
-        label = SeriesLabel(key_of(loaded.sha256, conversion.settings), _derivation(conversion), TOOL)
+        model, planes = conversion.models[0], ", ".join(conversion.settings["planes"])
+        derivation = f"Model {model.sha256[:16]} at step {model.step}, planes {planes}."
+        label = SeriesLabel(key_of(loaded.sha256, conversion.settings), derivation, TOOL)
         write_ct_series(job.result, result.array, loaded.volume.affine, reference, label)
     else:
         write_volume(job.result, result.array, loaded.volume)
@@ -159,11 +152,6 @@ def _write_preview(loaded: Loaded, result: Translation, path: Path) -> None:
     volume = loaded.volume
     with atomic_write(path) as file:
         file.write(preview_png(volume.array, result.array, result.mask, volume.affine, result.uncertainty))
-
-
-def _derivation(conversion: Conversion) -> str:
-    model = conversion.models[0]
-    return f"Model {model.sha256[:16]} at step {model.step}, planes {', '.join(conversion.settings['planes'])}."
 
 
 def _failed(job: Job, error: Exception) -> Converted:

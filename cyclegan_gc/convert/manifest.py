@@ -18,13 +18,7 @@ Manifest = dict[str, Any]
 def manifest_of(
     cases: Sequence[Mapping[str, Any]], settings: Mapping[str, Any], models: Sequence[Mapping[str, Any]]
 ) -> Manifest:
-    """The manifest of a conversion.
-
-    Args:
-        cases: rows from :func:`cyclegan_gc.convert.outcome.as_row`.
-        settings: everything but the input that decides about a result.
-        models: name, step and hash of each model.
-    """
+    """The manifest of a conversion from the rows of :func:`cyclegan_gc.convert.outcome.as_row`."""
     counts = Counter(case["outcome"] for case in cases) + Counter(c["verdict"] for c in cases if c["verdict"])
     return {
         "tool": f"cyclegan-gc {__version__}",
