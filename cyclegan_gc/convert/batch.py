@@ -113,12 +113,9 @@ def convert(
     members = _members(config, models)
     conversion = Conversion(config, models, members, settings_of(config, models, members))
     if config.direction == "mr_to_ct" and first.back is None:
-        notes = [
-            *notes,
-            "the model was trained on pairs only and has no generator back to MR: the cycle error is not judged",
-        ]
+        notes += ["the model was trained on pairs only and has no generator back to MR: the cycle error is not judged"]
     if len(jobs) >= LONG:
-        notes = [*notes, estimate(jobs, members)]
+        notes += [estimate(jobs, members)]
     started(jobs, notes)
     outcomes = []
     steps = (

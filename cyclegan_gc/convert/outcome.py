@@ -132,8 +132,8 @@ def finished(job: Job, source_sha256: str, settings: Mapping[str, Any]) -> Conve
 def remove_replaced(job: Job, written: Collection[Path]) -> None:
     """Remove the files of an older result of this case that the new one did not overwrite.
 
-    Uncertainty map and preview are removed by name. The result in the other format is removed only if the old sidecar
-    names it and its content has not changed since, so call this before the new sidecar is written.
+    The result in the other format is removed only if the old sidecar names it and its content has not changed since,
+    so call this before the new sidecar is written.
     """
     for path in {job.uncertainty, job.preview}.difference(written):
         if path.is_file():

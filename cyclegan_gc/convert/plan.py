@@ -57,11 +57,8 @@ class Job:
 def plan(config: ConvertConfig, contrasts: Sequence[str] = ()) -> tuple[list[Job], list[str]]:
     """All cases of the input, and a sentence for each group of files that was left out.
 
-    Files below the output folder and results of earlier conversions are left out.
-
-    Args:
-        config: settings of the conversion.
-        contrasts: for a model of several contrasts, the endings of the names of a case's files.
+    Files below the output folder and results of earlier conversions are left out. ``contrasts`` are the endings of the
+    names of a case's files, for a model of several contrasts.
 
     Raises:
         UserError: if there is no input, a named file is a result, two cases would be written to one file, or the

@@ -18,12 +18,12 @@ HEADER_CHARACTERS = 65536
 
 
 def contents_hash(paths: Sequence[Path], folder: Path) -> str:
-    """Hash of the bytes of one or several volumes, in order; raises as :func:`content_hash`."""
+    """:func:`content_hash` of one or several volumes, in order."""
     return _joined([content_hash(path, folder) for path in paths])
 
 
 def known_contents(paths: Sequence[Path], folder: Path) -> str | None:
-    """Cached :func:`contents_hash`; None if a volume is not in the cache or has changed since."""
+    """:func:`known_hash` of one or several volumes, in order; None if one is missing."""
     known = [each for path in paths if (each := known_hash(path, folder))]
     return _joined(known) if len(known) == len(paths) else None
 

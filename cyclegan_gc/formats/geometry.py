@@ -105,14 +105,9 @@ def _nearest_axes(affine: NDArray) -> tuple[NDArray, NDArray, NDArray]:
 def resample(
     array: NDArray, affine: NDArray, shape: tuple[int, ...], target_affine: NDArray, *, outside: float, order: int = 1
 ) -> NDArray:
-    """Resample ``array`` to another grid, linearly (``order=1``) or with the nearest voxel (0).
+    """Resample ``array`` ``(X, Y, Z)`` to another grid, linearly (``order=1``) or with the nearest voxel (0).
 
-    Args:
-        array: ``(X, Y, Z)``.
-        affine: ``(4, 4)`` voxel index to mm.
-        shape: of the target grid.
-        target_affine: of the target grid.
-        outside: value beyond the edge of the array.
+    The affines are ``(4, 4)``, voxel index to mm; ``outside`` is the value beyond the edge of the array.
     """
     mapping = voxel_mapping(target_affine, affine)
     return affine_transform(array, mapping, output_shape=shape, order=order, mode="constant", cval=outside)

@@ -55,11 +55,8 @@ def read_volume(path: Path, *, max_voxels: int = MAX_VOXELS) -> Volume:
     """Read one NIfTI, MetaImage or NRRD file; a gzip checksum is verified to the end of the stream.
 
     NaN and infinite voxels are set to the smallest finite value, which is background in MR and CT (0 HU would be
-    water). If sform and qform disagree, the sform is used. Metres and micrometres are converted to mm.
-
-    Args:
-        path: the file; its first bytes, not its name, decide whether it is gzipped.
-        max_voxels: a header that declares more is refused before memory is allocated.
+    water). If sform and qform disagree, the sform is used. Metres and micrometres are converted to mm. A header that
+    declares more than ``max_voxels`` is refused before memory is allocated.
 
     Raises:
         VolumeError: if the volume cannot be used; one line with the path, the cause and the cure.
@@ -71,11 +68,7 @@ def read_volume(path: Path, *, max_voxels: int = MAX_VOXELS) -> Volume:
 
 
 def read_contrasts(paths: Sequence[Path], *, max_voxels: int = MAX_VOXELS) -> Volume:
-    """Read several contrasts as one volume; the first gives the grid.
-
-    Raises:
-        VolumeError: as :func:`read_volume`, and if their grids differ.
-    """
+    """Read several contrasts as one volume; raises also if their grids differ."""
     first, *others = (read_volume(path, max_voxels=max_voxels) for path in paths)
     for path, other in zip(paths[1:], others, strict=True):
         if not same_grid(other.array.shape, other.affine, first.array.shape, first.affine):
@@ -85,11 +78,7 @@ def read_contrasts(paths: Sequence[Path], *, max_voxels: int = MAX_VOXELS) -> Vo
 
 
 def volume_grid(path: Path, *, max_voxels: int = MAX_VOXELS) -> tuple[tuple[int, ...], np.ndarray]:
-    """Shape (X, Y, Z) and affine (4, 4) in mm, read from the header only.
-
-    Raises:
-        VolumeError: as :func:`read_volume`, as far as the header shows it.
-    """
+    """Shape (X, Y, Z) and affine (4, 4) in mm, read and checked from the header only."""
     with reading(path):
         if is_itk(path):
             return itk_grid(path, max_voxels)
@@ -108,11 +97,7 @@ def volume_on_grid(values: np.ndarray, affine: np.ndarray, notes: Sequence[str] 
 
 
 def read_mask(path: Path) -> Volume:
-    """Read a mask or label map as uint8: 1 where the file is not 0. It may be constant.
-
-    Raises:
-        VolumeError: as :func:`read_volume`.
-    """
+    """Read a mask or label map as uint8: 1 where the file is not 0. It may be constant."""
     with reading(path):
         stored = _read_stored(path)
         values, rounding = _meant(stored)
@@ -162,10 +147,7 @@ def write_volume(path: Path, array: np.ndarray, like: Volume) -> None:
     sform, qform, their codes and the units are copied from the source, so no description or extension can carry a
     name. Equal input gives equal bytes.
 
-    Args:
-        path: file name that ends in .nii or .nii.gz.
-        array: (X, Y, Z) int16, uint8 or float32, in the shape of ``like``.
-        like: volume that gives the grid.
+    ``path`` ends in .nii or .nii.gz; ``array`` is (X, Y, Z) int16, uint8 or float32, in the shape of ``like``.
 
     Raises:
         ValueError: if shape, data type or suffix is wrong.

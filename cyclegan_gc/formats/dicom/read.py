@@ -91,11 +91,7 @@ def read_series(files: Sequence[Path], max_voxels: int) -> Volume:
 
 
 def read_frames(files: Sequence[Path], max_voxels: int) -> tuple[NDArray[np.float32], NDArray[np.float64], list[str]]:
-    """Values (X, Y, Z), affine and warnings of a series; an image without signal is accepted.
-
-    Raises:
-        VolumeError: as :func:`read_series`.
-    """
+    """Values (X, Y, Z), affine and warnings, as in :func:`read_series`; an image without signal is accepted."""
     headers = read_headers(files)
     frames = frames_of(headers, files)
     grid = stack(frames)
@@ -108,21 +104,13 @@ def read_frames(files: Sequence[Path], max_voxels: int) -> tuple[NDArray[np.floa
 
 
 def series_grid(files: Sequence[Path]) -> tuple[tuple[int, ...], NDArray[np.float64]]:
-    """Shape (X, Y, Z) and affine as from :func:`read_series`, read from the headers only.
-
-    Raises:
-        VolumeError: if the series cannot be used.
-    """
+    """Shape (X, Y, Z) and affine as from :func:`read_series`, read from the headers only."""
     grid = stack(frames_of(read_headers(files), files))
     return grid.shape, grid.affine
 
 
 def read_headers(files: Sequence[Path]) -> list[Dataset]:
-    """Read the headers of a series, without pixels, and check that they are greyscale images of one series.
-
-    Raises:
-        VolumeError: if they are not.
-    """
+    """Headers of a series, without pixels; a :class:`VolumeError` unless they are greyscale images of one series."""
     headers = []
     for path in files:
         try:
@@ -144,11 +132,7 @@ def read_headers(files: Sequence[Path]) -> list[Dataset]:
 
 
 def frames_of(headers: Sequence[Dataset], files: Sequence[Path]) -> list[Frame]:
-    """The slices of a series with their geometry, in the order of the files or of the frames.
-
-    Raises:
-        VolumeError: if single slices and multi-frame objects are mixed, or per-frame geometry is missing.
-    """
+    """The slices of a series with their geometry, in the order of the files or of the frames."""
     multi = ["NumberOfFrames" in header and int(header.NumberOfFrames) > 1 for header in headers]
     if not any(multi):
         return [_frame(header, header, path.name) for header, path in zip(headers, files, strict=True)]
