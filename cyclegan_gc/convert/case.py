@@ -77,7 +77,9 @@ def write_case(translated: tuple[Loaded, Translation] | Converted, conversion: C
             written = _write_result(loaded, result, conversion)
             quality = _quality(loaded, result, conversion)
             if conversion.config.preview and conversion.config.direction == "mr_to_ct":
-                _write_preview(loaded, result, job.preview)
+                mr, affine = loaded.volume.array, loaded.volume.affine
+                with atomic_write(job.preview) as file:
+                    file.write(preview_png(mr, result.array, result.mask, affine, result.uncertainty))
                 written.add(job.preview)
             remove_replaced(job, written)
             warnings = (*loaded.warnings, *result.notes)
@@ -146,12 +148,6 @@ def _quality(loaded: Loaded, result: Translation, conversion: Conversion) -> Qua
         mr_facts=case_statistics(loaded.cases[0], loaded.volume.array),
         cycle_error=result.cycle_error,
     )
-
-
-def _write_preview(loaded: Loaded, result: Translation, path: Path) -> None:
-    volume = loaded.volume
-    with atomic_write(path) as file:
-        file.write(preview_png(volume.array, result.array, result.mask, volume.affine, result.uncertainty))
 
 
 def _failed(job: Job, error: Exception) -> Converted:

@@ -31,11 +31,7 @@ def manifest_of(
 
 
 def write_manifest(folder: Path, manifest: Manifest, shard: tuple[int, int] | None) -> None:
-    """Write ``manifest.json`` and ``index.html``, or only ``manifest_IofN.json`` for a shard.
-
-    Raises:
-        UserError: if they cannot be written.
-    """
+    """Write ``manifest.json`` and ``index.html``, or only ``manifest_IofN.json`` for a shard."""
     name = "manifest.json" if shard is None else f"manifest_{shard[0]}of{shard[1]}.json"
     try:
         write_text(folder / name, json.dumps(manifest, indent=2) + "\n")

@@ -70,12 +70,8 @@ def make_subject(seed: int, kind: Kind = "head", scanner: Scanner = "spgr") -> S
     """Make one subject; equal arguments give equal arrays.
 
     Shape, size, pose, tissue brightness, bias field, noise, voxel size and orientation depend on ``seed``. The
-    scanner changes only the MR; CT, labels and grid stay the same.
-
-    Args:
-        seed: not negative.
-        kind: ``head`` (about 80 x 96 x 68 voxels) or ``pelvis`` (about 100 x 68 x 55).
-        scanner: a T1-weighted protocol of `PROTOCOLS`.
+    scanner, a T1-weighted protocol of `PROTOCOLS`, changes only the MR; CT, labels and grid stay the same. A head has
+    about 80 x 96 x 68 voxels, a pelvis about 100 x 68 x 55.
 
     Raises:
         ValueError: if the kind or the scanner is unknown or the seed negative.
@@ -193,15 +189,8 @@ def write_phantoms(
 
     ``output/mr`` and ``output/ct`` hold ``subjects`` volumes each, of different subjects. ``output/test/mr``,
     ``/ct`` and ``/labels`` hold one file each per test subject; no test subject is in the training set.
-    Subjects are numbered from 0 (MR), 1000 (CT) and 2000 (test).
-
-    Args:
-        output: folder, created if missing.
-        subjects: training volumes per modality, 1 to 1000.
-        seed: not negative; the same seed writes the same bytes.
-        kind: ``head`` or ``pelvis``.
-        test_subjects: held-out subjects, 0 to 1000.
-        scanner: a T1-weighted protocol of `PROTOCOLS`; it changes only the MRs.
+    Subjects are numbered from 0 (MR), 1000 (CT) and 2000 (test), so there are at most 1000 of each. The same seed
+    writes the same bytes; the scanner changes only the MRs.
 
     Raises:
         UserError: if ``output`` is a file or cannot be written, or a number is out of range.

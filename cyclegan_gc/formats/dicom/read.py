@@ -20,6 +20,10 @@ from cyclegan_gc.formats.volumes import Volume, volume_on_grid
 
 SUFFIXES = (".dcm", ".dicom", ".ima")
 SERIES_TAGS = ["SOPClassUID", "SeriesInstanceUID", "SeriesNumber", "Modality", "Rows", "Columns"]
+FRAME_GROUPS = (
+    *("PixelMeasuresSequence", "PlanePositionSequence", "PlaneOrientationSequence"),
+    "PixelValueTransformationSequence",
+)
 DICOMDIR = "1.2.840.10008.1.3.10"
 UNREADABLE = (InvalidDicomError, OSError, ValueError, AttributeError, KeyError, EOFError)
 """Errors that pydicom raises for a damaged or foreign file."""
@@ -142,8 +146,7 @@ def frames_of(headers: Sequence[Dataset], files: Sequence[Path]) -> list[Frame]:
     groups = header.get("PerFrameFunctionalGroupsSequence") or []
     if len(groups) != int(header.NumberOfFrames):
         raise VolumeError(f"{name} is multi-frame without the geometry of each frame; export it as single slices")
-    shared = (header.get("SharedFunctionalGroupsSequence") or [Dataset()])[0]
-    return [_frame(header, _flattened(shared, group), name, number) for number, group in enumerate(groups, start=1)]
+    return [_frame(header, _flattened(header, group), name, number) for number, group in enumerate(groups, start=1)]
 
 
 def _frame(header: Dataset, geometry: Dataset, name: str, number: int | None = None) -> Frame:
@@ -161,11 +164,11 @@ def _frame(header: Dataset, geometry: Dataset, name: str, number: int | None = N
     )
 
 
-def _flattened(shared: Dataset, frame: Dataset) -> Dataset:
-    """Geometry of one frame as attributes of a single slice; its own functional groups override the shared ones."""
+def _flattened(header: Dataset, frame: Dataset) -> Dataset:
+    """Geometry and rescaling of one frame as in a single slice; its own functional groups override the shared ones."""
     flat = Dataset()
-    for groups in (shared, frame):
-        for name in ("PixelMeasuresSequence", "PlanePositionSequence", "PlaneOrientationSequence"):
+    for groups in (*(header.get("SharedFunctionalGroupsSequence") or [])[:1], frame):
+        for name in FRAME_GROUPS:
             if groups.get(name):
                 flat.update(groups[name][0])
     return flat
@@ -192,16 +195,8 @@ def _pixels(path: Path) -> NDArray[np.float32]:
     groups = dataset.get("PerFrameFunctionalGroupsSequence")
     if not groups:
         return _upright(apply_rescale(frames, dataset), dataset)
-    shared = (dataset.get("SharedFunctionalGroupsSequence") or [Dataset()])[0]
-    rescaled = [apply_rescale(frame, _transform(shared, group)) for frame, group in zip(frames, groups, strict=True)]
+    rescaled = [apply_rescale(frame, _flattened(dataset, group)) for frame, group in zip(frames, groups, strict=True)]
     return _upright(np.stack(rescaled), dataset)
-
-
-def _transform(shared: Dataset, frame: Dataset) -> Dataset:
-    for groups in (frame, shared):
-        if groups.get("PixelValueTransformationSequence"):
-            return groups.PixelValueTransformationSequence[0]
-    return Dataset()
 
 
 def _upright(values: NDArray, dataset: Dataset) -> NDArray[np.float32]:
