@@ -20,16 +20,12 @@ except ImportError:  # Windows has no such locks, so leftovers of killed process
 def atomic_write(path: Path, check: Callable[[Path], None] | None = None) -> Iterator[IO[bytes]]:
     """Open a file for writing that becomes ``path`` only if the block succeeds; otherwise ``path`` is unchanged.
 
-    Args:
-        path: the final name.
-        check: called with the finished temporary file; if it raises, ``path`` is unchanged.
+    ``check`` is called with the finished temporary file; if it raises, ``path`` is unchanged too.
 
     Raises:
         OSError: if the disk is full or read-only.
     """
-    # Not mkstemp, whose mode 0600 would keep colleagues from reading the result.
-    # A name may have at most 255 bytes, so a long one is shortened.
-    temporary = path.with_name(f".{path.name[:180]}.{uuid.uuid4().hex[:12]}.part")
+    temporary = _temporary(path)
     try:
         with temporary.open("xb") as file:
             with suppress(OSError):  # a file system without locks
@@ -60,7 +56,7 @@ def link_over(file: Path, name: Path) -> None:
     Raises:
         OSError: if the disk is full or read-only; ``name`` is then unchanged.
     """
-    temporary = name.with_name(f".{name.name[:180]}.{uuid.uuid4().hex[:12]}.part")
+    temporary = _temporary(name)
     try:
         try:
             os.link(file, temporary)
@@ -98,11 +94,13 @@ def file_sha256(paths: Iterable[Path]) -> str:
     return digest.hexdigest()
 
 
-def _lock(file: IO[bytes]) -> None:
-    """Lock a file until it is closed or its process ends.
+def _temporary(path: Path) -> Path:
+    # Not mkstemp, whose mode 0600 would keep colleagues from reading the result.
+    # A name may have at most 255 bytes, so a long one is shortened.
+    return path.with_name(f".{path.name[:180]}.{uuid.uuid4().hex[:12]}.part")
 
-    Raises:
-        OSError: if another process holds the lock.
-    """
+
+def _lock(file: IO[bytes]) -> None:
+    """Lock a file until it is closed or its process ends; an OSError if another process holds the lock."""
     if fcntl is not None:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

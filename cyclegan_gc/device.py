@@ -19,11 +19,9 @@ MOST_THREADS = 4
 
 
 def choose_device(name: str, local_rank: int | None = None) -> torch.device:
-    """The device of this name; ``auto`` takes CUDA if available, then MPS, then the CPU.
+    """The device of this name: auto (CUDA if available, then MPS, then the CPU), cpu, cuda, cuda:N or mps.
 
-    Args:
-        name: auto, cpu, cuda, cuda:N or mps.
-        local_rank: number of this process on its machine; it takes the CUDA device of the same number.
+    With ``local_rank``, the number of this process on its machine, it takes the CUDA device of the same number.
 
     Raises:
         UserError: if the name is unknown or the hardware is not available.

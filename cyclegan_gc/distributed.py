@@ -132,10 +132,8 @@ def joined(device: torch.device, peer_timeout_seconds: float) -> Iterator[Ranks]
     except (ValueError, RuntimeError) as error:
         cause = str(error).splitlines()[0]
         raise UserError(f"WORLD_SIZE={_size()}: the other processes are not found ({cause}); use torchrun") from error
-    values, patient = (
-        dist.new_group(backend="gloo", timeout=limit),
-        dist.new_group(backend="gloo", timeout=PREPARATION_LIMIT),
-    )
+    values = dist.new_group(backend="gloo", timeout=limit)
+    patient = dist.new_group(backend="gloo", timeout=PREPARATION_LIMIT)
     try:
         yield Ranks(dist.get_rank(), dist.get_world_size(), values, patient)
     except BaseException:

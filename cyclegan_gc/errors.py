@@ -1,6 +1,9 @@
 """Errors for the user: one line with the file, the cause and the cure."""
 
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 
 class UserError(Exception):
@@ -26,3 +29,12 @@ class Interruption(KeyboardInterrupt):
     def __init__(self, signal_number: int, outcome: str = "before the first step") -> None:
         super().__init__(f"stopped by {signal.Signals(signal_number).name} {outcome}")
         self.signal_number = signal_number
+
+
+@contextmanager
+def named(path: Path) -> Iterator[None]:
+    """Put the file's name before the message of a :class:`VolumeError`."""
+    try:
+        yield
+    except VolumeError as error:
+        raise VolumeError(f"{path}: {error}") from None

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from cyclegan_gc.formats.geometry import axis_directions
-from cyclegan_gc.formats.sources import find_sources, read_source
+from cyclegan_gc.formats.sources import find_sources, read_files
 from cyclegan_gc.formats.volumes import MAX_VOXELS, Volume
 
 CHECKPOINT_SUFFIXES = (".pt", ".pth", ".ckpt")
@@ -24,7 +24,7 @@ def describe(path: Path) -> list[str]:
         return [line for model in models for line in _checkpoint_lines(model)]
     lines = []
     for source in find_sources(path)[0]:
-        volume = read_source(source, MAX_VOXELS)
+        volume = read_files(source.readable_files(), MAX_VOXELS)
         kind = "volume" if source.series is None else f"DICOM series of {len(source.files)} files"
         lines += [f"{source.label}: {kind}", *_volume_lines(volume)]
     return lines

@@ -23,10 +23,7 @@ def dice(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float | None:
 def values_inside(array: NDArray, mask: NDArray[np.bool_], at_most: int | None = None) -> NDArray:
     """``array[mask]`` in memory order, which is several times faster for Fortran-ordered volumes.
 
-    Args:
-        array: of any shape.
-        mask: same shape.
-        at_most: if there are many more values, take every second, third, ... one.
+    If there are many more values than ``at_most``, every second, third, ... one is taken.
     """
     order = np.argsort(np.abs(array.strides), kind="stable")[::-1]
     values = array.transpose(order)[mask.transpose(order)]

@@ -12,12 +12,12 @@ from cyclegan_gc.atomic import write_text
 from cyclegan_gc.config import ConvertConfig, Direction
 from cyclegan_gc.convert.case import read_case, translate_case, write_case
 from cyclegan_gc.convert.estimate import LONG, estimate
-from cyclegan_gc.convert.manifest import Manifest, manifest_of, write_manifest
+from cyclegan_gc.convert.manifest import manifest_of, write_manifest
 from cyclegan_gc.convert.outcome import Conversion, Converted, as_row, models_of, settings_of
 from cyclegan_gc.convert.plan import Job, part_of, plan, shard_of
 from cyclegan_gc.convert.wandb_log import log_cases, models_used, run_settings
 from cyclegan_gc.device import choose_device
-from cyclegan_gc.errors import UserError, VolumeError
+from cyclegan_gc.errors import UserError, named
 from cyclegan_gc.formats.files import WRITABLE
 from cyclegan_gc.formats.volumes import write_volume
 from cyclegan_gc.inference import Member, members_of, translate_volume
@@ -74,11 +74,9 @@ def convert_volume(
             f"{checkpoint}: expects {', '.join(contrasts) or 'one volume'}, got {len(sources)} files; give one of each"
         )
     volume = load_volume(sources)
-    try:
+    with named(sources[0]):
         check_volume(volume, "mr" if direction == "mr_to_ct" else "ct")
         translation = translate_volume(members_of([translator]), volume)
-    except VolumeError as error:
-        raise VolumeError(f"{sources[0]}: {error}") from None
     write_volume(result, translation.array, volume)
     for warning in (*volume.warnings, *translation.notes):
         warnings.warn(f"{sources[0]}: {warning}", stacklevel=2)
@@ -115,12 +113,9 @@ def convert(
     members = _members(config, models)
     conversion = Conversion(config, models, members, settings_of(config, models, members))
     if config.direction == "mr_to_ct" and first.back is None:
-        notes = [
-            *notes,
-            "the model was trained on pairs only and has no generator back to MR: the cycle error is not judged",
-        ]
+        notes += ["the model was trained on pairs only and has no generator back to MR: the cycle error is not judged"]
     if len(jobs) >= LONG:
-        notes = [*notes, estimate(jobs, members)]
+        notes += [estimate(jobs, members)]
     started(jobs, notes)
     outcomes = []
     steps = (
@@ -135,7 +130,8 @@ def convert(
             outcomes.append(outcome)
             done(outcome)
         run.attempt(lambda: log_cases(run, outcomes, conversion))
-    write_manifest(config.output, manifest(outcomes, conversion), shard)
+    rows = [as_row(case, config.output) for case in outcomes]
+    write_manifest(config.output, manifest_of(rows, conversion.settings, models_of(conversion)), shard)
     return outcomes
 
 
@@ -165,12 +161,6 @@ def overlapped(
             del worked
         if behind is not None:
             yield behind.result()
-
-
-def manifest(outcomes: list[Converted], conversion: Conversion) -> Manifest:
-    """The manifest of these outcomes."""
-    rows = [as_row(case, conversion.config.output) for case in outcomes]
-    return manifest_of(rows, conversion.settings, models_of(conversion))
 
 
 def _models(config: ConvertConfig) -> list[TrainedModel]:

@@ -2,22 +2,20 @@
 
 import json
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from cyclegan_gc.atomic import atomic_write, file_sha256, remove_leftovers, write_text
 from cyclegan_gc.config import ConvertConfig
 from cyclegan_gc.convert.outcome import TOOL, Conversion, Converted, finished, key_of, remove_replaced, sidecar
-from cyclegan_gc.convert.plan import Job
+from cyclegan_gc.convert.plan import Job, is_result
 from cyclegan_gc.convert.preview import preview_png
 from cyclegan_gc.convert.quality import Quality, judge
-from cyclegan_gc.convert.results import is_result
-from cyclegan_gc.errors import UserError, VolumeError
+from cyclegan_gc.errors import UserError, VolumeError, named
 from cyclegan_gc.formats.content import companions
 from cyclegan_gc.formats.dicom.write import SeriesLabel, write_ct_series
-from cyclegan_gc.formats.sources import find_sources, readable_files
+from cyclegan_gc.formats.sources import find_sources
 from cyclegan_gc.formats.volumes import Volume, write_volume
 from cyclegan_gc.inference import Translation, prepare_for, translate_cases
 from cyclegan_gc.prepare.modality import check_volume
@@ -34,15 +32,7 @@ class Loaded:
     cases: Sequence[Prepared]
     sha256: str
     warnings: tuple[str, ...]
-    since: float = field(default_factory=time.perf_counter)
-
-
-@dataclass(frozen=True)
-class Translated:
-    """A case that has passed through the network."""
-
-    loaded: Loaded
-    translation: Translation
+    since: float
 
 
 def read_case(job: Job, conversion: Conversion) -> Loaded | Converted:
@@ -52,42 +42,44 @@ def read_case(job: Job, conversion: Conversion) -> Loaded | Converted:
         sha256 = file_sha256(file for path in job.source.files for file in (path, *companions(path)))
         if not conversion.config.overwrite and (known := finished(job, sha256, conversion.settings)):
             return known
-        volume = load_volume(readable_files(job.source), conversion.config.max_voxels)
-        with _named(job):
+        volume = load_volume(job.source.readable_files(), conversion.config.max_voxels)
+        with named(job.source.path):
             warnings = volume.warnings + _other_modality(volume, conversion.config)
             return Loaded(job, volume, prepare_for(conversion.members, volume), sha256, warnings, since)
     except Exception as error:
         return _failed(job, error)
 
 
-def translate_case(loaded: Loaded | Converted, conversion: Conversion) -> Translated | Converted:
+def translate_case(loaded: Loaded | Converted, conversion: Conversion) -> tuple[Loaded, Translation] | Converted:
     """Translate a case with the network."""
     if isinstance(loaded, Converted):
         return loaded
     try:
         config, members = conversion.config, conversion.members
-        with _named(loaded.job):
+        with named(loaded.job.source.path):
             result = translate_cases(loaded.cases, members, batch_size=config.batch_size, fusion=config.fusion)
-        return Translated(loaded, result)
+        return loaded, result
     except Exception as error:
         return _failed(loaded.job, error)
 
 
-def write_case(translated: Translated | Converted, conversion: Conversion) -> Converted:
+def write_case(translated: tuple[Loaded, Translation] | Converted, conversion: Conversion) -> Converted:
     """Write and judge a case; the sidecar is written last and confirms that the other files are complete."""
     if isinstance(translated, Converted):
         return translated
-    loaded, result = translated.loaded, translated.translation
+    loaded, result = translated
     job = loaded.job
     try:
         job.result.parent.mkdir(parents=True, exist_ok=True)
         for path in (job.result, job.uncertainty, job.preview, job.sidecar):
             remove_leftovers(path)
-        with _named(job):
+        with named(job.source.path):
             written = _write_result(loaded, result, conversion)
             quality = _quality(loaded, result, conversion)
             if conversion.config.preview and conversion.config.direction == "mr_to_ct":
-                _write_preview(loaded, result, job.preview)
+                mr, affine = loaded.volume.array, loaded.volume.affine
+                with atomic_write(job.preview) as file:
+                    file.write(preview_png(mr, result.array, result.mask, affine, result.uncertainty))
                 written.add(job.preview)
             remove_replaced(job, written)
             warnings = (*loaded.warnings, *result.notes)
@@ -119,7 +111,9 @@ def _write_result(loaded: Loaded, result: Translation, conversion: Conversion) -
         reference = job.source.files
         if job.source.series is None:
             reference = _reference_files(config.reference_dicom)
-        label = SeriesLabel(key_of(loaded.sha256, conversion.settings), _derivation(conversion), TOOL)
+        model, planes = conversion.models[0], ", ".join(conversion.settings["planes"])
+        derivation = f"Model {model.sha256[:16]} at step {model.step}, planes {planes}."
+        label = SeriesLabel(key_of(loaded.sha256, conversion.settings), derivation, TOOL)
         write_ct_series(job.result, result.array, loaded.volume.affine, reference, label)
     else:
         write_volume(job.result, result.array, loaded.volume)
@@ -154,28 +148,6 @@ def _quality(loaded: Loaded, result: Translation, conversion: Conversion) -> Qua
         mr_facts=case_statistics(loaded.cases[0], loaded.volume.array),
         cycle_error=result.cycle_error,
     )
-
-
-def _write_preview(loaded: Loaded, result: Translation, path: Path) -> None:
-    volume = loaded.volume
-    with atomic_write(path) as file:
-        file.write(preview_png(volume.array, result.array, result.mask, volume.affine, result.uncertainty))
-
-
-def _derivation(conversion: Conversion) -> str:
-    model = conversion.models[0]
-    return f"Model {model.sha256[:16]} at step {model.step}, planes {', '.join(conversion.settings['planes'])}."
-
-
-@contextmanager
-def _named(job: Job) -> Iterator[None]:
-    """Put the source's path before the message of an error."""
-    try:
-        yield
-    except VolumeError as error:
-        raise VolumeError(
-            str(error) if str(error).startswith(str(job.source.path)) else f"{job.source.path}: {error}"
-        ) from None
 
 
 def _failed(job: Job, error: Exception) -> Converted:

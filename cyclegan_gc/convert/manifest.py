@@ -18,13 +18,7 @@ Manifest = dict[str, Any]
 def manifest_of(
     cases: Sequence[Mapping[str, Any]], settings: Mapping[str, Any], models: Sequence[Mapping[str, Any]]
 ) -> Manifest:
-    """The manifest of a conversion.
-
-    Args:
-        cases: rows from :func:`cyclegan_gc.convert.outcome.as_row`.
-        settings: everything but the input that decides about a result.
-        models: name, step and hash of each model.
-    """
+    """The manifest of a conversion from the rows of :func:`cyclegan_gc.convert.outcome.as_row`."""
     counts = Counter(case["outcome"] for case in cases) + Counter(c["verdict"] for c in cases if c["verdict"])
     return {
         "tool": f"cyclegan-gc {__version__}",
@@ -37,11 +31,7 @@ def manifest_of(
 
 
 def write_manifest(folder: Path, manifest: Manifest, shard: tuple[int, int] | None) -> None:
-    """Write ``manifest.json`` and ``index.html``, or only ``manifest_IofN.json`` for a shard.
-
-    Raises:
-        UserError: if they cannot be written.
-    """
+    """Write ``manifest.json`` and ``index.html``, or only ``manifest_IofN.json`` for a shard."""
     name = "manifest.json" if shard is None else f"manifest_{shard[0]}of{shard[1]}.json"
     try:
         write_text(folder / name, json.dumps(manifest, indent=2) + "\n")

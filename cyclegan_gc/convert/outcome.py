@@ -17,9 +17,8 @@ from cyclegan_gc import __version__
 from cyclegan_gc.atomic import file_sha256
 from cyclegan_gc.checkpoint import public_name
 from cyclegan_gc.config import DISCLAIMER, ConvertConfig
-from cyclegan_gc.convert.plan import Job
+from cyclegan_gc.convert.plan import Job, recorded_result
 from cyclegan_gc.convert.quality import Quality
-from cyclegan_gc.convert.results import recorded_result
 from cyclegan_gc.formats.volumes import Volume
 from cyclegan_gc.inference import Member, Translation
 from cyclegan_gc.trained_model import TrainedModel
@@ -133,8 +132,8 @@ def finished(job: Job, source_sha256: str, settings: Mapping[str, Any]) -> Conve
 def remove_replaced(job: Job, written: Collection[Path]) -> None:
     """Remove the files of an older result of this case that the new one did not overwrite.
 
-    Uncertainty map and preview are removed by name. The result in the other format is removed only if the old sidecar
-    names it and its content has not changed since, so call this before the new sidecar is written.
+    The result in the other format is removed only if the old sidecar names it and its content has not changed since,
+    so call this before the new sidecar is written.
     """
     for path in {job.uncertainty, job.preview}.difference(written):
         if path.is_file():
@@ -156,7 +155,7 @@ def as_row(case: Converted, output: Path) -> dict[str, Any]:
     failure = failure.replace(f"{case.source.parent}{os.sep}", "") if failure else None
     return {
         "source": case.label,
-        "result": None if failure else _relative(case.result, output),
+        "result": None if failure else case.result.relative_to(output).as_posix(),
         "outcome": case.outcome,
         "failure": failure,
         "verdict": quality.verdict if quality else None,
@@ -164,7 +163,7 @@ def as_row(case: Converted, output: Path) -> dict[str, Any]:
         "figures": quality.figures if quality else {},
         "warnings": list(case.warnings),
         "seconds": round(case.seconds, 2),
-        "preview": _relative(case.preview, output) if case.preview else None,
+        "preview": case.preview.relative_to(output).as_posix() if case.preview else None,
     }
 
 
@@ -175,7 +174,3 @@ def key_of(source_sha256: str, settings: Mapping[str, Any]) -> str:
 
 def _result_sha256(result: Path) -> str:
     return file_sha256(sorted(result.iterdir()) if result.is_dir() else [result])
-
-
-def _relative(path: Path, output: Path) -> str:
-    return path.relative_to(output).as_posix()

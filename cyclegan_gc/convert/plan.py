@@ -1,17 +1,21 @@
-"""The plan of a conversion: its cases, the names of their results, collisions and shards."""
+"""The plan of a conversion: its cases, the names of their results, earlier results, collisions and shards."""
 
+import json
 import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from cyclegan_gc.config import ConvertConfig, Direction
-from cyclegan_gc.convert.results import NIFTI, is_result
 from cyclegan_gc.errors import UserError
-from cyclegan_gc.formats.files import BIDS_RESULT, WRITABLE, uncertainty_name
+from cyclegan_gc.formats.dicom.write import is_synthetic_ct
+from cyclegan_gc.formats.files import BIDS_RESULT, WRITABLE, result_of_uncertainty, uncertainty_name
 from cyclegan_gc.formats.sources import Source, find_sources, named_files
 
+NIFTI = ".nii.gz"
+"""Suffix of a NIfTI result."""
 ENDINGS: dict[Direction, str] = {"mr_to_ct": "_sct", "ct_to_mr": "_smr"}
 """Added to the source's name."""
 
@@ -53,11 +57,8 @@ class Job:
 def plan(config: ConvertConfig, contrasts: Sequence[str] = ()) -> tuple[list[Job], list[str]]:
     """All cases of the input, and a sentence for each group of files that was left out.
 
-    Files below the output folder and results of earlier conversions are left out.
-
-    Args:
-        config: settings of the conversion.
-        contrasts: for a model of several contrasts, the endings of the names of a case's files.
+    Files below the output folder and results of earlier conversions are left out. ``contrasts`` are the endings of the
+    names of a case's files, for a model of several contrasts.
 
     Raises:
         UserError: if there is no input, a named file is a result, two cases would be written to one file, or the
@@ -155,3 +156,34 @@ def _check_collisions(jobs: Sequence[Job]) -> None:
     overwritten = {file.resolve() for job in jobs for file in job.source.files} & {job.result.resolve() for job in jobs}
     if overwritten:
         raise UserError(f"{min(overwritten)}: would be overwritten by its own result; choose another output folder")
+
+
+def is_result(source: Source) -> bool:
+    """Whether this program wrote the case: a result, its uncertainty map or a DICOM series.
+
+    A volume file is not opened; only a sidecar of its name is read.
+    """
+    if source.series is not None:
+        return is_synthetic_ct(source.files[0])
+    return any(_is_result_file(path) for path in source.files)
+
+
+def recorded_result(sidecar: Path) -> Mapping[str, Any] | None:
+    """Name and hash of the result that a sidecar of this program describes; None for any other file."""
+    try:
+        known = json.loads(sidecar.read_text(encoding="utf-8"))
+        ours = known["tool"].startswith("cyclegan-gc ") and isinstance(known["result"]["name"], str)
+        return known["result"] if ours else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # missing, or written by another program
+        return None
+
+
+def _is_result_file(path: Path) -> bool:
+    if not path.name.endswith(NIFTI):
+        return False
+    stem = path.name.removesuffix(NIFTI)
+    result, mapped = recorded_result(path.with_name(f"{stem}.json")), result_of_uncertainty(stem)
+    if result is not None and result["name"] == path.name:
+        return True
+    result = recorded_result(path.with_name(f"{mapped}.json")) if mapped else None
+    return result is not None and result["name"] in (mapped, f"{mapped}{NIFTI}")

@@ -110,12 +110,18 @@ def judge(
 
 
 def _graded(figures: Mapping[str, float]) -> Iterator[Grade]:
-    signs = {"outline_dice": -1, "gc": -1, "cycle_error": 1, "shift_mm": 1, "histogram_hu": 1}
-    for name, (limits, words) in ((name, each) for name, each in GRADED.items() if name in figures):
-        value, (warn, fail) = figures[name], limits
-        if signs[name] * value >= signs[name] * warn:
-            level = "fail" if signs[name] * value >= signs[name] * fail else "warn"
-            yield level, f"{words.format(value)}; limit {fail if level == 'fail' else warn:g}"
+    for name, (limits, words) in GRADED.items():
+        if name in figures and (level := _level(figures[name], limits)):
+            yield level, f"{words.format(figures[name])}; limit {limits[level == 'fail']:g}"
+
+
+def _level(value: float, limits: tuple[float, float]) -> Literal["warn", "fail"] | None:
+    """Whether a value reaches the limit of a warning or of a failure, which lies further on the same side."""
+    warn, fail = limits
+    sign = 1 if fail > warn else -1
+    if sign * value < sign * warn:
+        return None
+    return "fail" if sign * value >= sign * fail else "warn"
 
 
 def _tissues(figures: Mapping[str, float], fingerprint: Mapping[str, Any]) -> Iterator[Grade]:
@@ -125,8 +131,7 @@ def _tissues(figures: Mapping[str, float], fingerprint: Mapping[str, Any]) -> It
         if usual < 0.01:
             continue
         factor = max((own + 0.005) / (usual + 0.005), (usual + 0.005) / (own + 0.005))
-        if factor >= SHARE_FACTOR[0]:
-            level = "fail" if factor >= SHARE_FACTOR[1] else "warn"
+        if level := _level(factor, SHARE_FACTOR):
             yield level, f"{name} takes up {own:.0%} of the body, {usual:.0%} in the training CTs"
     for name, limits in PEAKS_HU.items():
         if (
@@ -150,15 +155,11 @@ def _unlike_training(facts: Mapping[str, Any], known: Sequence[Mapping[str, Any]
         lengths = [case["body_mm"][index] for case in known if "body_mm" in case]
         own = facts["body_mm"][index]
         factor = max(own / max(lengths), min(lengths) / own) if lengths else 1.0
-        if factor >= SIZE_FACTOR[0]:
-            level = "fail" if factor >= SIZE_FACTOR[1] else "warn"
-            yield (
-                level,
-                f"the body is {own:.0f} mm {direction}, {min(lengths):.0f} to {max(lengths):.0f} mm in training",
-            )
+        if level := _level(factor, SIZE_FACTOR):
+            usual = f"{min(lengths):.0f} to {max(lengths):.0f} mm in training"
+            yield level, f"the body is {own:.0f} mm {direction}, {usual}"
     distance = min(float(np.abs(_shape(facts) - _shape(case)).max()) for case in known)
-    if distance >= QUANTILE_DISTANCE[0]:
-        level = "fail" if distance >= QUANTILE_DISTANCE[1] else "warn"
+    if level := _level(distance, QUANTILE_DISTANCE):
         yield level, f"the MR's intensities are distributed unlike any training MR (distance {distance:.2f})"
 
 

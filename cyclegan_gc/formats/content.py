@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cyclegan_gc.atomic import file_sha256, write_text
-from cyclegan_gc.errors import VolumeError
+from cyclegan_gc.formats.files import reading
 
 HEADERS = (".hdr", ".hdr.gz", ".mhd", ".nhdr")
 """Suffixes of headers whose voxels are in another file, which has the same stem or is named in the header."""
@@ -18,12 +18,12 @@ HEADER_CHARACTERS = 65536
 
 
 def contents_hash(paths: Sequence[Path], folder: Path) -> str:
-    """Hash of the bytes of one or several volumes, in order; raises as :func:`content_hash`."""
+    """:func:`content_hash` of one or several volumes, in order."""
     return _joined([content_hash(path, folder) for path in paths])
 
 
 def known_contents(paths: Sequence[Path], folder: Path) -> str | None:
-    """Cached :func:`contents_hash`; None if a volume is not in the cache or has changed since."""
+    """:func:`known_hash` of one or several volumes, in order; None if one is missing."""
     known = [each for path in paths if (each := known_hash(path, folder))]
     return _joined(known) if len(known) == len(paths) else None
 
@@ -31,9 +31,7 @@ def known_contents(paths: Sequence[Path], folder: Path) -> str | None:
 def content_hash(path: Path, folder: Path) -> str:
     """Hash of a volume's bytes, its separate voxel file included.
 
-    Args:
-        path: the volume file.
-        folder: the cache; its files are named by hashes of the paths, never by the paths.
+    ``folder`` is the cache; its files are named by hashes of the paths, never by the paths.
 
     Raises:
         VolumeError: if the file cannot be read; one line.
@@ -42,10 +40,8 @@ def content_hash(path: Path, folder: Path) -> str:
     known = known_hash(path, folder)
     if known is not None:
         return known
-    try:
+    with reading(path):
         stamp, content = _stamp(path), file_sha256([path, *companions(path)])
-    except OSError as error:
-        raise VolumeError(f"{path}: cannot be read ({error.strerror}); check its permissions") from error
     folder.mkdir(parents=True, exist_ok=True)
     write_text(_note(path, folder), json.dumps({"stamp": stamp, "content": content}))
     return content

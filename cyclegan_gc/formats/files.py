@@ -4,9 +4,10 @@ import glob
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
-from cyclegan_gc.errors import UserError
+from cyclegan_gc.errors import UserError, VolumeError, named
 
 WRITABLE = (".nii", ".nii.gz")
 """Suffixes of volume files that can be written."""
@@ -16,6 +17,24 @@ BIDS_RESULT = "_desc-synthetic_ct"
 """End of the name of a synthetic CT in a BIDS folder."""
 
 Accept = Callable[[Path], bool]
+
+
+def check_file(path: Path) -> None:
+    """Raise a :class:`VolumeError` (without the file name) unless ``path`` is a file with content."""
+    if not path.is_file():
+        raise VolumeError("not a file; give a volume file" if path.exists() else "no such file; check the path")
+    if path.stat().st_size == 0:
+        raise VolumeError("the file is empty (0 bytes); copy it again from its source")
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Put the file's name before the message of an error; errors of the system become :class:`VolumeError`."""
+    try:
+        with named(path):
+            yield
+    except OSError as error:
+        raise VolumeError(f"{path}: cannot be read ({error.strerror or error}); check its permissions") from error
 
 
 def case_id(path: Path) -> str:
@@ -63,9 +82,7 @@ def find_volumes(source: str | Path) -> list[Path]:
 def find_cases(source: str | Path, contrasts: Sequence[str] = ()) -> tuple[dict[Path, tuple[Path, ...]], list[str]]:
     """The volumes of each case, keyed by the path that names the case, and notes on files left out; sorted.
 
-    Args:
-        source: as :func:`find_volumes`.
-        contrasts: endings of the names of a case's volumes; if empty, each volume is a case.
+    ``contrasts`` are the endings of the names of a case's volumes; without them each volume is a case.
 
     Raises:
         UserError: as :func:`find_volumes`, and if there is no case or a case is incomplete.
@@ -83,15 +100,10 @@ def find_cases(source: str | Path, contrasts: Sequence[str] = ()) -> tuple[dict[
 def join_contrasts(
     volumes: Sequence[Path], contrasts: Sequence[str], source: str
 ) -> tuple[dict[Path, dict[str, Path]], list[str]]:
-    """Group volumes into cases of several contrasts; also returns notes on files left out.
+    """Group volumes into cases of several contrasts, and notes on files left out.
 
-    Volumes of one case are in one folder and their names differ only in the ending. The path without the ending names
-    the case; if nothing is left of the name, the folder does.
-
-    Args:
-        volumes: the files.
-        contrasts: endings of the names, without suffix.
-        source: the input as the user named it, for messages.
+    Volumes of one case are in one folder and their names differ only in the ending (without suffix). The path without
+    the ending names the case; if nothing is left of the name, the folder does. ``source`` is named in messages.
 
     Raises:
         UserError: if no name has one of the endings, or a case has two files of one contrast.
@@ -110,11 +122,10 @@ def join_contrasts(
         known[ending] = path
     if not cases:
         raise UserError(f"{source}: no name ends in {' or '.join(contrasts)}; correct --data.contrasts or the input")
-    notes = (
-        [f"{source}: {len(others)} files without one of these endings were left out, such as {others[0].name}"]
-        if others
-        else []
-    )
+    notes = []
+    if others:
+        example = others[0].name
+        notes = [f"{source}: {len(others)} files without one of these endings were left out, such as {example}"]
     return dict(sorted(cases.items())), notes
 
 
@@ -125,14 +136,9 @@ def missing_contrasts(known: Mapping[str, Path], contrasts: Sequence[str]) -> st
 
 
 def list_files(source: str | Path, accept: Accept) -> tuple[Path, list[Path]]:
-    """The root folder of the input and the files that ``accept`` takes, sorted.
+    """The root folder of the input and the files that ``accept`` takes, sorted; input and errors of `find_volumes`.
 
-    Args:
-        source: as :func:`find_volumes`; folders in a list or matched by a pattern are searched too.
-        accept: tells from the name or the first bytes whether a file is wanted.
-
-    Raises:
-        UserError: as :func:`find_volumes`.
+    Folders in a list or matched by a pattern are searched too.
     """
     path = Path(source).expanduser()
     if path.is_dir():
@@ -187,11 +193,7 @@ def _accepted(files: Iterator[Path] | list[Path], accept: Accept, complaint: str
 
 
 def listed_paths(path: Path) -> dict[Path, int]:
-    """The paths in a text list and the number of each one's line.
-
-    Raises:
-        UserError: if the file is not text.
-    """
+    """The paths in a text list and the number of each one's line."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except UnicodeDecodeError:

@@ -1,18 +1,69 @@
-"""Voxel grids: comparison, reorientation to RAS and resampling."""
+"""Voxel grids: checks of size and affine, comparison, reorientation to RAS and resampling."""
+
+from collections.abc import Sequence
+from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import affine_transform
 from scipy.optimize import linear_sum_assignment
 
+from cyclegan_gc.errors import VolumeError
+
+LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 GRID_TOLERANCE_VOXELS = 0.01
+MIN_IN_PLANE = 16
+
+
+def checked_shape(sizes: Sequence[int], max_voxels: int) -> tuple[int, ...]:
+    """The three spatial sizes of a header.
+
+    Raises:
+        VolumeError: if they are not those of one 3-D volume, too many or too few (without the file name).
+    """
+    text = " x ".join(map(str, sizes))
+    if len(sizes) < 3 or min(sizes) < 1:
+        raise VolumeError(f"a {len(sizes)}-D image ({text}); give a 3-D volume")
+    if max(sizes[3:], default=1) > 1:
+        raise VolumeError(f"{len(sizes)}-D data ({text}); choose one volume and save it as a 3-D file")
+    if prod(sizes) > max_voxels:
+        raise VolumeError(
+            f"the header declares {text} voxels, more than {max_voxels}; the header is broken or the volume too large "
+            "(convert has --max_voxels)"
+        )
+    if sum(size < MIN_IN_PLANE for size in sizes[:3]) >= 2:
+        raise VolumeError(f"too small ({text}); two axes need at least {MIN_IN_PLANE} voxels")
+    return tuple(sizes[:3])
+
+
+def check_affine(affine: NDArray) -> None:
+    """Raise a :class:`VolumeError` (without the file name) if a volume cannot have this affine."""
+    if not np.isfinite(affine).all() or np.linalg.cond(affine[:3, :3]) > 1e6:
+        raise VolumeError("the affine is singular or not a number; export the file again with its orientation")
+
+
+def shear(affine: NDArray) -> float:
+    """Largest cosine between two axes; 0 if they are at right angles."""
+    directions = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+    return float(np.abs(directions.T @ directions - np.eye(3)).max())
+
+
+def shear_notes(affine: NDArray) -> list[str]:
+    """A warning if the axes are not at right angles."""
+    sheared = shear(affine) > 1e-3
+    return ["The affine is sheared (axes not at right angles); slices were used as stored."] if sheared else []
+
+
+def corners_of(shape: Sequence[int]) -> NDArray[np.int_]:
+    """Voxel indices (3, 8) of the corners of a grid."""
+    return np.array(np.meshgrid(*[(0, size - 1) for size in shape])).reshape(3, -1)
 
 
 def same_grid(shape: tuple[int, ...], affine: NDArray, other_shape: tuple[int, ...], other_affine: NDArray) -> bool:
     """Whether two grids have the same shape and corners that agree within a hundredth of a voxel."""
     if shape != other_shape:
         return False
-    corners = np.array(np.meshgrid(*[(0, size - 1) for size in shape])).reshape(3, -1)
+    corners = corners_of(shape)
     mapping = voxel_mapping(affine, other_affine)
     moved = mapping[:3, :3] @ corners + mapping[:3, 3:]
     return bool(np.abs(moved - corners).max() < GRID_TOLERANCE_VOXELS)
@@ -23,10 +74,7 @@ def to_ras(array: NDArray, affine: NDArray) -> tuple[NDArray, tuple[float, float
 
     There is no interpolation: an oblique volume stays oblique.
     """
-    columns = np.asarray(affine, dtype=float)[:3, :3]
-    spacing = np.linalg.norm(columns, axis=0)
-    # One array axis per direction, even if an oblique axis is the nearest to two directions.
-    _, order = linear_sum_assignment(-np.abs(columns / spacing))
+    columns, spacing, order = _nearest_axes(affine)
     turned = np.transpose(array, order)
     backward = tuple(direction for direction, axis in enumerate(order) if columns[direction, axis] < 0)
     right, front, up = (float(spacing[axis]) for axis in order)
@@ -41,25 +89,25 @@ def voxel_mapping(source_affine: NDArray, target_affine: NDArray) -> NDArray:
 
 def axis_directions(affine: NDArray) -> str:
     """Directions of the three array axes as letters, such as ``LPS``."""
-    columns = np.asarray(affine, dtype=float)[:3, :3]
-    directions, axes = linear_sum_assignment(-np.abs(columns / np.linalg.norm(columns, axis=0)))
-    letters = {
-        int(axis): "RAS"[d] if columns[d, axis] > 0 else "LPI"[d] for d, axis in zip(directions, axes, strict=True)
-    }
+    columns, _, order = _nearest_axes(affine)
+    letters = {axis: ("RAS" if columns[d, axis] > 0 else "LPI")[d] for d, axis in enumerate(order)}
     return "".join(letters[axis] for axis in range(3))
+
+
+def _nearest_axes(affine: NDArray) -> tuple[NDArray, NDArray, NDArray]:
+    """Columns of the affine, their lengths, and the array axis nearest to each of right, front and up."""
+    columns = np.asarray(affine, dtype=float)[:3, :3]
+    spacing = np.linalg.norm(columns, axis=0)
+    # One array axis per direction, even if an oblique axis is the nearest to two directions.
+    return columns, spacing, linear_sum_assignment(-np.abs(columns / spacing))[1]
 
 
 def resample(
     array: NDArray, affine: NDArray, shape: tuple[int, ...], target_affine: NDArray, *, outside: float, order: int = 1
 ) -> NDArray:
-    """Resample ``array`` to another grid, linearly (``order=1``) or with the nearest voxel (0).
+    """Resample ``array`` ``(X, Y, Z)`` to another grid, linearly (``order=1``) or with the nearest voxel (0).
 
-    Args:
-        array: ``(X, Y, Z)``.
-        affine: ``(4, 4)`` voxel index to mm.
-        shape: of the target grid.
-        target_affine: of the target grid.
-        outside: value beyond the edge of the array.
+    The affines are ``(4, 4)``, voxel index to mm; ``outside`` is the value beyond the edge of the array.
     """
     mapping = voxel_mapping(target_affine, affine)
     return affine_transform(array, mapping, output_shape=shape, order=order, mode="constant", cval=outside)

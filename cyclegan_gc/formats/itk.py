@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cyclegan_gc.errors import VolumeError
+from cyclegan_gc.formats.files import check_file
+from cyclegan_gc.formats.geometry import LPS_TO_RAS, check_affine, checked_shape, shear_notes
 
 if TYPE_CHECKING:
     import SimpleITK
 
 SUFFIXES = (".mha", ".mhd", ".nrrd", ".nhdr")
-MIN_IN_PLANE = 16
-LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])
 
 
 def is_itk(path: Path) -> bool:
@@ -23,13 +23,13 @@ def is_itk(path: Path) -> bool:
 def itk_grid(path: Path, max_voxels: int) -> tuple[tuple[int, ...], np.ndarray]:
     """Shape (X, Y, Z) and affine to RAS in mm, read from the header only."""
     reader = _read_information(path)
-    return _checked_shape(reader, max_voxels), _affine(reader)
+    return _shape(reader, max_voxels), _affine(reader)
 
 
 def read_itk(path: Path, max_voxels: int) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """Values (X, Y, Z), affine to RAS in mm, and warnings."""
     reader = _read_information(path)
-    shape = _checked_shape(reader, max_voxels)
+    shape, affine = _shape(reader, max_voxels), _affine(reader)
     try:
         image = reader.Execute()
     except RuntimeError as error:
@@ -37,16 +37,13 @@ def read_itk(path: Path, max_voxels: int) -> tuple[np.ndarray, np.ndarray, list[
     import SimpleITK
 
     values = SimpleITK.GetArrayFromImage(image).reshape(shape[::-1]).transpose(2, 1, 0)
-    return values, _affine(reader), _orientation_notes(reader)
+    return values, affine, shear_notes(affine)
 
 
 def _read_information(path: Path) -> "SimpleITK.ImageFileReader":
     import SimpleITK
 
-    if not path.is_file():
-        raise VolumeError("not a file; give a volume file" if path.exists() else "no such file; check the path")
-    if path.stat().st_size == 0:
-        raise VolumeError("the file is empty (0 bytes); copy it again from its source")
+    check_file(path)
     SimpleITK.ProcessObject.SetGlobalWarningDisplay(False)
     reader = SimpleITK.ImageFileReader()
     reader.SetFileName(str(path))
@@ -57,43 +54,21 @@ def _read_information(path: Path) -> "SimpleITK.ImageFileReader":
     return reader
 
 
-def _checked_shape(reader: "SimpleITK.ImageFileReader", max_voxels: int) -> tuple[int, ...]:
-    sizes = reader.GetSize()
-    text = " x ".join(map(str, sizes))
-    if len(sizes) < 3 or min(sizes) < 1:
-        raise VolumeError(f"a {len(sizes)}-D image ({text}); give a 3-D volume")
-    if max(sizes[3:], default=1) > 1:
-        raise VolumeError(f"{len(sizes)}-D data ({text}); choose one volume and save it as a 3-D file")
-    if reader.GetNumberOfComponents() > 1:
-        raise VolumeError(
-            f"{reader.GetNumberOfComponents()} values per voxel (colour or vectors); give one real number per voxel"
-        )
-    if np.prod(sizes, dtype=object) > max_voxels:
-        raise VolumeError(
-            f"the header declares {text} voxels, more than {max_voxels}; the header is broken or the volume too large"
-        )
-    if sum(n < MIN_IN_PLANE for n in sizes[:3]) >= 2:
-        raise VolumeError(f"too small ({text}); two axes need at least {MIN_IN_PLANE} voxels")
-    return tuple(sizes[:3])
+def _shape(reader: "SimpleITK.ImageFileReader", max_voxels: int) -> tuple[int, ...]:
+    values = reader.GetNumberOfComponents()
+    if values > 1:
+        raise VolumeError(f"{values} values per voxel (colour or vectors); give one real number per voxel")
+    return checked_shape(reader.GetSize(), max_voxels)
 
 
 def _affine(reader: "SimpleITK.ImageFileReader") -> np.ndarray:
     """Affine to RAS in mm; ITK uses LPS."""
     dimensions = reader.GetDimension()
-    direction = np.array(reader.GetDirection()).reshape(dimensions, dimensions)[:3, :3]
     affine = np.eye(4)
-    affine[:3, :3] = LPS_TO_RAS @ direction * np.array(reader.GetSpacing()[:3])
-    affine[:3, 3] = LPS_TO_RAS @ np.array(reader.GetOrigin()[:3])
-    if not np.isfinite(affine).all() or np.linalg.cond(affine[:3, :3]) > 1e6:
-        raise VolumeError("the orientation is singular or not a number; export the file again with its orientation")
-    return affine
-
-
-def _orientation_notes(reader: "SimpleITK.ImageFileReader") -> list[str]:
-    directions = np.array(reader.GetDirection()).reshape(reader.GetDimension(), -1)[:3, :3]
-    if np.abs(directions.T @ directions - np.eye(3)).max() > 1e-3:
-        return ["The axes are not at right angles; slices were used as stored."]
-    return []
+    affine[:3, :3] = np.array(reader.GetDirection()).reshape(dimensions, dimensions)[:3, :3] * reader.GetSpacing()[:3]
+    affine[:3, 3] = reader.GetOrigin()[:3]
+    check_affine(affine)
+    return LPS_TO_RAS @ affine
 
 
 def _cause(error: RuntimeError) -> str:

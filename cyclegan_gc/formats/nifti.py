@@ -20,6 +20,8 @@ from isal import igzip, igzip_lib
 from nibabel.spatialimages import HeaderDataError
 
 from cyclegan_gc.errors import VolumeError
+from cyclegan_gc.formats.files import check_file
+from cyclegan_gc.formats.geometry import checked_shape, shear
 
 Header: TypeAlias = nib.Nifti1Header | nib.Nifti2Header
 Stream: TypeAlias = IO[bytes] | gzip.GzipFile  # isal's is one too
@@ -29,7 +31,6 @@ CHUNK = 2**20
 MAX_EXTRA_BYTES = 2**26
 # Largest compression ratio of deflate: a header that declares more is refused before memory is allocated.
 MAX_DEFLATE_RATIO = 1032
-MIN_IN_PLANE = 16
 GEOMETRY_FIELDS = (
     *("sform_code", "qform_code", "xyzt_units", "srow_x", "srow_y", "srow_z"),
     *("quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z"),
@@ -45,7 +46,7 @@ def read_nifti(path: Path, max_voxels: int) -> tuple[Header, tuple[int, ...], np
     paired = header_path != voxel_path
     with _opened(header_path) as stream:
         header = _read_header(stream, paired)
-        shape = _checked_shape(header, max_voxels)
+        shape = _shape(header, max_voxels)
         if not paired:
             voxels, notes = _read_voxels(stream, header, shape, _most_bytes(path), start=int(header["sizeof_hdr"]))
     if paired:
@@ -62,7 +63,7 @@ def read_header(path: Path, max_voxels: int) -> tuple[Header, tuple[int, ...]]:
     header_path, voxel_path = _pair(path)
     with _opened(header_path) as stream:
         header = _read_header(stream, paired=header_path != voxel_path)
-    return header, _checked_shape(header, max_voxels)
+    return header, _shape(header, max_voxels)
 
 
 def _pair(path: Path) -> tuple[Path, Path]:
@@ -84,10 +85,7 @@ def _pair(path: Path) -> tuple[Path, Path]:
 @contextmanager
 def _opened(path: Path) -> Iterator[Stream]:
     """Open a file, decompressed if its first bytes are gzip; read errors become :class:`VolumeError`."""
-    if not path.is_file():
-        raise VolumeError("not a file; give a volume file" if path.exists() else "no such file; check the path")
-    if path.stat().st_size == 0:
-        raise VolumeError("the file is empty (0 bytes); copy it again from its source")
+    check_file(path)
     with path.open("rb") as file:
         try:
             yield igzip.IGzipFile(fileobj=file) if _is_zipped(path) else file
@@ -129,26 +127,12 @@ def _read_header(stream: Stream, paired: bool) -> Header:
     raise VolumeError(f"not a NIfTI file (it holds {kind}); convert the original to .nii.gz")
 
 
-def _checked_shape(header: Header, max_voxels: int) -> tuple[int, ...]:
-    """The three spatial sizes, checked from the header only."""
+def _shape(header: Header, max_voxels: int) -> tuple[int, ...]:
     dimensions = int(header["dim"][0])
     sizes = tuple(int(n) for n in header["dim"][1 : max(dimensions, 0) + 1])
-    text = " x ".join(map(str, sizes))
     if not 1 <= dimensions <= 7 or min(sizes) < 1:
-        raise VolumeError(f"impossible dimensions in the header ({dimensions}-D: {text}); export the file again")
-    if dimensions < 3:
-        raise VolumeError(f"a {dimensions}-D image ({text}); give a 3-D volume")
-    if dimensions == 4 and sizes[3] > 1:
-        raise VolumeError(f"4-D with {sizes[3]} volumes ({text}); choose one volume and save it as a 3-D file")
-    if max(sizes[3:], default=1) > 1:
-        raise VolumeError(f"{dimensions}-D data ({text}); give a 3-D volume")
-    if np.prod(sizes, dtype=object) > max_voxels:
-        raise VolumeError(
-            f"the header declares {text} voxels, more than {max_voxels}; the header is broken or the volume too large"
-        )
-    if sum(n < MIN_IN_PLANE for n in sizes[:3]) >= 2:
-        raise VolumeError(f"too small ({text}); two axes need at least {MIN_IN_PLANE} voxels")
-    return sizes[:3]
+        raise VolumeError(f"impossible dimensions in the header ({dimensions}-D: {sizes}); export the file again")
+    return checked_shape(sizes, max_voxels)
 
 
 def _stored_type(header: Header) -> np.dtype:
@@ -199,8 +183,7 @@ def geometry_header(affine: np.ndarray) -> Header:
     header.set_xyzt_units("mm")
     header["pixdim"][1:4] = np.linalg.norm(affine[:3, :3], axis=0)
     header.set_sform(affine, code="scanner")
-    directions = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
-    if np.allclose(directions.T @ directions, np.eye(3), atol=1e-4):
+    if shear(affine) <= 1e-4:
         header.set_qform(affine, code="scanner")
     return header
 
@@ -223,11 +206,7 @@ def write_nifti(stream: Stream, array: np.ndarray, source: Header) -> None:
 
 
 def slope_and_intercept(header: Header) -> tuple[float, float]:
-    """Slope and intercept that turn stored numbers into values; 1 and 0 if the header has none.
-
-    Raises:
-        VolumeError: if they are not numbers (without the file name, which the caller adds).
-    """
+    """Slope and intercept that turn stored numbers into values; 1 and 0 if the header has none."""
     try:
         slope, intercept = header.get_slope_inter()
     except HeaderDataError:

@@ -1,10 +1,10 @@
 """The affine of a NIfTI header in mm, with notes on assumptions."""
 
-import nibabel as nib
 import numpy as np
 from nibabel.spatialimages import HeaderDataError
 
 from cyclegan_gc.errors import VolumeError
+from cyclegan_gc.formats.geometry import axis_directions, check_affine, shear_notes
 from cyclegan_gc.formats.nifti import Header
 
 PLAUSIBLE_SPACING_MM = (0.05, 50.0)
@@ -12,14 +12,10 @@ UNIT_IN_MM = {1: ("metres", 1000.0), 3: ("micrometres", 0.001)}
 
 
 def affine_mm(header: Header, shape: tuple[int, ...]) -> tuple[np.ndarray, list[str]]:
-    """Affine (4, 4) from voxel index to RAS in mm, with a sentence for each assumption.
-
-    Args:
-        header: the NIfTI header.
-        shape: of the array (X, Y, Z).
+    """Affine (4, 4) from voxel index of an array (X, Y, Z) to RAS in mm, with a sentence for each assumption.
 
     Raises:
-        VolumeError: if voxel size, affine or qform cannot be used (without the file name, which the caller adds).
+        VolumeError: if voxel size, affine or qform cannot be used (without the file name).
     """
     pixdim = np.abs(np.asarray(header["pixdim"][1:4], np.float64))
     if not np.all(np.isfinite(pixdim) & (pixdim > 0)):
@@ -28,10 +24,9 @@ def affine_mm(header: Header, shape: tuple[int, ...]) -> tuple[np.ndarray, list[
     sform = np.asarray(header.get_sform()) if int(header["sform_code"]) > 0 else None
     qform = _qform(header)
     affine = np.asarray(next((m for m in (sform, qform) if m is not None), header.get_base_affine()), np.float64)
-    if not np.isfinite(affine).all() or np.linalg.cond(affine[:3, :3]) > 1e6:
-        raise VolumeError("the affine is singular or not a number; export the file again with its orientation")
+    check_affine(affine)
     if sform is None and qform is None:
-        axes = "".join(map(str, nib.aff2axcodes(affine)))
+        axes = axis_directions(affine)
         notes.append(f"No orientation in the header (no form codes); the axes were assumed to be {axes}.")
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
     other = qform if sform is not None else None
@@ -42,9 +37,7 @@ def affine_mm(header: Header, shape: tuple[int, ...]) -> tuple[np.ndarray, list[
         notes.append(
             f"Voxel sizes of sform {spacing.round(4)} and header {pixdim.round(4)} disagree; the sform was used."
         )
-    cosines = np.abs((affine[:3, :3] / spacing).T @ (affine[:3, :3] / spacing) - np.eye(3)).max()
-    if cosines > 1e-3:
-        notes.append("The affine is sheared (axes not at right angles); slices were used as stored.")
+    notes += shear_notes(affine)
     name, factor = UNIT_IN_MM.get(int(header["xyzt_units"]) & 7, ("mm", 1.0))
     if factor != 1.0:
         notes.append(f"Lengths are in {name}; they were multiplied by {factor:g} to mm.")

@@ -5,13 +5,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from cyclegan_gc.errors import UserError, VolumeError
-from cyclegan_gc.formats.dicom.read import DicomSeries, group_series, is_dicom, read_series, series_grid
+from cyclegan_gc.errors import UserError, VolumeError, named
+from cyclegan_gc.formats.dicom.read import DicomSeries, group_series, is_dicom, read_series
 from cyclegan_gc.formats.files import case_id, is_volume, join_contrasts, list_files, listed_paths, missing_contrasts
-from cyclegan_gc.formats.volumes import Volume, read_contrasts, volume_grid
+from cyclegan_gc.formats.volumes import Volume, read_contrasts
 
 
 @dataclass(frozen=True)
@@ -36,21 +33,25 @@ class Source:
         """Path of the case relative to the input, for tables."""
         return (self.below / (self.path.name if self.series is None else self.name)).as_posix()
 
+    def readable_files(self) -> tuple[Path, ...]:
+        """The files of the case; raises a :class:`VolumeError` if it has a fault."""
+        if self.fault:
+            raise VolumeError(f"{self.path}: {self.fault}")
+        return self.files
+
 
 def find_sources(
     source: str | Path, series: str | None = None, contrasts: Sequence[str] = ()
 ) -> tuple[list[Source], list[str]]:
     """Every case of a file, a folder (with its subfolders), a glob pattern or a text list.
 
-    DICOM files are grouped by folder and SeriesInstanceUID; each series of a folder is a case.
+    DICOM files are grouped by folder and SeriesInstanceUID; each series of a folder is a case. Also returns a sentence
+    for each group of files that was left out.
 
     Args:
         source: the input as the user named it.
         series: take only this SeriesInstanceUID.
         contrasts: endings of the names of the volume files that make up a case; DICOM series are then left out.
-
-    Returns:
-        The cases in order, and a sentence for each group of files that was left out.
 
     Raises:
         UserError: if there is no case, or not the wanted series.
@@ -86,26 +87,6 @@ def named_files(source: str | Path) -> set[Path]:
     return {path} if _is_picture(path) else set(listed_paths(path))
 
 
-def read_source(source: Source, max_voxels: int) -> Volume:
-    """Read a case.
-
-    Raises:
-        VolumeError: if it cannot be used; one line with the path, the cause and the cure.
-    """
-    return read_files(readable_files(source), max_voxels)
-
-
-def readable_files(source: Source) -> tuple[Path, ...]:
-    """The files of a case.
-
-    Raises:
-        VolumeError: if it is known already that it cannot be read.
-    """
-    if source.fault:
-        raise VolumeError(f"{source.path}: {source.fault}")
-    return source.files
-
-
 def is_series(files: Sequence[Path]) -> bool:
     """Whether files are those of a DICOM series, rather than a volume file or the contrasts of one case."""
     return not is_volume(files[0]) and is_dicom(files[0])
@@ -119,19 +100,8 @@ def read_files(files: Sequence[Path], max_voxels: int) -> Volume:
     """
     if not is_series(files):
         return read_contrasts(files, max_voxels=max_voxels)
-    try:
+    with named(files[0] if len(files) == 1 else files[0].parent):
         return read_series(files, max_voxels)
-    except VolumeError as error:
-        raise VolumeError(f"{files[0] if len(files) == 1 else files[0].parent}: {error}") from None
-
-
-def source_grid(source: Source) -> tuple[tuple[int, ...], NDArray[np.float64]]:
-    """Shape (X, Y, Z) and affine (4, 4) in mm, read from the headers only.
-
-    Raises:
-        VolumeError: if they cannot be read.
-    """
-    return volume_grid(source.path) if source.series is None else series_grid(source.files)
 
 
 def _is_picture(path: Path) -> bool:

@@ -4,8 +4,7 @@ Unusable volumes, such as an all-NaN image, a mask given as MR or a singular aff
 file, the cause and the cure.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,8 +12,8 @@ import numpy as np
 from isal import igzip
 
 from cyclegan_gc.atomic import atomic_write
-from cyclegan_gc.errors import VolumeError
-from cyclegan_gc.formats.files import WRITABLE
+from cyclegan_gc.errors import VolumeError, named
+from cyclegan_gc.formats.files import WRITABLE, reading
 from cyclegan_gc.formats.geometry import same_grid
 from cyclegan_gc.formats.itk import is_itk, itk_grid, read_itk
 from cyclegan_gc.formats.nifti import Header, geometry_header, read_header, read_nifti, slope_and_intercept, write_nifti
@@ -56,30 +55,20 @@ def read_volume(path: Path, *, max_voxels: int = MAX_VOXELS) -> Volume:
     """Read one NIfTI, MetaImage or NRRD file; a gzip checksum is verified to the end of the stream.
 
     NaN and infinite voxels are set to the smallest finite value, which is background in MR and CT (0 HU would be
-    water). If sform and qform disagree, the sform is used. Metres and micrometres are converted to mm.
-
-    Args:
-        path: the file; its first bytes, not its name, decide whether it is gzipped.
-        max_voxels: a header that declares more is refused before memory is allocated.
+    water). If sform and qform disagree, the sform is used. Metres and micrometres are converted to mm. A header that
+    declares more than ``max_voxels`` is refused before memory is allocated.
 
     Raises:
         VolumeError: if the volume cannot be used; one line with the path, the cause and the cure.
     """
-    with _named(path):
-        if is_itk(path):
-            return volume_on_grid(*read_itk(path, max_voxels))
-        header, shape, voxels, notes = read_nifti(path, max_voxels)
-        affine, geometry_notes = affine_mm(header, shape)
-        array, value_notes = _scaled_values(header, voxels)
-    return Volume(array, affine, header, (*notes, *geometry_notes, *value_notes))
+    with reading(path):
+        stored = _read_stored(path, max_voxels)
+        array, notes = _scaled_values(stored.header, stored.array)
+    return replace(stored, array=array, warnings=(*stored.warnings, *notes))
 
 
 def read_contrasts(paths: Sequence[Path], *, max_voxels: int = MAX_VOXELS) -> Volume:
-    """Read several contrasts as one volume; the first gives the grid.
-
-    Raises:
-        VolumeError: as :func:`read_volume`, and if their grids differ.
-    """
+    """Read several contrasts as one volume; raises also if their grids differ."""
     first, *others = (read_volume(path, max_voxels=max_voxels) for path in paths)
     for path, other in zip(paths[1:], others, strict=True):
         if not same_grid(other.array.shape, other.affine, first.array.shape, first.affine):
@@ -89,12 +78,8 @@ def read_contrasts(paths: Sequence[Path], *, max_voxels: int = MAX_VOXELS) -> Vo
 
 
 def volume_grid(path: Path, *, max_voxels: int = MAX_VOXELS) -> tuple[tuple[int, ...], np.ndarray]:
-    """Shape (X, Y, Z) and affine (4, 4) in mm, read from the header only.
-
-    Raises:
-        VolumeError: as :func:`read_volume`, as far as the header shows it.
-    """
-    with _named(path):
+    """Shape (X, Y, Z) and affine (4, 4) in mm, read and checked from the header only."""
+    with reading(path):
         if is_itk(path):
             return itk_grid(path, max_voxels)
         header, shape = read_header(path, max_voxels)
@@ -102,12 +87,7 @@ def volume_grid(path: Path, *, max_voxels: int = MAX_VOXELS) -> tuple[tuple[int,
 
 
 def volume_on_grid(values: np.ndarray, affine: np.ndarray, notes: Sequence[str] = ()) -> Volume:
-    """A volume from another format than NIfTI, with checked values and a new header.
-
-    Args:
-        values: (X, Y, Z) in the unit of the image.
-        affine: (4, 4) voxel index to RAS position in mm.
-        notes: warnings of the reader, as sentences.
+    """A volume (X, Y, Z) from another format than NIfTI, with checked values and a new header.
 
     Raises:
         VolumeError: if there is no signal (without the file name, which the caller adds).
@@ -117,12 +97,8 @@ def volume_on_grid(values: np.ndarray, affine: np.ndarray, notes: Sequence[str] 
 
 
 def read_mask(path: Path) -> Volume:
-    """Read a mask or label map as uint8: 1 where the file is not 0. It may be constant.
-
-    Raises:
-        VolumeError: as :func:`read_volume`.
-    """
-    with _named(path):
+    """Read a mask or label map as uint8: 1 where the file is not 0. It may be constant."""
+    with reading(path):
         stored = _read_stored(path)
         values, rounding = _meant(stored)
         return replace(stored, array=(~(np.abs(values) <= rounding)).astype(np.uint8))
@@ -134,7 +110,7 @@ def read_labels(path: Path) -> Volume:
     Raises:
         VolumeError: as :func:`read_volume`, and if a voxel is not a whole number from 0 to 65535.
     """
-    with _named(path):
+    with reading(path):
         stored = _read_stored(path)
         values, rounding = _meant(stored)
         # Written as "not" so that NaN is refused too.
@@ -154,25 +130,14 @@ def _meant(stored: Volume) -> tuple[np.ndarray, float]:
     return stored.array * slope + intercept, abs(slope) / 2
 
 
-def _read_stored(path: Path) -> Volume:
+def _read_stored(path: Path, max_voxels: int = MAX_VOXELS) -> Volume:
     """The stored numbers of a file, without slope, intercept or checks."""
     if is_itk(path):
-        voxels, affine, notes = read_itk(path, MAX_VOXELS)
+        voxels, affine, notes = read_itk(path, max_voxels)
         return Volume(voxels, affine, geometry_header(affine), tuple(notes))
-    header, shape, voxels, notes = read_nifti(path, MAX_VOXELS)
+    header, shape, voxels, notes = read_nifti(path, max_voxels)
     affine, geometry_notes = affine_mm(header, shape)
     return Volume(voxels, affine, header, (*notes, *geometry_notes))
-
-
-@contextmanager
-def _named(path: Path) -> Iterator[None]:
-    """Put the file's name before the message of an error."""
-    try:
-        yield
-    except VolumeError as error:
-        raise VolumeError(f"{path}: {error}") from None
-    except OSError as error:
-        raise VolumeError(f"{path}: cannot be read ({error.strerror or error}); check its permissions") from error
 
 
 def write_volume(path: Path, array: np.ndarray, like: Volume) -> None:
@@ -182,10 +147,7 @@ def write_volume(path: Path, array: np.ndarray, like: Volume) -> None:
     sform, qform, their codes and the units are copied from the source, so no description or extension can carry a
     name. Equal input gives equal bytes.
 
-    Args:
-        path: file name that ends in .nii or .nii.gz.
-        array: (X, Y, Z) int16, uint8 or float32, in the shape of ``like``.
-        like: volume that gives the grid.
+    ``path`` ends in .nii or .nii.gz; ``array`` is (X, Y, Z) int16, uint8 or float32, in the shape of ``like``.
 
     Raises:
         ValueError: if shape, data type or suffix is wrong.
@@ -198,14 +160,12 @@ def write_volume(path: Path, array: np.ndarray, like: Volume) -> None:
     if not path.name.lower().endswith(WRITABLE):
         raise ValueError(f"{path}: a volume's name ends in .nii or .nii.gz")
     try:
-        with atomic_write(path, check=lambda written: _verify(written, array, like)) as file:
+        with named(path), atomic_write(path, check=lambda written: _verify(written, array, like)) as file:
             if path.name.lower().endswith(".gz"):
                 with igzip.IGzipFile(filename="", mode="wb", compresslevel=1, fileobj=file, mtime=0) as stream:
                     write_nifti(stream, array, like.header)
             else:
                 write_nifti(file, array, like.header)
-    except VolumeError as error:
-        raise VolumeError(f"{path}: {error}") from None
     except OSError as error:
         raise VolumeError(f"{path}: cannot be written ({error.strerror or error}); free or choose a disk") from error
 

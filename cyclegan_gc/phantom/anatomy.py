@@ -23,10 +23,8 @@ def bone(shape: np.ndarray, cortex_mm: float) -> Iterator[Layer]:
 def head(points: np.ndarray, noise: Noise, rng: np.random.Generator) -> Iterator[Layer]:
     """Layers of a head with the upper neck; the origin is the middle of the brain.
 
-    Args:
-        points: ``(3, X, Y, Z)`` anatomical coordinates in mm.
-        noise: returns an ``(X, Y, Z)`` field of unit variance with details of the given size in mm.
-        rng: source of the subject's variation.
+    ``points`` are ``(3, X, Y, Z)`` anatomical coordinates in mm; ``noise`` returns an ``(X, Y, Z)`` field of unit
+    variance with details of the given size in mm.
     """
     pair = np.stack([np.abs(points[0]), points[1], points[2]])
     scalp_mm = rng.uniform(6, 9)

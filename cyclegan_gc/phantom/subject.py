@@ -5,7 +5,7 @@ Intensity alone therefore does not identify bone; its position and surroundings 
 """
 
 import gzip
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -23,23 +23,6 @@ from cyclegan_gc.phantom.shapes import rotation, smooth_noise
 
 Kind = Literal["head", "pelvis"]
 
-LABELS: dict[str, int] = {
-    "air": 0,
-    "skin": 1,
-    "fat": 2,
-    "muscle": 3,
-    "grey": 4,
-    "white": 5,
-    "organ": 6,
-    "fluid": 7,
-    "cavity": 8,
-    "tendon": 9,
-    "vessel": 10,
-    "cortical": 11,
-    "marrow": 12,
-}
-"""Tissue name to value in the label map; ``cavity`` is air inside the body, ``air`` is everything outside it."""
-
 _HU: dict[str, float] = {
     "air": -1000,
     "skin": 20,
@@ -56,6 +39,8 @@ _HU: dict[str, float] = {
     "marrow": 300,
 }
 
+LABELS = {tissue: label for label, tissue in enumerate(_HU)}
+"""Tissue name to value in the label map; ``cavity`` is air inside the body, ``air`` is everything outside it."""
 # Most subjects in one part, so that the numbers of the parts do not overlap.
 _MOST = 1000
 
@@ -74,19 +59,10 @@ class Subject:
     """``(4, 4)`` float64, voxel index to RAS mm; its columns are orthogonal."""
 
 
-@dataclass(frozen=True)
-class _Stage:
-    """Anatomy, field of view and voxel size of one kind of phantom."""
-
-    anatomy: Callable[[np.ndarray, Noise, np.random.Generator], Iterator[Layer]]
-    lower_mm: tuple[float, float, float]
-    upper_mm: tuple[float, float, float]
-    spacing_mm: tuple[float, float, float]
-
-
+# Anatomy, lower and upper end of the field of view, and voxel size in mm.
 _STAGES = {
-    "head": _Stage(head, (-103, -128, -117), (103, 124, 87), (2.6, 2.6, 3.0)),
-    "pelvis": _Stage(pelvis, (-196, -138, -92), (196, 128, 138), (3.9, 3.9, 4.2)),
+    "head": (head, (-103, -128, -117), (103, 124, 87), (2.6, 2.6, 3.0)),
+    "pelvis": (pelvis, (-196, -138, -92), (196, 128, 138), (3.9, 3.9, 4.2)),
 }
 
 
@@ -94,12 +70,8 @@ def make_subject(seed: int, kind: Kind = "head", scanner: Scanner = "spgr") -> S
     """Make one subject; equal arguments give equal arrays.
 
     Shape, size, pose, tissue brightness, bias field, noise, voxel size and orientation depend on ``seed``. The
-    scanner changes only the MR; CT, labels and grid stay the same.
-
-    Args:
-        seed: not negative.
-        kind: ``head`` (about 80 x 96 x 68 voxels) or ``pelvis`` (about 100 x 68 x 55).
-        scanner: a T1-weighted protocol of `PROTOCOLS`.
+    scanner, a T1-weighted protocol of `PROTOCOLS`, changes only the MR; CT, labels and grid stay the same. A head has
+    about 80 x 96 x 68 voxels, a pelvis about 100 x 68 x 55.
 
     Raises:
         ValueError: if the kind or the scanner is unknown or the seed negative.
@@ -109,17 +81,17 @@ def make_subject(seed: int, kind: Kind = "head", scanner: Scanner = "spgr") -> S
     if scanner not in PROTOCOLS:
         raise ValueError(f"a phantom needs a scanner of {sorted(PROTOCOLS)}, got {scanner!r}")
     rng = np.random.default_rng([seed, list(_STAGES).index(kind)])
-    stage, protocol = _STAGES[kind], PROTOCOLS[scanner]
-    spacing = np.array(stage.spacing_mm) * rng.uniform(0.92, 1.12) * rng.uniform(0.97, 1.03, 3)
-    lower, extent = np.array(stage.lower_mm), np.subtract(stage.upper_mm, stage.lower_mm)
-    shape = tuple(int(n) for n in np.round(extent / spacing))
+    anatomy, lower_mm, upper_mm, spacing_mm = _STAGES[kind]
+    spacing = np.array(spacing_mm) * rng.uniform(0.92, 1.12) * rng.uniform(0.97, 1.03, 3)
+    lower, protocol = np.array(lower_mm), PROTOCOLS[scanner]
+    shape = tuple(int(n) for n in np.round(np.subtract(upper_mm, lower_mm) / spacing))
     affine = _scanner_affine(spacing, lower, rng)
 
     def noise(scale_mm: float) -> np.ndarray:
         return smooth_noise(rng, shape, spacing, scale_mm)
 
     points = _anatomical_points(shape, spacing, lower, noise, rng)
-    mr, ct, labels = _paint(stage.anatomy(points, noise, rng), shape, float(spacing.mean()), protocol, rng)
+    mr, ct, labels = _paint(anatomy(points, noise, rng), shape, float(spacing.mean()), protocol, rng)
     ct = _scan_ct(ct, labels, spacing, noise, rng)
     mr = scan_mr(mr, noise, protocol, rng)
     return _reoriented(mr, ct, labels, affine, rng)
@@ -217,15 +189,8 @@ def write_phantoms(
 
     ``output/mr`` and ``output/ct`` hold ``subjects`` volumes each, of different subjects. ``output/test/mr``,
     ``/ct`` and ``/labels`` hold one file each per test subject; no test subject is in the training set.
-    Subjects are numbered from 0 (MR), 1000 (CT) and 2000 (test).
-
-    Args:
-        output: folder, created if missing.
-        subjects: training volumes per modality, 1 to 1000.
-        seed: not negative; the same seed writes the same bytes.
-        kind: ``head`` or ``pelvis``.
-        test_subjects: held-out subjects, 0 to 1000.
-        scanner: a T1-weighted protocol of `PROTOCOLS`; it changes only the MRs.
+    Subjects are numbered from 0 (MR), 1000 (CT) and 2000 (test), so there are at most 1000 of each. The same seed
+    writes the same bytes; the scanner changes only the MRs.
 
     Raises:
         UserError: if ``output`` is a file or cannot be written, or a number is out of range.

@@ -120,8 +120,8 @@ def _warn_of_other_ranks(saved: State, run: Run) -> None:
     count = len(saved["pools"])
     if count != run.ranks.size and run.state.pools:
         run.ranks.says(
-            f"warning: saved by {count} processes and resumed by {run.ranks.size}; the image pools are distributed again "
-            "and the result differs from an uninterrupted run",
+            f"warning: saved by {count} processes and resumed by {run.ranks.size}; "
+            "the image pools are distributed again, so the result differs from an uninterrupted run",
             warning=True,
         )
 

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cyclegan_gc.errors import VolumeError
+from cyclegan_gc.formats.geometry import LPS_TO_RAS, corners_of
 
-LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 UNEVEN = 0.02
 """Largest difference of a gap from the median gap, as a fraction of it."""
 MISSING = 1.5
@@ -80,13 +80,7 @@ def stack(frames: Sequence[Frame]) -> Stack:
 
 
 def aligned(array: NDArray, affine: NDArray, shape: tuple[int, int, int], target: NDArray[np.float64]) -> NDArray:
-    """Move an array to a grid that differs only by swapped and flipped axes; exact, without interpolation.
-
-    Args:
-        array: ``(X, Y, Z)``.
-        affine: ``(4, 4)`` voxel index to RAS mm.
-        shape: of the other grid.
-        target: affine of the other grid.
+    """Move ``(X, Y, Z)`` to a grid that differs only by swapped and flipped axes; exact, without interpolation.
 
     Raises:
         VolumeError: if the grids differ in another way.
@@ -102,7 +96,7 @@ def aligned(array: NDArray, affine: NDArray, shape: tuple[int, int, int], target
             f"not on the grid of the reference series ({turned.shape} voxels, the series has {tuple(shape)})"
         )
     backward = tuple(axis for axis in range(3) if turn[axis, axes[axis]] < 0)
-    corners = np.array(np.meshgrid(*[(0, size - 1) for size in array.shape])).reshape(3, -1)
+    corners = corners_of(array.shape)
     there = mapping[:3, :3] @ corners + mapping[:3, 3:]
     expected = turn @ corners
     for axis in backward:

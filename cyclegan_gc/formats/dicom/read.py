@@ -14,13 +14,17 @@ from pydicom.pixels.processing import apply_rescale
 from pydicom.uid import ImplicitVRLittleEndian
 
 from cyclegan_gc.errors import VolumeError
-from cyclegan_gc.formats.dicom.geometry import Frame, Stack, stack
+from cyclegan_gc.formats.dicom.geometry import Frame, stack
+from cyclegan_gc.formats.geometry import checked_shape
 from cyclegan_gc.formats.volumes import Volume, volume_on_grid
 
 SUFFIXES = (".dcm", ".dicom", ".ima")
 SERIES_TAGS = ["SOPClassUID", "SeriesInstanceUID", "SeriesNumber", "Modality", "Rows", "Columns"]
+FRAME_GROUPS = (
+    *("PixelMeasuresSequence", "PlanePositionSequence", "PlaneOrientationSequence"),
+    "PixelValueTransformationSequence",
+)
 DICOMDIR = "1.2.840.10008.1.3.10"
-MIN_IN_PLANE = 16
 UNREADABLE = (InvalidDicomError, OSError, ValueError, AttributeError, KeyError, EOFError)
 """Errors that pydicom raises for a damaged or foreign file."""
 
@@ -31,7 +35,6 @@ class DicomSeries:
 
     uid: str
     number: int | None
-    modality: str
     files: tuple[Path, ...]
     fault: str | None = None
     """Reason why the series cannot be read, if already known."""
@@ -54,14 +57,14 @@ def group_series(files: Sequence[Path]) -> tuple[list[DicomSeries], list[str]]:
     A file that cannot be parsed becomes a series with a fault, so that a batch reports it and continues.
     """
     found: dict[str, list[Path]] = {}
-    facts: dict[str, tuple[int | None, str]] = {}
+    numbers: dict[str, int | None] = {}
     broken, others = [], []
     for path in sorted(files):
         try:
             header = pydicom.dcmread(path, force=True, stop_before_pixels=True, specific_tags=list(SERIES_TAGS))
             uid = str(header.get("SeriesInstanceUID") or "")
         except UNREADABLE as error:
-            broken.append(DicomSeries("", None, "", (path,), f"not a readable DICOM file ({_brief(error)})"))
+            broken.append(DicomSeries("", None, (path,), f"not a readable DICOM file ({_brief(error)})"))
             continue
         if header.file_meta.get("MediaStorageSOPClassUID") == DICOMDIR:
             continue
@@ -69,11 +72,12 @@ def group_series(files: Sequence[Path]) -> tuple[list[DicomSeries], list[str]]:
             if uid:
                 others.append(str(header.get("Modality") or "unknown"))
             else:
-                broken.append(DicomSeries("", None, "", (path,), "not a readable DICOM file (no image in it)"))
+                broken.append(DicomSeries("", None, (path,), "not a readable DICOM file (no image in it)"))
             continue
         found.setdefault(uid, []).append(path)
-        facts[uid] = _whole_number(header.get("SeriesNumber")), str(header.get("Modality") or "")
-    series = [DicomSeries(uid, *facts[uid], tuple(paths)) for uid, paths in found.items()]
+        number = header.get("SeriesNumber")
+        numbers[uid] = None if number in (None, "") else int(str(number))
+    series = [DicomSeries(uid, numbers[uid], tuple(paths)) for uid, paths in found.items()]
     kinds = ", ".join(sorted(set(others)))
     notes = [f"{len(others)} DICOM objects without an image ({kinds}) were left out."] if others else []
     return [*series, *broken], notes
@@ -82,53 +86,35 @@ def group_series(files: Sequence[Path]) -> tuple[list[DicomSeries], list[str]]:
 def read_series(files: Sequence[Path], max_voxels: int) -> Volume:
     """Read a series as a volume: axes are column, row and slice, values are rescaled, the affine is to RAS in mm.
 
-    Args:
-        files: files of one series in any order; single slices or one multi-frame object.
-        max_voxels: a larger series is refused before its pixels are read.
+    ``files`` are single slices in any order or one multi-frame object.
 
     Raises:
-        VolumeError: if the series cannot be used; cause and cure, without the folder's name.
+        VolumeError: if the series cannot be used or has more voxels; cause and cure, without the folder's name.
     """
     return volume_on_grid(*read_frames(files, max_voxels))
 
 
 def read_frames(files: Sequence[Path], max_voxels: int) -> tuple[NDArray[np.float32], NDArray[np.float64], list[str]]:
-    """Values (X, Y, Z), affine and warnings of a series; an image without signal is accepted.
-
-    Raises:
-        VolumeError: as :func:`read_series`.
-    """
+    """Values (X, Y, Z), affine and warnings, as in :func:`read_series`; an image without signal is accepted."""
     headers = read_headers(files)
     frames = frames_of(headers, files)
     grid = stack(frames)
-    _check_size(grid, max_voxels)
+    checked_shape(grid.shape, max_voxels)
     values = np.empty(grid.shape, np.float32, order="F")
-    if frames[0].number is None:
-        for z, index in enumerate(grid.order):
-            values[..., z] = _pixels(files[index])[0].T
-    else:
-        pixels = _pixels(files[0])
-        for z, index in enumerate(grid.order):
-            values[..., z] = pixels[index].T
+    together = _pixels(files[0]) if frames[0].number else None
+    for z, index in enumerate(grid.order):
+        values[..., z] = (_pixels(files[index])[0] if together is None else together[index]).T
     return values, grid.affine, [*_notes(headers), *grid.notes]
 
 
 def series_grid(files: Sequence[Path]) -> tuple[tuple[int, ...], NDArray[np.float64]]:
-    """Shape (X, Y, Z) and affine as from :func:`read_series`, read from the headers only.
-
-    Raises:
-        VolumeError: if the series cannot be used.
-    """
+    """Shape (X, Y, Z) and affine as from :func:`read_series`, read from the headers only."""
     grid = stack(frames_of(read_headers(files), files))
     return grid.shape, grid.affine
 
 
 def read_headers(files: Sequence[Path]) -> list[Dataset]:
-    """Read the headers of a series, without pixels, and check that they are greyscale images of one series.
-
-    Raises:
-        VolumeError: if they are not.
-    """
+    """Headers of a series, without pixels; a :class:`VolumeError` unless they are greyscale images of one series."""
     headers = []
     for path in files:
         try:
@@ -150,11 +136,7 @@ def read_headers(files: Sequence[Path]) -> list[Dataset]:
 
 
 def frames_of(headers: Sequence[Dataset], files: Sequence[Path]) -> list[Frame]:
-    """The slices of a series with their geometry, in the order of the files or of the frames.
-
-    Raises:
-        VolumeError: if single slices and multi-frame objects are mixed, or per-frame geometry is missing.
-    """
+    """The slices of a series with their geometry, in the order of the files or of the frames."""
     multi = ["NumberOfFrames" in header and int(header.NumberOfFrames) > 1 for header in headers]
     if not any(multi):
         return [_frame(header, header, path.name) for header, path in zip(headers, files, strict=True)]
@@ -164,8 +146,7 @@ def frames_of(headers: Sequence[Dataset], files: Sequence[Path]) -> list[Frame]:
     groups = header.get("PerFrameFunctionalGroupsSequence") or []
     if len(groups) != int(header.NumberOfFrames):
         raise VolumeError(f"{name} is multi-frame without the geometry of each frame; export it as single slices")
-    shared = (header.get("SharedFunctionalGroupsSequence") or [Dataset()])[0]
-    return [_frame(header, _flattened(shared, group), name, number) for number, group in enumerate(groups, start=1)]
+    return [_frame(header, _flattened(header, group), name, number) for number, group in enumerate(groups, start=1)]
 
 
 def _frame(header: Dataset, geometry: Dataset, name: str, number: int | None = None) -> Frame:
@@ -183,11 +164,11 @@ def _frame(header: Dataset, geometry: Dataset, name: str, number: int | None = N
     )
 
 
-def _flattened(shared: Dataset, frame: Dataset) -> Dataset:
-    """Geometry of one frame as attributes of a single slice; its own functional groups override the shared ones."""
+def _flattened(header: Dataset, frame: Dataset) -> Dataset:
+    """Geometry and rescaling of one frame as in a single slice; its own functional groups override the shared ones."""
     flat = Dataset()
-    for groups in (shared, frame):
-        for name in ("PixelMeasuresSequence", "PlanePositionSequence", "PlaneOrientationSequence"):
+    for groups in (*(header.get("SharedFunctionalGroupsSequence") or [])[:1], frame):
+        for name in FRAME_GROUPS:
             if groups.get(name):
                 flat.update(groups[name][0])
     return flat
@@ -214,16 +195,8 @@ def _pixels(path: Path) -> NDArray[np.float32]:
     groups = dataset.get("PerFrameFunctionalGroupsSequence")
     if not groups:
         return _upright(apply_rescale(frames, dataset), dataset)
-    shared = (dataset.get("SharedFunctionalGroupsSequence") or [Dataset()])[0]
-    rescaled = [apply_rescale(frame, _transform(shared, group)) for frame, group in zip(frames, groups, strict=True)]
+    rescaled = [apply_rescale(frame, _flattened(dataset, group)) for frame, group in zip(frames, groups, strict=True)]
     return _upright(np.stack(rescaled), dataset)
-
-
-def _transform(shared: Dataset, frame: Dataset) -> Dataset:
-    for groups in (frame, shared):
-        if groups.get("PixelValueTransformationSequence"):
-            return groups.PixelValueTransformationSequence[0]
-    return Dataset()
 
 
 def _upright(values: NDArray, dataset: Dataset) -> NDArray[np.float32]:
@@ -243,14 +216,6 @@ def _notes(headers: Sequence[Dataset]) -> list[str]:
     return notes
 
 
-def _check_size(grid: Stack, max_voxels: int) -> None:
-    text = " x ".join(map(str, grid.shape))
-    if int(np.prod(grid.shape, dtype=object)) > max_voxels:
-        raise VolumeError(f"{text} voxels, more than {max_voxels} (--max_voxels); the series is too large")
-    if sum(size < MIN_IN_PLANE for size in grid.shape) >= 2:
-        raise VolumeError(f"too small ({text}); two axes need at least {MIN_IN_PLANE} voxels")
-
-
 def _numbers(dataset: Dataset, name: str, count: int) -> tuple[float, ...] | None:
     values = dataset.get(name)
     if values is None or isinstance(values, str) or len(values) != count:
@@ -262,10 +227,6 @@ def _numbers(dataset: Dataset, name: str, count: int) -> tuple[float, ...] | Non
 def _positive(value: object) -> float | None:
     number = float(str(value)) if value not in (None, "") else 0.0
     return number if np.isfinite(number) and number > 0 else None
-
-
-def _whole_number(value: object) -> int | None:
-    return None if value in (None, "") else int(str(value))
 
 
 def _brief(error: Exception) -> str:

@@ -73,14 +73,13 @@ def write_ct_series(
 
     Args:
         folder: folder of the series, with the files 0001.dcm and so on.
-        hu: (X, Y, Z) int16.
+        hu: (X, Y, Z).
         affine: (4, 4) voxel index to RAS in mm; the grid of the reference, up to order and direction of the axes.
         reference: files of the source series.
         label: content of descriptions and identifiers.
 
     Raises:
-        VolumeError: if the reference cannot be used, the grids differ or the disk is full; without the folder's
-            name.
+        VolumeError: if the reference cannot be used, the grids differ or the disk is full (without the folder's name).
     """
     headers = read_headers(reference)
     frames = frames_of(headers, reference)
@@ -176,9 +175,8 @@ def _slice(common: Dataset, pixels: NDArray[np.int16], frame: Frame, number: int
 
 
 def _reference_to(frame: Frame) -> Dataset:
-    purpose = Dataset()
+    purpose, item = Dataset(), Dataset()
     purpose.CodeValue, purpose.CodingSchemeDesignator, purpose.CodeMeaning = PURPOSE
-    item = Dataset()
     item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = frame.sop_class, frame.sop_instance
     if frame.number is not None:
         item.ReferencedFrameNumber = frame.number
