@@ -15,6 +15,7 @@ from cyclegan_gc.config import (
 from cyclegan_gc.convert.batch import convert
 from cyclegan_gc.evaluate.baselines import load_histogram_model
 from cyclegan_gc.evaluate.evaluation import evaluate
+from cyclegan_gc.evaluate.matching import Sources
 from cyclegan_gc.evaluate.tables import summary_table
 from cyclegan_gc.phantom.subject import write_phantoms
 from cyclegan_gc.train.loop import train
@@ -38,14 +39,8 @@ def demo(config: DemoConfig) -> tuple[Path, list[str]]:
     checkpoint = train(recipe(config, phantoms, run))
     converted = convert(ConvertConfig(checkpoint, str(phantoms / "test" / "mr"), results, device=config.device))
     truth = phantoms / "test"
-    evaluation = evaluate(
-        str(results),
-        str(truth / "ct"),
-        config.output,
-        mr=str(truth / "mr"),
-        mask=str(truth / "labels"),
-        model=load_histogram_model(checkpoint),
-    )
+    sources = Sources(str(results), str(truth / "ct"), mr=str(truth / "mr"), mask=str(truth / "labels"))
+    evaluation = evaluate(sources, config.output, model=load_histogram_model(checkpoint))
     print(summary_table(evaluation))
     failures = [case.failure for case in converted if case.failure]
     return config.output / "report.html", failures + evaluation.failures

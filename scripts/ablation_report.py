@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from cyclegan_gc.atomic import atomic_write, write_text
 from cyclegan_gc.evaluate.measures import METHOD_LABELS, SCT, Metric
 from cyclegan_gc.evaluate.statistics import Statistics
-from cyclegan_gc.pictures.sheets import png
+from cyclegan_gc.pictures.sheets import drawn, png_of
 
 COLUMNS = 3
 COMPARISON_HEADER = [
@@ -161,7 +161,7 @@ def plot(lines: Sequence[Line], metrics: Mapping[str, Metric]) -> bytes:
         axes.set_axis_off()
     if len(sizes) > 1 and lines:
         panels[0].legend(fontsize=7)
-    return png(figure)
+    return png_of(drawn(figure))
 
 
 def _against_volumes(axes: Axes, lines: Sequence[Line], sizes: Sequence[int]) -> None:

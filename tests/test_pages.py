@@ -13,6 +13,7 @@ import pytest
 from cyclegan_gc.convert.index import write_index
 from cyclegan_gc.convert.manifest import manifest_of
 from cyclegan_gc.evaluate.evaluation import evaluate
+from cyclegan_gc.evaluate.matching import Sources
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 WIDTHS = (1400, 400)
@@ -66,7 +67,8 @@ def report(folder: Path) -> Path:
             nib.save(image, folder / method / f"{case}.nii.gz")  # pyright: ignore[reportPrivateImportUsage]
     (folder / "sct" / "broken.nii.gz").touch()
     compare = {"CUT": str(folder / "cut"), "MaskGAN": str(folder / "mask_gan")}
-    evaluate(str(folder / "sct"), str(folder / "ct"), folder / "out", mr=str(folder / "mr"), compare=compare)
+    sources = Sources(str(folder / "sct"), str(folder / "ct"), str(folder / "mr"), compare=compare)
+    evaluate(sources, folder / "out")
     return folder / "out" / "report.html"
 
 

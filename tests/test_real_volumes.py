@@ -11,6 +11,7 @@ from cyclegan_gc import gradient_correlation
 from cyclegan_gc.cli import main
 from cyclegan_gc.config import PreprocessConfig
 from cyclegan_gc.evaluate.evaluation import evaluate
+from cyclegan_gc.evaluate.matching import Sources
 from cyclegan_gc.formats.volumes import read_volume
 from cyclegan_gc.prepare.grid import mask_to_network, network_grid, to_network, to_source
 from cyclegan_gc.prepare.modality import Modality
@@ -87,7 +88,8 @@ def test_a_real_head_itself_is_perfect_and_moved_by_a_voxel_a_voxel_away(real_da
         moved = np.roll(np.asarray(truth.dataobj), shift, axis=2)
         nib.Nifti1Image(moved, truth.affine).to_filename(tmp_path / f"{name}.nii.gz")
     same, moved = (
-        evaluate(str(tmp_path / f"{name}.nii.gz"), str(path), tmp_path / name).rows[0] for name in ("same", "moved")
+        evaluate(Sources(str(tmp_path / f"{name}.nii.gz"), str(path)), tmp_path / name).rows[0]
+        for name in ("same", "moved")
     )
     perfect = {"mae": 0, "ms_ssim": pytest.approx(1), "bone_dice": 1, "bone_hd95": 0, "bone_assd": 0, "body_dice": 1}
     assert {name: same[name] for name in perfect} == perfect

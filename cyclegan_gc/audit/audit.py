@@ -11,7 +11,7 @@ from cyclegan_gc.atomic import atomic_write, write_text
 from cyclegan_gc.audit.checks import LEVELS, Finding
 from cyclegan_gc.audit.facts import measure_case, measure_volume
 from cyclegan_gc.audit.findings import Audited, find_faults, level_of
-from cyclegan_gc.audit.sheet import Shown, contact_sheet, views_of
+from cyclegan_gc.audit.sheet import contact_sheet, views_of
 from cyclegan_gc.config import PreprocessConfig, SliceAxis
 from cyclegan_gc.device import one_torch_thread, usable_cpus
 from cyclegan_gc.distributed import Ranks
@@ -63,11 +63,10 @@ def audit(
         looked = [job.result() for job in jobs]
     cases = [case for case, _ in looked]
     outcome = Audit(cases, find_faults(cases, settings, planes))
-    shown: list[Shown] = [(case, level_of(outcome.of(case)), views) for case, views in looked]
     try:
         output.mkdir(parents=True, exist_ok=True)
         write_text(output / "audit.json", json.dumps(_report(outcome), indent=2) + "\n")
-        sheet = contact_sheet(shown)
+        sheet = contact_sheet([(case, level_of(outcome.of(case)), views) for case, views in looked])
         with atomic_write(output / "audit.png") as file:
             file.write(sheet)
     except OSError as error:

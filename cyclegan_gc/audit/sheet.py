@@ -30,9 +30,6 @@ LEGEND = (
     "frames: green passes, orange has a warning, red fails",
 )
 
-Shown = tuple[Audited, Level, Pixels | None]
-"""A volume, the audit's verdict, and its planes where it could be read."""
-
 
 def views_of(volume: Volume, case: Prepared | None, modality: Modality) -> Pixels:
     """Axial, coronal and sagittal plane through the middle of the body, or of the volume where no body is known.
@@ -50,8 +47,11 @@ def views_of(volume: Volume, case: Prepared | None, modality: Modality) -> Pixel
     return sheet([Row(words, tiles)], size=SIZE)
 
 
-def contact_sheet(cases: Sequence[Shown]) -> bytes:
-    """PNG of all volumes (the worst ones of very many), MR above CT, each with its number, verdict and name."""
+def contact_sheet(cases: Sequence[tuple[Audited, Level, Pixels | None]]) -> bytes:
+    """PNG of all volumes (the worst ones of very many), MR above CT, each with its number, verdict and name.
+
+    Each case has its planes from :func:`views_of`, or None where it could not be read.
+    """
     worst = sorted(enumerate(cases, start=1), key=lambda each: LEVELS.index(each[1][1]))[:MOST_CASES]
     blocks: list[Tensor] = []
     for kind in ("mr", "ct"):

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from cyclegan_gc.checkpoint import load_checkpoint, public_name
 from cyclegan_gc.config import PreprocessConfig
-from cyclegan_gc.prepare.preprocess import AIR_HU, normalise_mr
+from cyclegan_gc.prepare.preprocess import normalise_mr
 
 COUNTED_HU = (-1024, 3071)
 
@@ -95,11 +95,6 @@ def best_constant_hu(shares: Iterable[NDArray[np.float64]]) -> float:
     """
     cumulative = np.cumsum(sum(shares))
     return float(COUNTED_HU[0] + np.searchsorted(cumulative, cumulative[-1] / 2))
-
-
-def constant_ct(hu: float, mask: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """One HU value inside the mask, air outside."""
-    return np.where(mask, np.float32(hu), np.float32(AIR_HU))
 
 
 def _quantiles(histogram: Histogram) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -2,7 +2,7 @@
 
 import math
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from cyclegan_gc.device import one_torch_thread, usable_cpus
 from cyclegan_gc.errors import UserError
-from cyclegan_gc.evaluate.baselines import HistogramModel, best_constant_hu, constant_ct, count_hu, histogram_match
+from cyclegan_gc.evaluate.baselines import HistogramModel, best_constant_hu, count_hu, histogram_match
 from cyclegan_gc.evaluate.loading import Case, load_case
 from cyclegan_gc.evaluate.matching import CaseFiles, Sources, match_cases, sidecar_of
 from cyclegan_gc.evaluate.measures import SCT, Row, method_label, place_of
@@ -34,43 +34,28 @@ HASH_LETTERS = 12
 
 
 def evaluate(
-    predicted: str,
-    reference: str,
+    sources: Sources,
     output: Path,
     *,
-    mr: str | None = None,
-    mask: str | None = None,
     model: HistogramModel | None = None,
-    compare: Mapping[str, str] | None = None,
-    labels: str | None = None,
-    predicted_labels: str | None = None,
-    compared_labels: Mapping[str, str] | None = None,
     segment: Literal["totalsegmentator"] | None = None,
 ) -> Evaluation:
     """Measure synthetic CTs and simple baselines on the same voxels; write the results into a folder.
 
-    A source is a file, a folder, a glob or a text list. Files of one case have one name, the ending ``_sct`` aside. A
-    case that cannot be evaluated is listed in ``failures``, and the others go on. The folder receives ``cases.csv``
+    A case that cannot be evaluated is listed in ``failures``, and the others go on. The folder receives ``cases.csv``
     (one row per case and method), ``evaluation.json`` (the rows and the summary), ``report.html`` with plots and
     pictures of the worst cases, the plots as SVG and PDF, and the summary as ``table.tex`` and ``table.md``.
 
     Args:
-        predicted: synthetic CTs in HU, made by any program.
-        reference: true CTs in HU; on another grid they are resampled to the synthetic CT's.
+        sources: the files of all cases. A true CT on another grid is resampled to the synthetic CT's. Without masks
+            the body is found in the true CT. MRs add the gradient correlation with them, label maps Dice and HD95.
         output: folder, made if missing.
-        mr: the MRs that were converted; adds the gradient correlation with them.
-        mask: body masks, not 0 inside; without them the body is found in the true CT.
-        model: adds the baseline of histogram matching, which needs ``mr`` too.
-        compare: other methods' synthetic CTs of the same cases, by the name of the method.
-        labels: label maps of the true CTs; adds Dice and HD95 of each of their labels.
-        predicted_labels: label maps of the synthetic CTs.
-        compared_labels: label maps of the other methods' synthetic CTs, by the same names.
+        model: adds the baseline of histogram matching, which needs the MRs too.
         segment: makes all label maps, in place of given ones.
 
     Raises:
         UserError: if a source is empty, no case matches, the folder cannot be written or ``segment`` is not installed.
     """
-    sources = Sources(predicted, reference, mr, mask, compare or {}, labels, predicted_labels, compared_labels or {})
     files, failures, unmatched = match_cases(sources)
     segmenter = find_segmenter() if segment else None
     _make_folder(output)
@@ -127,7 +112,8 @@ def _second_look(
             if case.id in worst:
                 compared = {method_label(method): image for method, image in case.compared.items()}
                 drawn = beside.submit(case_panel, case.mr, case.sct, case.ct, case.mask, case.affine, compared)
-            rows.append(_basic_row(case, "constant", constant_ct(constant_hu, case.mask)))
+            constant = np.where(case.mask, np.float32(constant_hu), np.float32(AIR_HU))
+            rows.append(_basic_row(case, "constant", constant))
             if case.id in worst:
                 pictures[case.id] = drawn.result()
     return rows, {case: pictures[case] for case in worst if case in pictures}
@@ -180,11 +166,9 @@ def _models(files: list[CaseFiles], model: HistogramModel | None) -> list[str]:
     """The models that made the synthetic CTs, from the sidecars beside them; else the one of the baseline."""
     found: dict[str, str] = {}
     for sidecar in (sidecar_of(each.sct) for each in files):
-        found |= {
-            sha256: f"SHA-256 {sha256[:HASH_LETTERS]}" for sha256 in sidecar.get("settings", {}).get("models", [])
-        }
-        known = {each["sha256"]: f"{each['name']}, step {each['step']}" for each in sidecar.get("models", [])}
-        found |= known
+        hashes = sidecar.get("settings", {}).get("models", [])
+        found |= {sha256: f"SHA-256 {sha256[:HASH_LETTERS]}" for sha256 in hashes}
+        found |= {each["sha256"]: f"{each['name']}, step {each['step']}" for each in sidecar.get("models", [])}
     if not found and model and model.name:
         return [f"{model.name} (of --checkpoint; the synthetic CTs have no sidecar)"]
     return list(found.values())

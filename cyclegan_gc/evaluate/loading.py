@@ -60,7 +60,10 @@ def load_case(files: CaseFiles) -> Case:
     mr = read_volume(files.mr) if files.mr else None
     compared = {method: read_volume(path) for method, path in files.compared.items()}
     given = read_mask(files.mask) if files.mask else None
-    labels, predicted_labels = _read_label_maps(files)
+    labels = read_labels(files.labels) if files.labels else None
+    paths = {SCT: files.sct_labels, **files.compared_labels} if files.labels else {}
+    predicted_labels = {method: read_labels(path) for method, path in paths.items() if path}
+    labelled = None if labels is None else _covered(sct, labels)
     truth = _onto(sct, ct, outside=AIR_HU)
     covered = _covered(sct, ct)
     for other in compared.values():
@@ -94,23 +97,10 @@ def load_case(files: CaseFiles) -> Case:
         body=body,
         compared={method: _onto(sct, volume, outside=AIR_HU) for method, volume in compared.items()},
         labels=None if labels is None else _onto(sct, labels, outside=0, order=0),
-        predicted_labels=_predicted_on_the_grid(sct, labels, predicted_labels),
+        predicted_labels={
+            method: _onto(sct, volume, outside=0, order=0) * labelled for method, volume in predicted_labels.items()
+        },
     )
-
-
-def _read_label_maps(files: CaseFiles) -> tuple[Volume | None, dict[str, Volume]]:
-    """The true label map and each method's; none without the true one."""
-    if not files.labels:
-        return None, {}
-    paths = {SCT: files.sct_labels, **files.compared_labels}
-    return read_labels(files.labels), {method: read_labels(path) for method, path in paths.items() if path}
-
-
-def _predicted_on_the_grid(sct: Volume, labels: Volume | None, predicted: dict[str, Volume]) -> dict[str, NDArray]:
-    if labels is None:
-        return {}
-    covered = _covered(sct, labels)
-    return {method: _onto(sct, volume, outside=0, order=0) * covered for method, volume in predicted.items()}
 
 
 def _covered(target: Volume, volume: Volume) -> NDArray[np.bool_]:

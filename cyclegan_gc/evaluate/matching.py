@@ -18,16 +18,19 @@ METHOD_NAME = re.compile(r"(\w[\w .+-]*)=(.+)")
 
 @dataclass(frozen=True)
 class Sources:
-    """Where the files of all cases are: each a file, a folder, a glob or a text list, or None."""
+    """The files of all cases: each source is a file, a folder, a glob or a text list, or None.
+
+    Files of one case have one name, the ending ``_sct`` aside.
+    """
 
     predicted: str
-    """Synthetic CTs."""
+    """Synthetic CTs in HU, made by any program."""
     reference: str
-    """True CTs."""
+    """True CTs in HU."""
     mr: str | None = None
     """The MRs that were converted."""
     mask: str | None = None
-    """Body masks."""
+    """Body masks, not 0 inside."""
     compare: Mapping[str, str] = field(default_factory=dict)
     """Method -> its synthetic CTs."""
     labels: str | None = None
@@ -66,7 +69,12 @@ class _Found(NamedTuple):
         """The case's own file; with a single prediction the only file of the source, whatever its name."""
         alone = single and len(self.by_case) == 1 and Path(self.source).is_file()
         paths = next(iter(self.by_case.values())) if alone else self.by_case.get(case, [])
-        return _only(case, paths, f"{self.kind} in {self.source}")
+        kind = f"{self.kind} in {self.source}"
+        if not paths:
+            raise VolumeError(f"no {kind} named {case}; names must agree but for _sct")
+        if len(paths) > 1:
+            raise VolumeError(f"{len(paths)} files are a {kind} named {case} ({paths[0]}, {paths[1]}); keep one")
+        return paths[0]
 
 
 def named_sources(words: Sequence[str], option: str) -> dict[str, str]:
@@ -98,38 +106,37 @@ def match_cases(sources: Sources) -> tuple[list[CaseFiles], list[str], list[str]
     Raises:
         UserError: if a source holds no volume, or no prediction has a reference; the message lists what was found.
     """
-    scts = _by_case(sources.predicted)
-    cts = _found("true CT", sources.reference)
-    optional = {
+    kinds = {
+        "sct": ("prediction", sources.predicted),
+        "ct": ("true CT", sources.reference),
         "mr": ("MR", sources.mr),
         "mask": ("mask", sources.mask),
         "labels": ("true label map", sources.labels),
         "sct_labels": ("predicted label map", sources.predicted_labels),
     }
-    others = {name: _found(kind, source) for name, (kind, source) in optional.items() if source}
+    found = {name: _found(kind, source) for name, (kind, source) in kinds.items() if source}
     compared = {method: _found(_kind("CT", method), source) for method, source in sources.compare.items()}
     labels = {method: _found(_kind("label map", method), source) for method, source in sources.compared_labels.items()}
+    scts, cts = found["sct"].by_case, found["ct"].by_case
     single = len(scts) == 1 and Path(sources.predicted).is_file()
     cases, failures = [], []
-    for case, paths in scts.items():
+    for case in scts:
         try:
             files = CaseFiles(
                 case,
-                _only(case, paths, "prediction"),
-                cts.file_of(case, single),
-                **{name: found.file_of(case, single) for name, found in others.items()},
-                compared={method: found.file_of(case, single) for method, found in compared.items()},
-                compared_labels={method: found.file_of(case, single) for method, found in labels.items()},
+                **{name: each.file_of(case, single) for name, each in found.items()},
+                compared={method: each.file_of(case, single) for method, each in compared.items()},
+                compared_labels={method: each.file_of(case, single) for method, each in labels.items()},
             )
             cases.append(files)
         except VolumeError as error:
             failures.append(f"{case}: {error}")
-    if not single and not scts.keys() & cts.by_case.keys():
+    if not single and not scts.keys() & cts.keys():
         raise UserError(
             f"{sources.predicted}: no synthetic CT ({_some(scts)}) has a true CT of its name in {sources.reference} "
-            f"({_some(cts.by_case)}); names must agree but for _sct"
+            f"({_some(cts)}); names must agree but for _sct"
         )
-    return cases, failures, [] if single else sorted(cts.by_case.keys() - scts.keys())
+    return cases, failures, [] if single else sorted(cts.keys() - scts.keys())
 
 
 def sidecar_of(sct: Path) -> dict[str, Any]:
@@ -146,26 +153,14 @@ def _kind(kind: str, method: str) -> str:
 
 
 def _found(kind: str, source: str) -> _Found:
-    return _Found(kind, source, _by_case(source))
-
-
-def _by_case(source: str) -> dict[str, list[Path]]:
     """The volumes of each case, without the uncertainty maps beside results."""
     named = {path: path.with_name(case_id(path)) for path in find_volumes(source)}
     uncertain = {name.with_name(uncertainty_name(name.name)) for name in named.values()}
-    found: dict[str, list[Path]] = {}
+    by_case: dict[str, list[Path]] = {}
     for path, name in named.items():
         if name not in uncertain:
-            found.setdefault(name.name.removesuffix("_sct"), []).append(path)
-    return found
-
-
-def _only(case: str, paths: Sequence[Path], kind: str) -> Path:
-    if not paths:
-        raise VolumeError(f"no {kind} named {case}; names must agree but for _sct")
-    if len(paths) > 1:
-        raise VolumeError(f"{len(paths)} files are a {kind} named {case} ({paths[0]}, {paths[1]}); keep one")
-    return paths[0]
+            by_case.setdefault(name.name.removesuffix("_sct"), []).append(path)
+    return _Found(kind, source, by_case)
 
 
 def _some(cases: dict[str, list[Path]]) -> str:

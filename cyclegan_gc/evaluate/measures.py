@@ -74,13 +74,13 @@ def place_of(method: str) -> int:
 
 def all_metrics(rows: list[Row]) -> dict[str, Metric]:
     """`METRICS`, followed by the metrics of every label in the rows, in the order of the labels' numbers."""
-    labels = sorted({label_of(name) for row in rows for name in row if is_label_metric(name)})
+    labels = sorted({label_of(name) for row in rows for name in row if name.startswith(tuple(LABEL_METRICS))})
     return METRICS | {f"{start}{label}": metric for label in labels for start, metric in LABEL_METRICS.items()}
 
 
-def is_label_metric(name: str) -> bool:
-    """Whether the metric belongs to a single label."""
-    return name.startswith(tuple(LABEL_METRICS))
+def metric_of(name: str) -> Metric:
+    """The metric of this name, in `METRICS` or of a single label."""
+    return METRICS.get(name) or LABEL_METRICS[name.rstrip("0123456789")]
 
 
 def label_of(name: str) -> int:

@@ -8,9 +8,9 @@ from cyclegan_gc.config import EvaluateConfig
 from cyclegan_gc.errors import UserError
 from cyclegan_gc.evaluate.baselines import load_histogram_model
 from cyclegan_gc.evaluate.evaluation import evaluate
-from cyclegan_gc.evaluate.matching import named_sources, sidecar_of
+from cyclegan_gc.evaluate.matching import Sources, named_sources, sidecar_of
 from cyclegan_gc.evaluate.measures import METRICS, SCT
-from cyclegan_gc.evaluate.summary import Evaluation, leading_metrics, worst_first
+from cyclegan_gc.evaluate.summary import Evaluation, leading_metrics
 from cyclegan_gc.formats.files import find_volumes
 from cyclegan_gc.pictures.sheets import read_png
 from cyclegan_gc.tracking import Picture, Pseudonyms, Table, WandbRun, code_sha256, wandb_mode
@@ -42,19 +42,17 @@ def evaluate_tracked(config: EvaluateConfig) -> Evaluation:
     with WandbRun(config.output, config.wandb, settings, job_type="evaluate") as run:
         for artifact in artifacts:
             run.use(artifact)
-        evaluation = evaluate(
+        sources = Sources(
             config.predicted,
             config.reference,
-            config.output,
-            mr=config.mr,
-            mask=config.mask,
-            model=model,
-            compare=compare,
-            labels=config.labels,
-            predicted_labels=config.predicted_labels,
-            compared_labels=compared_labels,
-            segment=config.segment,
+            config.mr,
+            config.mask,
+            compare,
+            config.labels,
+            config.predicted_labels,
+            compared_labels,
         )
+        evaluation = evaluate(sources, config.output, model=model, segment=config.segment)
         run.attempt(lambda: _log(run, evaluation, Pseudonyms(config.output)))
     return evaluation
 
@@ -73,16 +71,13 @@ def _lineage(config: EvaluateConfig) -> tuple[list[str], list[str]]:
 def _log(run: WandbRun, evaluation: Evaluation, pseudonyms: Pseudonyms) -> None:
     """Log a row for each case and method under pseudonyms, worst case first, and the means as the run's summary."""
     shown = leading_metrics(evaluation)
-    by_case: dict[str, list[dict[str, Any]]] = {}
-    for row in evaluation.rows:
-        by_case.setdefault(str(row["case"]), []).append(row)
     rows: list[Sequence[Any]] = []
-    for case in worst_first(evaluation.rows):
-        for row in by_case[case]:
-            pixels = evaluation.pictures.get(case) if row["method"] == SCT else None
-            picture = Picture(read_png(pixels), pseudonyms.of(case)) if pixels else None
-            rows.append([pseudonyms.of(case), row["method"], *(row.get(name) for name in shown), picture])
+    for row in evaluation.rows_worst_first:
+        case = str(row["case"])
+        pixels = evaluation.pictures.get(case) if row["method"] == SCT else None
+        picture = Picture(read_png(pixels), pseudonyms.of(case)) if pixels else None
+        rows.append([pseudonyms.of(case), row["method"], *(row.get(name) for name in shown), picture])
     run.log({"cases/evaluated": Table(["case", "image", *(METRICS[name].label for name in shown), "picture"], rows)})
     for name, by_method in evaluation.summary.items():
         run.summarise({f"{name}/{method}": statistics["mean"] for method, statistics in by_method.items()})
-    run.summarise({"cases": len(by_case), "failed": len(evaluation.failures)})
+    run.summarise({"cases": len(evaluation.rows_of(SCT)), "failed": len(evaluation.failures)})

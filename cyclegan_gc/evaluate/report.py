@@ -1,11 +1,12 @@
 """Write the results of an evaluation: a self-contained HTML report, tables, and figures for papers."""
 
 import json
-import math
 from base64 import b64encode
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
+
+from matplotlib.figure import Figure
 
 from cyclegan_gc import __version__
 from cyclegan_gc.atomic import atomic_write, write_text
@@ -21,9 +22,10 @@ from cyclegan_gc.evaluate.measures import (
     in_words,
     label_of,
     method_label,
+    metric_of,
 )
 from cyclegan_gc.evaluate.plots import TITLES, plots_of, saved
-from cyclegan_gc.evaluate.summary import Evaluation, findings, headline, interval, leading_metrics, worst_first
+from cyclegan_gc.evaluate.summary import Evaluation, findings, headline, interval, leading_metrics
 from cyclegan_gc.evaluate.tables import (
     Cells,
     best_methods,
@@ -55,31 +57,25 @@ def write_results(evaluation: Evaluation, output: Path) -> None:
         "failures": evaluation.failures,
         "notes": evaluation.notes,
     }
+    # JSON has no infinity: null instead.
+    plain = json.loads(json.dumps(results), parse_constant=lambda _: None)
     plots = plots_of(evaluation)
     try:
         write_text(output / "cases.csv", csv_table(evaluation.rows))
-        write_text(output / "evaluation.json", json.dumps(_json_ready(results), indent=2, allow_nan=False) + "\n")
+        write_text(output / "evaluation.json", json.dumps(plain, indent=2) + "\n")
         write_text(output / "table.md", markdown_table(evaluation))
         write_text(output / "table.tex", latex_table(evaluation))
         for name, plot in plots.items():
             for kind in ("svg", "pdf"):
                 with atomic_write(output / f"{name}.{kind}") as file:
                     file.write(saved(plot, kind))
-        pictures = {name: saved(plot, "png") for name, plot in plots.items()}
-        write_report(output / "report.html", title="Synthetic CT evaluation", evaluation=evaluation, plots=pictures)
+        write_report(output / "report.html", evaluation, plots)
     except OSError as error:
         raise UserError(f"{output}: cannot be written ({error.strerror}); free or choose a disk") from error
 
 
-def write_report(path: Path, *, title: str, evaluation: Evaluation, plots: Mapping[str, bytes] | None = None) -> None:
-    """Write the report as one HTML file without scripts, its pictures inside.
-
-    Args:
-        path: the HTML file; an older one is replaced only once the new one is complete.
-        title: heading of the page.
-        evaluation: tables, findings, failures, notes and the pictures of the cases in the order to be shown.
-        plots: name of the plot -> PNG.
-    """
+def write_report(path: Path, evaluation: Evaluation, plots: Mapping[str, Figure]) -> None:
+    """Write the report as one HTML file without scripts, with the plots and the pictures of the cases inside."""
     others = [method for method in evaluation.methods if method != SCT]
     against = [(method, comparison_cells(evaluation, method)) for method in others]
     parts = [
@@ -92,12 +88,12 @@ def write_report(path: Path, *, title: str, evaluation: Evaluation, plots: Mappi
         *(section(f"Against {in_words(method)}", _table(cells)) for method, cells in against),
         element("p", TESTS_EXPLAINED) if any(cells for _, cells in against) else "",
         section("Notes", bullets(evaluation.notes)),
-        section("Plots", _plots(plots or {})),
+        section("Plots", _plots(plots)),
         section("Labels, lowest Dice first", _label_table(evaluation)),
         section("Cases, worst MAE first", _case_table(evaluation)),
-        section("Pictures", "".join(figure(case, _inside(png)) for case, png in evaluation.pictures.items())),
+        section("Pictures", "".join(_figure(case, png) for case, png in evaluation.pictures.items())),
     ]
-    write_text(path, page(title, parts))
+    write_text(path, page("Synthetic CT evaluation", parts))
 
 
 def _facts(evaluation: Evaluation) -> str:
@@ -118,13 +114,13 @@ def _summary_table(evaluation: Evaluation) -> str:
 
 
 def _findings(evaluation: Evaluation) -> str:
-    return "".join(element("h3", title) + bullets(metrics) for title, metrics in findings(evaluation))
+    return "".join(element("h3", title) + bullets(metrics) for title, metrics in findings(evaluation).items())
 
 
-def _plots(plots: Mapping[str, bytes]) -> str:
+def _plots(plots: Mapping[str, Figure]) -> str:
     files = ", ".join(f"{name}.svg, {name}.pdf" for name in plots)
     note = element("p", f"For papers, beside this page: {files}, table.tex, table.md.") if plots else ""
-    return "".join(figure(TITLES[name], _inside(png)) for name, png in plots.items()) + note
+    return "".join(_figure(TITLES[name], saved(plot, "png")) for name, plot in plots.items()) + note
 
 
 def _table(cells: Cells) -> str:
@@ -133,53 +129,39 @@ def _table(cells: Cells) -> str:
 
 def _label_table(evaluation: Evaluation) -> str:
     """Mean of every label with its 95 % interval, for each method that has label maps."""
-    dice, distance = LABEL_METRICS
-    labels = [label_of(name) for name in evaluation.summary if name.startswith(dice)]
-    names = {label: [f"{start}{label}" for start in (dice, distance)] for label in labels}
-    known = {label: [evaluation.summary.get(name, {}) for name in names[label]] for label in labels}
-    methods = [method for method in evaluation.methods if any(method in overlaps for overlaps, _ in known.values())]
-    labels.sort(key=lambda label: float(known[label][0].get(SCT, {}).get("mean") or 0))
-    columns = [(method, metric) for method in methods for metric in LABEL_METRICS.values()]
-    header = ["label", "cases", *(f"{metric.label} (95 % CI), {method_label(method)}" for method, metric in columns)]
-    cells = [header]
-    for label in labels:
-        cases = max(int(found["n"] or 0) for found in known[label][0].values())
-        best = [best_methods(evaluation, name) if name in evaluation.summary else set() for name in names[label]]
-        values = [
-            element("strong" if method in winners else "span", interval(metric, summary[method], "mean", "ci95_"))
-            if method in summary
-            else "–"
-            for method in methods
-            for metric, summary, winners in zip(LABEL_METRICS.values(), known[label], best, strict=True)
-        ]
+    overlaps = {label_of(name): found for name, found in evaluation.summary.items() if name.startswith("dice_label_")}
+    methods = [method for method in evaluation.methods if any(method in found for found in overlaps.values())]
+    columns = [(method, start) for method in methods for start in LABEL_METRICS]
+    names = (f"{LABEL_METRICS[start].label} (95 % CI), {method_label(method)}" for method, start in columns)
+    cells = [["label", "cases", *names]]
+    for label in sorted(overlaps, key=lambda label: float(overlaps[label].get(SCT, {}).get("mean") or 0)):
+        cases = max(int(found["n"] or 0) for found in overlaps[label].values())
+        values = [_label_cell(evaluation, f"{start}{label}", method) for method, start in columns]
         cells.append([str(label), str(cases), *values])
     return _table(cells)
+
+
+def _label_cell(evaluation: Evaluation, name: str, method: str) -> str:
+    by_method = evaluation.summary.get(name, {})
+    if method not in by_method:
+        return "–"
+    text = interval(metric_of(name), by_method[method], "mean", "ci95_")
+    return element("strong", text) if method in best_methods(evaluation, name) else text
 
 
 def _case_table(evaluation: Evaluation) -> str:
     shown = leading_metrics(evaluation)
     header = ["case", "image", *(METRICS[name].label for name in shown), "resampled"]
-    by_case = {(row["case"], row["method"]): row for row in evaluation.rows}
     rows = []
-    for case in worst_first(evaluation.rows):
-        for method in (method for method in evaluation.methods if (case, method) in by_case):
-            row = by_case[case, method]
-            values = [format_value(METRICS[name], row.get(name)) for name in shown]
-            label = [case if method == SCT else "", method_label(method)]
-            css = "baseline" if method in BASELINES else ""
-            rows.append((css, [*label, *values, str(row["resampled"] or "")]))
+    for row in evaluation.rows_worst_first:
+        method = str(row["method"])
+        label = [str(row["case"]) if method == SCT else "", method_label(method)]
+        values = [format_value(METRICS[name], row.get(name)) for name in shown]
+        css = "baseline" if method in BASELINES else ""
+        rows.append((css, [*label, *values, str(row["resampled"] or "")]))
     return table(header, rows) if rows else ""
 
 
-def _inside(png: bytes) -> str:
-    """The address of a picture that lies inside the page."""
-    return f"data:image/png;base64,{b64encode(png).decode('ascii')}"
-
-
-def _json_ready(value: object) -> object:
-    """Plain values for JSON, which has no infinity: null instead."""
-    if isinstance(value, dict):
-        return {key: _json_ready(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_json_ready(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+def _figure(title: str, png: bytes) -> str:
+    """A picture inside the page."""
+    return figure(title, f"data:image/png;base64,{b64encode(png).decode('ascii')}")

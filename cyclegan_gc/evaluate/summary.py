@@ -2,11 +2,10 @@
 
 import math
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import numpy as np
 
-from cyclegan_gc.evaluate.measures import METRICS, SCT, Metric, Row, all_metrics, in_words, is_label_metric, place_of
+from cyclegan_gc.evaluate.measures import METRICS, SCT, Metric, Row, all_metrics, in_words, place_of
 from cyclegan_gc.evaluate.statistics import Agreement, Counts, Statistics, compare, describe, pooled
 
 P_DIGITS = 3
@@ -48,14 +47,11 @@ class Evaluation:
         """The rows of one method, in the order of the cases."""
         return [row for row in self.rows if row["method"] == method]
 
-
-class Finding(NamedTuple):
-    """The metrics in which the synthetic CT is better than another method, or worse, or neither."""
-
-    title: str
-    """Such as "Worse than the constant"."""
-    metrics: list[str]
-    """One line a metric: both means, the cases in which the synthetic CT is better, and p."""
+    @property
+    def rows_worst_first(self) -> list[Row]:
+        """All rows, by the MAE of the case's synthetic CT, highest first."""
+        order = worst_first(self.rows)
+        return sorted(self.rows, key=lambda row: order.index(str(row["case"])))
 
 
 def summarise(rows: list[Row]) -> dict[str, dict[str, Statistics]]:
@@ -85,7 +81,7 @@ def worst_first(rows: list[Row]) -> list[str]:
 
 def leading_metrics(evaluation: Evaluation) -> list[str]:
     """All measured metrics without those of single labels."""
-    return [name for name in evaluation.summary if not is_label_metric(name)]
+    return [name for name in evaluation.summary if name in METRICS]
 
 
 def headline(evaluation: Evaluation) -> str:
@@ -105,9 +101,14 @@ def headline(evaluation: Evaluation) -> str:
     return sentence + (f"; bone Dice {bone[SCT]['mean']:.2f}." if SCT in bone else ".")
 
 
-def findings(evaluation: Evaluation) -> list[Finding]:
-    """For each other method: in which metrics the synthetic CT is better, worse, or neither in the digits shown."""
-    found = []
+def findings(evaluation: Evaluation) -> dict[str, list[str]]:
+    """In which metrics the synthetic CT is better or worse than each other method, or neither in the digits shown.
+
+    Returns:
+        Title, such as "Worse than the constant" -> one line a metric: both means, the cases in which the synthetic CT
+        is better, and p.
+    """
+    found: dict[str, list[str]] = {}
     for other in (method for method in evaluation.methods if method != SCT):
         sides: dict[str, list[str]] = {"Better than": [], "Worse than": [], "No different from": []}
         for name in leading_metrics(evaluation):
@@ -116,7 +117,7 @@ def findings(evaluation: Evaluation) -> list[Finding]:
                 gain = round(gain, metric.decimals)
                 side = "Better than" if gain > 0 else "Worse than" if gain < 0 else "No different from"
                 sides[side].append(_compared_in_words(metric, by_method[SCT], by_method[other]))
-        found += [Finding(f"{side} {in_words(other)}", lines) for side, lines in sides.items() if lines]
+        found |= {f"{side} {in_words(other)}": lines for side, lines in sides.items() if lines}
     return found
 
 

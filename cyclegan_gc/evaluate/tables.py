@@ -5,7 +5,7 @@ import io
 import re
 from collections.abc import Callable
 
-from cyclegan_gc.evaluate.measures import BASELINES, METRICS, SCT, Metric, Row, all_metrics, method_label
+from cyclegan_gc.evaluate.measures import BASELINES, METRICS, SCT, Metric, Row, all_metrics, method_label, metric_of
 from cyclegan_gc.evaluate.statistics import Statistics
 from cyclegan_gc.evaluate.summary import P_DIGITS, Evaluation, findings, interval, leading_metrics, mean_of
 
@@ -50,7 +50,7 @@ def summary_cells(evaluation: Evaluation, *, intervals: bool = False, written: W
 
 def best_methods(evaluation: Evaluation, name: str) -> set[str]:
     """The methods with the best mean of a metric in the digits shown; none where there is nothing to choose between."""
-    metric, by_method = all_metrics(evaluation.rows)[name], evaluation.summary[name]
+    metric, by_method = metric_of(name), evaluation.summary.get(name, {})
     sign = {"lower": 1, "higher": -1, "zero": 1, "": 0}[metric.better]
     means = {method: known["mean"] for method, known in by_method.items() if known["mean"] is not None}
     sizes = {method: abs(mean) if metric.better == "zero" else mean for method, mean in means.items()}
@@ -81,7 +81,7 @@ def summary_table(evaluation: Evaluation) -> str:
     compared = [method for method in evaluation.methods if method not in (SCT, *BASELINES)]
     tables = [summary_cells(evaluation), *(comparison_cells(evaluation, method) for method in compared)]
     lines = ["\n\n".join(aligned(cells) for cells in tables if cells), ""]
-    for title, metrics in findings(evaluation):
+    for title, metrics in findings(evaluation).items():
         lines += [f"{title}:", *(f"  {line}" for line in metrics)]
     return "\n".join([*lines, *evaluation.notes])
 

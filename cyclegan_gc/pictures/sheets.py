@@ -74,13 +74,8 @@ def as_pixels(image: Tensor) -> Pixels:
     return np.ascontiguousarray(image.permute(1, 2, 0).numpy())
 
 
-def png(figure: Figure) -> bytes:
-    """A figure of matplotlib as PNG; needs no screen and may run in any thread."""
-    return png_of(drawn(figure))
-
-
 def drawn(figure: Figure) -> Pixels:
-    """A figure of matplotlib as pixels."""
+    """A figure of matplotlib as pixels; needs no screen and may run in any thread."""
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     return np.ascontiguousarray(np.asarray(canvas.buffer_rgba())[..., :3])

@@ -1,7 +1,7 @@
 """Log entries other than figures: pictures, tables, and artifacts (files that later runs build on)."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -29,7 +29,8 @@ class Picture:
             raise ValueError(f"a picture must be uint8, got {self.pixels.dtype}: W&B would cast without scaling")
 
 
-Cell = float | int | str | Picture | None
+Cell = float | int | str | Picture | Callable[[], Picture] | None
+"""A function draws its picture only if pictures are logged."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,9 @@ def code_sha256() -> str:
 def _table(table: Table, images: bool) -> Any:
     import wandb
 
-    with_pictures = {n for row in table.rows for n, cell in enumerate(row) if isinstance(cell, Picture)}
+    with_pictures = {
+        n for row in table.rows for n, cell in enumerate(row) if isinstance(cell, Picture) or callable(cell)
+    }
     kept = [n for n in range(len(table.columns)) if images or n not in with_pictures]
     rows = [[_cell(row[n]) for n in kept] for row in table.rows]
     return wandb.Table(columns=[table.columns[n] for n in kept], data=rows)
@@ -92,4 +95,6 @@ def _table(table: Table, images: bool) -> Any:
 def _cell(value: Cell) -> Any:
     import wandb
 
+    if callable(value):
+        value = value()
     return wandb.Image(value.pixels, caption=value.caption) if isinstance(value, Picture) else value

@@ -81,8 +81,8 @@ def validate_run(run: Run) -> tuple[bool, list[Alarm]]:
         validation = _validation(run)
         alarms = run.monitor.check(progress.step, validation.findings)
         run.tracker.log(progress.step, {**validation.figures, **run.monitor.lasting(validation.findings)})
-        run.tracker.show(progress.step, validation.shown.all())
-        save_pictures(run.config.output / "panels", progress.step, validation.shown.pictures)
+        run.tracker.show(progress.step, validation.shown)
+        save_pictures(run.config.output / "panels", progress.step, validation.shown)
         better = validation.score < progress.best_score and not any(validation.findings.values())
         if better:
             progress.best_score = validation.score

@@ -13,7 +13,7 @@ from cyclegan_gc.atomic import atomic_write
 from cyclegan_gc.pictures.planes import View, middle_planes
 from cyclegan_gc.pictures.sheets import Pixels, Row, drawn, png_of, sheet
 from cyclegan_gc.pictures.tiles import BONE, CONTOUR_LEGEND, SOFT_TISSUE, Scale, Tile, mr_title, skin_and_bone
-from cyclegan_gc.pictures.truth import ERROR_LEGEND, rows_with_truth
+from cyclegan_gc.tracking import Picture, Table
 
 NORMALISED = Scale(-1, 1, "")
 BINS = 60
@@ -33,18 +33,6 @@ class Seen:
     """Pixel size and sides of each slice."""
     mr_percentiles: tuple[float, float]
     """The values of the MR that are -1 and 1."""
-
-
-@dataclass(frozen=True)
-class TranslatedPair:
-    """A synthetic and a true CT of one person on one grid, in HU: ``(X, Y, Z)`` to the right, front and top."""
-
-    name: str
-    mr: NDArray
-    sct_hu: NDArray
-    ct_hu: NDArray
-    mask: NDArray[np.bool_]
-    spacing_mm: tuple[float, float, float]
 
 
 def mr_to_ct_sheet(seen: Seen, names: Sequence[str]) -> Pixels:
@@ -94,15 +82,6 @@ def planes_sheet(
     return sheet(rows, [CONTOUR_LEGEND])
 
 
-def error_sheet(pairs: Sequence[TranslatedPair], errors_hu: Sequence[float]) -> Pixels:
-    """MR | sCT | true CT | error in the body; an axial and a coronal row for each case."""
-    rows = []
-    for pair, mae in zip(pairs, errors_hu, strict=True):
-        name, affine = f"{pair.name}, MAE {mae:.0f} HU, ", np.diag([*pair.spacing_mm, 1.0])
-        rows += rows_with_truth(name, pair.mr, {"synthetic": pair.sct_hu}, pair.ct_hu, pair.mask, affine)
-    return sheet(rows, [ERROR_LEGEND])
-
-
 def histogram_picture(sct_hu: NDArray, real: Mapping[str, Any]) -> Pixels:
     """Histogram of HU in the body, synthetic CTs and training CTs, on a logarithmic axis.
 
@@ -128,13 +107,14 @@ def histogram_picture(sct_hu: NDArray, real: Mapping[str, Any]) -> Pixels:
     return drawn(figure)
 
 
-def save_pictures(folder: Path, step: int, pictures: Mapping[str, Pixels]) -> None:
+def save_pictures(folder: Path, step: int, shown: Mapping[str, Picture | Table]) -> None:
     """Write the pictures of a step as PNG, making the folder; the main one is ``step_N.png``."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name, pixels in pictures.items():
-        ending = "" if name == "mr_to_ct" else f"_{name}"
-        with atomic_write(folder / f"step_{step:07d}{ending}.png") as file:
-            file.write(png_of(pixels))
+    for name, picture in shown.items():
+        if isinstance(picture, Picture):
+            ending = "" if name == "panels/mr_to_ct" else f"_{Path(name).name}"
+            with atomic_write(folder / f"step_{step:07d}{ending}.png") as file:
+                file.write(png_of(picture.pixels))
 
 
 def _mr_and_sct(mr: NDArray, sct_hu: NDArray, view: View, percentiles: tuple[float, float]) -> list[Tile]:

@@ -12,7 +12,6 @@ from cyclegan_gc.data.cache import SliceStack
 from cyclegan_gc.data.pairs import Pair
 from cyclegan_gc.data.slices import load_slice
 from cyclegan_gc.errors import UserError
-from cyclegan_gc.formats.geometry import to_ras
 from cyclegan_gc.formats.volumes import read_volume
 from cyclegan_gc.inference import members_of, translate_cases, translate_slices
 from cyclegan_gc.metrics import bone_dice, mae
@@ -21,7 +20,6 @@ from cyclegan_gc.prepare.body import ct_body_mask
 from cyclegan_gc.prepare.grid import from_plane, pixel_mm, seen_mm
 from cyclegan_gc.prepare.preprocess import Prepared, load_volume, prepare, to_hu
 from cyclegan_gc.trained_model import Translator
-from cyclegan_gc.validate.panels import TranslatedPair
 
 SLICES_A_PASS = 8
 
@@ -36,7 +34,6 @@ class TruePair:
     ct_hu: NDArray
     mask: NDArray[np.bool_]
     affine: NDArray
-    spacing_mm: tuple[float, float, float]
     prepared: Prepared
 
 
@@ -50,31 +47,30 @@ def load_pair(files: Pair, settings: PreprocessConfig) -> TruePair:
     mask = ct_body_mask(ct.array, ct.spacing_mm)
     if not mask.any():
         raise UserError(f"{files.ct}: no body found in this CT; it must be in HU")
-    return TruePair(files.name, mr.array, ct.array, mask, mr.affine, mr.spacing_mm, prepare(mr, "mr", settings))
+    return TruePair(files.name, mr.array, ct.array, mask, mr.affine, prepare(mr, "mr", settings))
 
 
 def translate_pairs(
     translator: Translator, pairs: Sequence[TruePair]
-) -> tuple[list[TranslatedPair], list[dict[str, float | None]]]:
+) -> tuple[list[NDArray], list[dict[str, float | None]]]:
     """Translate each pair's MR in the first plane and measure the errors of the synthetic CT in the body.
 
     Returns:
-        The pairs, and for each ``mae_body_hu`` and ``bone_dice`` (above 250 HU; None where there is no bone).
+        The synthetic CTs in HU on the grids of the MRs, and for each ``mae_body_hu`` and ``bone_dice`` (above 250 HU;
+        None where there is no bone).
 
     Raises:
         VolumeError: if a value of a synthetic CT is not finite.
     """
     # Without the way back no cycle error is computed.
-    members, translated, figures = members_of([replace(translator, back=None)]), [], []
+    members, scts_hu, figures = members_of([replace(translator, back=None)]), [], []
     for pair in pairs:
         sct = translate_cases([pair.prepared], members, batch_size=SLICES_A_PASS).array
         figures.append(
             {"mae_body_hu": mae(sct, pair.ct_hu, pair.mask), "bone_dice": bone_dice(sct, pair.ct_hu, pair.mask)}
         )
-        turned = (to_ras(image, pair.affine) for image in (pair.mr, sct, pair.ct_hu, pair.mask))
-        (mr, spacing_mm), (sct, _), (ct, _), (mask, _) = turned
-        translated.append(TranslatedPair(pair.name, mr, sct, ct, mask, spacing_mm))
-    return translated, figures
+        scts_hu.append(sct)
+    return scts_hu, figures
 
 
 def mean_figures(figures: Sequence[Mapping[str, float | None]]) -> dict[str, float]:

@@ -8,7 +8,7 @@ from cyclegan_gc.config import LossConfig
 from cyclegan_gc.errors import VolumeError
 from cyclegan_gc.trained_model import Translator
 from cyclegan_gc.validate.fixed_slices import FixedSlices, look_at
-from cyclegan_gc.validate.gallery import Named, Shown, histogram_shown, pairs_shown, slices_shown, together
+from cyclegan_gc.validate.gallery import Named, Shown, histogram_shown, pairs_shown, slices_shown
 from cyclegan_gc.validate.true_pairs import TruePair, mean_figures, translate_pairs
 from cyclegan_gc.validate.watchdog import validation_findings
 
@@ -67,7 +67,7 @@ def validate(translator: Translator, held_out: HeldOut, loss: LossConfig, named:
 def _without_pairs(translator: Translator, fixed: FixedSlices, loss: LossConfig, named: Named) -> Validation:
     look = look_at(fixed, translator, loss)
     _check_finite(look.figures)
-    shown = together([slices_shown(look, fixed, translator, named), histogram_shown(look, translator)])
+    shown = slices_shown(look, fixed, translator, named) | histogram_shown(look, translator)
     figures = {f"validation/{name}": value for name, value in look.figures.items()}
     return Validation(figures, look.figures["score"], validation_findings(look.figures), shown)
 
@@ -88,7 +88,7 @@ def _with_true_errors(
         return validation
     errors, shown = _errors(translator, pairs, named)
     figures = {**validation.figures, **{f"true/{name}": value for name, value in errors.items()}}
-    return Validation(figures, validation.score, validation.findings, together([validation.shown, shown]))
+    return Validation(figures, validation.score, validation.findings, validation.shown | shown)
 
 
 def _errors(
@@ -96,10 +96,11 @@ def _errors(
 ) -> tuple[dict[str, float], Shown]:
     """Mean errors over the pairs, and the pictures of the first ones."""
     try:
-        translated, errors = translate_pairs(translator, pairs)
+        scts_hu, errors = translate_pairs(translator, pairs)
     except VolumeError as error:
         raise NotFiniteError("a synthetic CT") from error
-    return mean_figures(errors), pairs_shown(translated[:most_shown], errors[:most_shown], named)
+    some = slice(most_shown)
+    return mean_figures(errors), pairs_shown(pairs[some], scts_hu[some], errors[some], named)
 
 
 def _check_finite(figures: Mapping[str, float]) -> None:

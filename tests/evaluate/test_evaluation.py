@@ -60,8 +60,9 @@ def folder(tmp_path) -> Path:
     return tmp_path
 
 
-def run(folder: Path, **extra) -> Evaluation:
-    return evaluate(str(folder / "sct"), str(folder / "ct"), folder / "out", **extra)
+def run(folder: Path, **more) -> Evaluation:
+    model = more.pop("model", None)
+    return evaluate(Sources(str(folder / "sct"), str(folder / "ct"), **more), folder / "out", model=model)
 
 
 def rows_of(evaluation: Evaluation, method: str) -> dict[str, Row]:
@@ -161,12 +162,12 @@ def test_references_without_a_prediction_are_only_noted(folder):
 def test_nothing_that_matches_says_what_was_found(folder):
     save(folder / "other/patient.nii.gz", head(0)[0])
     with pytest.raises(UserError, match=r"head0, head1, head2.*patient"):
-        evaluate(str(folder / "sct"), str(folder / "other"), folder / "out")
+        evaluate(Sources(str(folder / "sct"), str(folder / "other")), folder / "out")
 
 
 def test_one_file_is_held_against_one_file_whatever_their_names(folder):
     truth = save(folder / "other/patient.nii.gz", head(0)[0])
-    evaluation = evaluate(str(folder / "sct/head0_sct.nii.gz"), str(truth), folder / "out")
+    evaluation = evaluate(Sources(str(folder / "sct/head0_sct.nii.gz"), str(truth)), folder / "out")
     assert evaluation.summary["mae"]["sct"]["mean"] == pytest.approx(10, abs=1e-3)
 
 

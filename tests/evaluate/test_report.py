@@ -19,7 +19,7 @@ class Tags(HTMLParser):
 def test_the_report_is_one_file_without_scripts_and_escapes_names(tmp_path):
     rows: list[Row] = [{"case": "<script>x</script>", "method": "sct", "resampled": None, "mae": 5.0}]
     evaluation = Evaluation(rows, summarise(rows), ["<b>: bad"], ["a & b"], {"<script>": b"png"})
-    write_report(tmp_path / "r.html", title="<i>", evaluation=evaluation)
+    write_report(tmp_path / "r.html", evaluation, {})
     text = (tmp_path / "r.html").read_text(encoding="utf-8")
     tags = Tags()
     tags.feed(text)

@@ -45,8 +45,10 @@ def test_an_unfavourable_comparison_is_listed_like_a_favourable_one():
     found = findings(
         evaluated({"mae": 100.0, "mae_soft": 80.0, "gc": 0.4}, {"mae": 200.0, "mae_soft": 40.0, "gc": 0.1})
     )
-    assert [(each.title, len(each.metrics)) for each in found] == [
+    assert [(title, len(lines)) for title, lines in found.items()] == [
         ("Better than the constant", 1),
         ("Worse than the constant", 1),
     ]
-    assert found[1].metrics == ["MAE soft tissue 82.0 against 41.0 HU, better in 0 of 6 cases, p = 0.0312"]
+    assert found["Worse than the constant"] == [
+        "MAE soft tissue 82.0 against 41.0 HU, better in 0 of 6 cases, p = 0.0312"
+    ]

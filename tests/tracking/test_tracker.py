@@ -240,3 +240,16 @@ def test_online_without_a_key_becomes_offline_and_says_why(no_account, tmp_path,
     run = WandbRun(tmp_path, WandbConfig(mode="online"), {}, job_type="train")
     run.finish()
     assert run.mode == "offline" and "no API key" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("config", "times"), [(OFFLINE, 0), (WITH_PICTURES, 1)])
+def test_the_picture_of_a_tables_row_is_drawn_only_if_pictures_are_logged(run, config, times):
+    drawn = []
+
+    def draw() -> Picture:
+        drawn.append(GREY)
+        return GREY
+
+    with WandbRun(run, config, {}, job_type="train") as wandb_run:
+        wandb_run.log({"cases": Table(["case", "picture"], [["case-1", draw]])})
+    assert len(drawn) == times

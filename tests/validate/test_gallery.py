@@ -15,9 +15,10 @@ from cyclegan_gc.data.cases import find_files
 from cyclegan_gc.data.pairs import find_pairs
 from cyclegan_gc.errors import UserError
 from cyclegan_gc.prepare.preprocess import to_hu
+from cyclegan_gc.tracking import Picture, Table
 from cyclegan_gc.trained_model import Translator
 from cyclegan_gc.validate.gallery import pairs_shown
-from cyclegan_gc.validate.panels import TranslatedPair, error_sheet, histogram_picture
+from cyclegan_gc.validate.panels import histogram_picture
 from cyclegan_gc.validate.true_pairs import load_pair, mean_figures, translate_pairs, translate_stack
 
 FINGERPRINT = {"mr": [{"spacing_mm": (2.5, 2.5, 3.0)}], "ct": []}
@@ -51,11 +52,11 @@ def config(small_config, phantoms):
 def test_the_error_of_a_constant_is_computed_by_hand(config, phantoms):
     [files] = find_pairs(phantoms / "test", (), "the test")
     pairs = [load_pair(files, config.preprocess)]
-    seen, figures = translate_pairs(translator(Constant(-0.2), config), pairs)
+    [sct_hu], figures = translate_pairs(translator(Constant(-0.2), config), pairs)
     ct = np.asarray(nib.load(next((phantoms / "test" / "ct").iterdir())).dataobj)  # pyright: ignore
     assert pairs[0].ct_hu.shape == ct.shape and (pairs[0].ct_hu == ct).all()
-    sct = seen[0].sct_hu[seen[0].mask]
-    expected = np.abs(sct.astype(float) - seen[0].ct_hu[seen[0].mask]).mean()
+    sct = sct_hu[pairs[0].mask]
+    expected = np.abs(sct.astype(float) - ct[pairs[0].mask]).mean()
     assert figures[0]["mae_body_hu"] == pytest.approx(expected)
     assert np.median(sct) == 0 and figures[0]["bone_dice"] == 0  # -0.2 of [-1000, 1500] HU
     assert mean_figures([{"a": 1.0, "b": None}, {"a": 3.0, "b": 2.0}]) == {"a": 2.0, "b": 2.0}
@@ -75,19 +76,20 @@ def test_a_stack_of_any_plane_becomes_the_same_volume(config, phantoms, tmp_path
     assert spacing_mm == pytest.approx(stack.statistics["case"]["spacing_mm"])
 
 
-def test_pairs_are_shown_worst_first_under_pseudonyms():
-    random = np.random.default_rng(0)
-    mask = np.ones((12, 14, 10), bool)
-    ct = random.normal(0, 100, mask.shape)
-    pairs = [
-        TranslatedPair(name, ct, ct + off, ct, mask, (1.0, 1.0, 2.0)) for name, off in (("DOE", 10.0), ("ROE", 200.0))
-    ]
-    figures = [{"mae_body_hu": off, "bone_dice": 1.0} for off in (10.0, 200.0)]
-    shown = pairs_shown(pairs, figures, {"DOE": "case-d", "ROE": "case-r"}.__getitem__)
-    assert [row[0] for row in shown.tables["true"].rows] == ["case-r", "case-d"]
-    assert shown.captions["error"] == "case-r, case-d"
-    sheet = shown.pictures["error"]
-    assert sheet.dtype == np.uint8 and (sheet != error_sheet(pairs, [10.0, 200.0])).any()
+def test_pairs_are_shown_worst_first_under_pseudonyms(config, phantoms):
+    [files] = find_pairs(phantoms / "test", (), "the test")
+    pair = load_pair(files, config.preprocess)
+    pairs = [replace(pair, name="DOE"), replace(pair, name="ROE")]
+    scts_hu = [pair.ct_hu + 10, pair.ct_hu + 200]
+    figures = [{"mae_body_hu": 10.0, "bone_dice": 1.0}, {"mae_body_hu": 200.0, "bone_dice": 1.0}]
+    named = {"DOE": "case-d", "ROE": "case-r"}.__getitem__
+    picture, table = pairs_shown(pairs, scts_hu, figures, named).values()
+    assert isinstance(picture, Picture) and isinstance(table, Table)
+    assert [row[0] for row in table.rows] == ["case-r", "case-d"] and picture.caption == "case-r, case-d"
+    turned, _ = pairs_shown(pairs[::-1], scts_hu[::-1], figures[::-1], named).values()
+    real_names, _ = pairs_shown(pairs, scts_hu, figures, str).values()
+    assert isinstance(turned, Picture) and isinstance(real_names, Picture)
+    assert (picture.pixels == turned.pixels).all() and (picture.pixels != real_names.pixels).any()
 
 
 def test_the_histogram_is_a_picture_of_two_curves():
