@@ -109,7 +109,7 @@ def test_best_has_the_lowest_error_of_the_held_out_pair(alone, alone_trained, lo
     assert sorted(scores) == [6, 12]
     assert load_checkpoint(alone_trained.with_name("best.pt"))["step"] == min(scores, key=lambda step: scores[step])
     cases = cases_of(alone)
-    held_out, trained = {pair.name for pair in cases.validation_pairs}, {s.sources[0].name for s in cases.pairs}
+    held_out, trained = {pair.name for pair in cases.judges}, {s.sources[0].name for s in cases.pairs}
     assert len(held_out) == 1 and len(trained) == 2 and not any(name.startswith(tuple(held_out)) for name in trained)
 
 
