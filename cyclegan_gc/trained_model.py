@@ -11,7 +11,7 @@ from cyclegan_gc.atomic import file_sha256
 from cyclegan_gc.checkpoint import State, averaged_weights, load_checkpoint
 from cyclegan_gc.config import Direction, NetworkConfig, PreprocessConfig, SliceAxis, slab_channels
 from cyclegan_gc.errors import UserError
-from cyclegan_gc.model.cyclegan import build_generator
+from cyclegan_gc.model.networks import ResnetGenerator
 
 
 @dataclass(frozen=True)
@@ -94,14 +94,7 @@ def _generator(state: State, direction: Direction) -> nn.Module:
     network, data = NetworkConfig(**state["config"]["network"]), state["config"]["data"]
     channels = slab_channels(data["context_slices"], data["contrasts"])
     source, target = ("mr", "ct") if direction == "mr_to_ct" else ("ct", "mr")
-    generator = build_generator(
-        network.width,
-        network.blocks,
-        network.reduction,
-        network.stem,
-        network.upsampling,
-        in_channels=channels[source],
-        out_channels=channels[target],
-    )
+    architecture = (network.width, network.blocks, network.reduction, network.stem, network.upsampling)
+    generator = ResnetGenerator(*architecture, channels[source], channels[target])
     generator.load_state_dict(averaged_weights(state, direction))
     return generator.eval()

@@ -52,7 +52,7 @@ def audit(
     Args:
         volumes: the files and the description of each case.
         settings: preprocessing of the training.
-        planes: planes of its slices.
+        planes: planes of the training's slices.
         output: folder, created if missing.
 
     Raises:
@@ -80,18 +80,17 @@ def announce(findings: Sequence[Finding], ranks: Ranks, *, stop: bool) -> None:
     Raises:
         UserError: on every rank, if a check fails and ``stop`` is set.
     """
-    odd = [finding for finding in findings if finding.level != "pass"]
-    failed = [finding for finding in odd if finding.level == "fail"]
-    stop = stop and bool(failed)
-    warned = [finding for finding in odd if not (stop and finding.level == "fail")]
-    for finding in warned[:MOST_WARNINGS]:
-        ranks.says(f"warning: audit: {_about(finding)}: {finding.check}: {finding.text}", warning=True)
+    failed = [_line(finding) for finding in findings if finding.level == "fail" and stop]
+    warned = [
+        _line(finding) for finding in findings if finding.level == "warn" or (finding.level == "fail" and not stop)
+    ]
+    for line in warned[:MOST_WARNINGS]:
+        ranks.says(f"warning: {line}", warning=True)
     if len(warned) > MOST_WARNINGS:
         ranks.says(f"warning: audit: and {len(warned) - MOST_WARNINGS} more; cyclegan-gc audit shows all", warning=True)
-    if stop:
+    if failed:
         more = f" (and {len(failed) - 1} more; cyclegan-gc audit shows all)" if len(failed) > 1 else ""
-        first = failed[0]
-        raise UserError(f"audit: {_about(first)}: {first.check}: {first.text}{more}; --audit warn trains anyway")
+        raise UserError(f"{failed[0]}{more}; --audit warn trains anyway")
 
 
 def text_table(outcome: Audit) -> str:
@@ -154,7 +153,8 @@ def _report(outcome: Audit) -> dict[str, Any]:
     }
 
 
-def _about(finding: Finding) -> str:
+def _line(finding: Finding) -> str:
+    about = f"all {finding.domain.upper()}" if finding.domain else "MR and CT"
     if finding.case is not None:
-        return f"{finding.domain or 'pairs'}/{finding.case}"
-    return f"all {finding.domain.upper()}" if finding.domain else "MR and CT"
+        about = f"{finding.domain or 'pairs'}/{finding.case}"
+    return f"audit: {about}: {finding.check}: {finding.text}"

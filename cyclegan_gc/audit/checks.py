@@ -1,7 +1,7 @@
 """Checks of one volume from its facts: pass, warn or fail, with the figure and the remedy.
 
-A fault that makes a volume useless for training fails. A fault that training tolerates at some cost is a warning.
-Things that the preparation leaves out by itself are notes that pass.
+A fault that makes a volume useless for training fails, one that training tolerates at some cost is a warning, and
+things that the preparation leaves out by itself are notes that pass.
 """
 
 from collections.abc import Iterator, Sequence
@@ -60,7 +60,7 @@ Remark = tuple[Level, str, str]
 
 def check_facts(
     facts: Facts, modality: Modality, window_hu: tuple[float, float], planes: Sequence[SliceAxis] = ("axial",)
-) -> list[Remark]:
+) -> Iterator[Remark]:
     """Level, name and sentence of every fault of one prepared volume.
 
     Args:
@@ -69,27 +69,29 @@ def check_facts(
         window_hu: range of HU that training uses.
         planes: planes of the training's slices.
     """
-    found = [*_size(facts, planes), *_slices(facts), *_field_of_view(facts)]
-    return found + list(_ct(facts, window_hu) if modality == "ct" else _mr(facts))
+    yield from _size(facts, planes)
+    yield from _slices(facts)
+    yield from _field_of_view(facts)
+    yield from _ct(facts, window_hu) if modality == "ct" else _mr(facts)
+    beside, limit_ml = ("couch", COUCH_ML) if modality == "ct" else ("markers", MARKERS_ML)
+    if facts["outside_ml"] > limit_ml:
+        yield "pass", beside, f"{facts['outside_ml']:.0f} ml beside the body, which the mask leaves out"
 
 
 def _size(facts: Facts, planes: Sequence[SliceAxis]) -> Iterator[Remark]:
     shape, spacing = facts["shape"], facts["spacing_mm"]
-    smallest = {plane: min(n for axis, n in enumerate(shape) if axis != NORMALS[plane]) for plane in planes}
-    for plane, side in smallest.items():
+    for plane in planes:
+        side = min(n for axis, n in enumerate(shape) if axis != NORMALS[plane])
         if side < SMALLEST_SIDE:
             yield "fail", "tiny", f"{plane} slices of {side} pixels; give whole volumes of {SMALLEST_SIDE} or more"
-    if min(facts["shape"]) < FEW_SLICES:
-        yield "warn", "few slices", f"only {min(facts['shape'])} slices; give whole volumes"
+    if min(shape) < FEW_SLICES:
+        yield "warn", "few slices", f"only {min(shape)} slices; give whole volumes"
     thickest, thinnest = round(max(spacing), 2), min(spacing)
     across = any(NORMALS[plane] != spacing.index(max(spacing)) for plane in planes)
     if thickest > THICK_MM or (across and thickest / thinnest > THICK_RATIO):
-        yield (
-            "warn",
-            "thick slices",
-            f"voxels of {' x '.join(f'{mm:.3g}' for mm in spacing)} mm; detail across the slices is lost; train in "
-            "their own plane only (--data.slice_axes) or leave the volume out",
-        )
+        voxels = " x ".join(f"{mm:.3g}" for mm in spacing)
+        cure = "train in their plane only (--data.slice_axes) or leave the volume out"
+        yield "warn", "thick slices", f"voxels of {voxels} mm lack detail across the slices; {cure}"
 
 
 def _slices(facts: Facts) -> Iterator[Remark]:
@@ -99,55 +101,40 @@ def _slices(facts: Facts) -> Iterator[Remark]:
     if steps["repeated"]:
         yield "warn", "repeated slices", f"{steps['repeated']} slices equal the one before; export the series again"
     if steps["jump"] > JUMP:
-        yield (
-            "warn",
-            "missing slices",
-            f"after slice {steps['slice']} from {steps['axis']} the picture changes {steps['jump']:.1f} times as "
-            "much as around it; check whether slices are missing there and export the series again",
-        )
+        jump = f"a step {steps['jump']:.1f} times those around it after slice {steps['slice']} from {steps['axis']}"
+        yield "warn", "missing slices", f"{jump}; if slices are missing there, export the series again"
 
 
 def _field_of_view(facts: Facts) -> Iterator[Remark]:
-    couch = facts.get("plate_mm", 0) >= PLATE_MM
+    plate_mm = facts.get("plate_mm", 0)
+    couch = plate_mm >= PLATE_MM
     limits = {"back": 2.0, "front": CUT} if couch else {}  # a couch itself ends at the back and at both sides
     otherwise = CUT_BESIDE_COUCH if couch else CUT
-    cut = {side: part for side, part in facts["cut"].items() if part >= limits.get(side, otherwise)}
+    cut = [f"{side} {part:.0%}" for side, part in facts["cut"].items() if part >= limits.get(side, otherwise)]
     if cut:
-        sides = ", ".join(f"{side} {part:.0%}" for side, part in cut.items())
-        yield "warn", "cut off", f"the volume cuts off the body ({sides} of its outline); use a larger field of view"
+        yield "warn", "cut off", f"the volume ends in the body ({', '.join(cut)} of its outline); use a larger volume"
     if couch:
-        yield (
-            "warn",
-            "couch joined",
-            f"the body's back is straight over {facts['plate_mm']:.0f} mm in every slice: a couch joined to the body, "
-            "which training takes for a part of the body (or a back that is cut off); set the couch to -1000 HU",
-        )
+        text = f"the back is straight over {plate_mm:.0f} mm, as if a couch were part of the body; set it to -1000 HU"
+        yield "warn", "couch joined", text
 
 
 def _ct(facts: Facts, window_hu: tuple[float, float]) -> Iterator[Remark]:
     yield from _scale(facts, window_hu)
-    if facts["metal_ml"] >= METAL_ML or facts["saturated_ml"] >= METAL_ML:
-        text = f"{facts['metal_ml']:.2g} ml above 3000 HU"
-        if facts["metal_ml"] < METAL_ML:
-            text = f"{facts['saturated_ml']:.2g} ml at the top of the scale, {facts['top_hu']:.0f} HU"
-        yield "warn", "metal", f"{text}; training learns its streaks too, so leave the volume out if they are strong"
+    metal_ml, saturated_ml = facts["metal_ml"], facts["saturated_ml"]
+    if max(metal_ml, saturated_ml) >= METAL_ML:
+        text = f"{saturated_ml:.2g} ml at the top of the scale, {facts['top_hu']:.0f} HU"
+        if metal_ml >= METAL_ML:
+            text = f"{metal_ml:.2g} ml above 3000 HU"
+        yield "warn", "metal", f"{text}; leave the volume out if it has strong streaks, which training would learn"
     if facts["padding"] > PADDED:
         yield "pass", "padding", f"{facts['padding']:.1%} of the voxels lie below -1100 HU and are taken as air"
-    if facts["outside_ml"] > COUCH_ML:
-        yield (
-            "pass",
-            "couch",
-            f"{facts['outside_ml']:.0f} ml beside the body; the body mask leaves it out",
-        )
 
 
 def _scale(facts: Facts, window_hu: tuple[float, float]) -> Iterator[Remark]:
     """Checks that the values are HU from air to bone."""
     air, tissue, top = facts["air_hu"], facts["tissue_hu"], facts["top_hu"]
     if not TISSUE_HU[0] < tissue < TISSUE_HU[1] or (air is not None and air > NO_AIR_HU):
-        about = f"three quarters of the body's values lie below {tissue:.0f}" + (
-            f", air at {air:.0f}" if air is not None else ""
-        )
+        about = f"tissue lies at {tissue:.0f}" + (f", air at {air:.0f}" if air is not None else "")
         yield "fail", "not in HU", f"{about}; give CT in HU (rescale slope and intercept applied, not windowed)"
     elif air is not None and air > SOME_AIR_HU:
         yield "warn", "air", f"air lies at {air:.0f} HU instead of -1000; check the rescale intercept"
@@ -161,14 +148,5 @@ def _scale(facts: Facts, window_hu: tuple[float, float]) -> Iterator[Remark]:
 def _mr(facts: Facts) -> Iterator[Remark]:
     uneven = facts["brightness_ratio"]
     if uneven is not None and uneven > UNEVEN and facts["area_cm2"] < HEAD_CM2:
-        yield (
-            "warn",
-            "bias field",
-            f"one side of the brain is about {uneven:.2f} times as bright as the other; try --preprocess.n4 true",
-        )
-    if facts["outside_ml"] > MARKERS_ML:
-        yield (
-            "pass",
-            "markers",
-            f"{facts['outside_ml']:.0f} ml beside the body, which the mask leaves out",
-        )
+        text = f"one side of the brain is about {uneven:.2f} times as bright as the other; try --preprocess.n4 true"
+        yield "warn", "bias field", text

@@ -20,6 +20,7 @@ SPREAD = 1.5
 LONGER, LEAD = 1.25, 0.25
 """Ratio from which a body is clearly longer, and the largest lead of one domain in how often that happens."""
 CONTRAST = 0.25
+OTHER_PIXELS = "show the body at different sizes; set --preprocess.spacing_mm"
 
 Domain = Mapping[str, Facts]
 """Facts of each case by its name."""
@@ -31,13 +32,8 @@ def within_domain(cases: Domain, modality: Modality, settings: PreprocessConfig)
         return
     pixels = np.array([np.mean(facts["spacing_mm"][:2]) for facts in cases.values()])
     if settings.spacing_mm is None and pixels.max() / pixels.min() > SPREAD:
-        yield Finding(
-            "warn",
-            "pixel sizes",
-            f"axial pixels of {pixels.min():.2g} to {pixels.max():.2g} mm show the body at different sizes; set "
-            "--preprocess.spacing_mm",
-            modality,
-        )
+        sizes = f"axial pixels of {pixels.min():.2g} to {pixels.max():.2g} mm"
+        yield Finding("warn", "pixel sizes", f"{sizes} {OTHER_PIXELS}", modality)
     thickest = np.array([max(facts["spacing_mm"]) for facts in cases.values()])
     if thickest.max() / np.median(thickest) > THICKNESS:
         text = f"voxels are at most {thickest.min():.2g} to {thickest.max():.2g} mm long; slices differ in sharpness"
@@ -70,21 +66,17 @@ def between_domains(mr: Domain, ct: Domain, settings: PreprocessConfig) -> Itera
 
 def _of_another_part(mr: Domain, ct: Domain) -> list[Finding]:
     """Cases whose size is far from the median of all, if they are few."""
-    everything = [*mr.values(), *ct.values()]
-    areas = np.array([facts["area_cm2"] for facts in everything])
+    areas = np.array([facts["area_cm2"] for facts in (*mr.values(), *ct.values())])
     middle, found = float(np.median(areas)), []
     domains: list[tuple[Modality, Domain]] = [("mr", mr), ("ct", ct)]
     for domain, cases in domains:
         for name, facts in cases.items():
-            area = facts["area_cm2"]
-            ratio = max(area, 1e-6) / middle
-            like = float(np.mean(np.maximum(areas / max(area, 1e-6), max(area, 1e-6) / areas) < OTHER_SIZE))
-            if max(ratio, 1 / ratio) > OTHER_SIZE and like <= FEW:
-                level: Level = "fail" if _other_part(area, middle) else "warn"
-                text = (
-                    f"largest cross-section of {area:.0f} cm2, where the median of all is {middle:.0f} cm2: another "
-                    "part of the body or another size; leave it out or train it separately"
-                )
+            own = max(facts["area_cm2"], 1e-6)
+            like = float(np.mean(np.maximum(areas / own, own / areas) < OTHER_SIZE))
+            if max(own / middle, 1 / (own / middle)) > OTHER_SIZE and like <= FEW:
+                level: Level = "fail" if _other_part(own, middle) else "warn"
+                sizes = f"largest cross-section of {own:.0f} cm2, median of all {middle:.0f} cm2"
+                text = f"{sizes}; leave it out or train it separately"
                 found.append(Finding(level, "body part", text, domain, name))
     return found
 
@@ -97,14 +89,10 @@ def _other_part(one: float, other: float) -> bool:
 
 def _sizes(mr: Domain, ct: Domain) -> Iterator[Finding]:
     mr_area, ct_area = (float(np.exp(np.mean(np.log([f["area_cm2"] for f in each.values()])))) for each in (mr, ct))
-    ratio = max(mr_area / ct_area, ct_area / mr_area)
-    if ratio > OTHER_SIZE:
-        yield Finding(
-            "fail" if _other_part(mr_area, ct_area) else "warn",
-            "body part",
-            f"the body's largest cross-section is {mr_area:.0f} cm2 in MR and {ct_area:.0f} cm2 in CT: different "
-            "parts of the body, which a network would turn into each other; give the same part in both",
-        )
+    if max(mr_area / ct_area, ct_area / mr_area) > OTHER_SIZE:
+        level: Level = "fail" if _other_part(mr_area, ct_area) else "warn"
+        sizes = f"the body's largest cross-section is {mr_area:.0f} cm2 in MR and {ct_area:.0f} cm2 in CT"
+        yield Finding(level, "body part", f"{sizes}; give the same part in both")
         return
     for axis, name in enumerate(("front to back", "side to side")):
         mr_mm, ct_mm = (float(np.median([f["body_mm"][axis] for f in each.values()])) for each in (mr, ct))
@@ -118,32 +106,22 @@ def _reach(mr: Domain, ct: Domain) -> Iterator[Finding]:
 
     Over all pairs of an MR and a CT: the share with a clearly longer CT minus the share with a clearly longer MR.
     """
-    mr_mm, ct_mm = ({name: facts["body_mm"][2] for name, facts in each.items()} for each in (mr, ct))
-    ratios = np.array(list(ct_mm.values()))[:, None] / np.array(list(mr_mm.values()))
+    mr_mm, ct_mm = (np.array([facts["body_mm"][2] for facts in each.values()]) for each in (mr, ct))
+    ratios = ct_mm[:, None] / mr_mm
     lead = float((ratios > LONGER).mean() - (ratios < 1 / LONGER).mean())
     if abs(lead) <= LEAD:
         return
-    longer, shorter, name = (ct_mm, mr_mm, "CT") if lead > 0 else (mr_mm, ct_mm, "MR")
-    middles = [float(np.median(list(each.values()))) for each in (mr_mm, ct_mm)]
-    most = max(longer, key=lambda case: longer[case])
-    count = sum(mm > LONGER * np.median(list(shorter.values())) for mm in longer.values())
-    yield Finding(
-        "warn",
-        "field of view",
-        f"the body reaches {middles[0]:.0f} mm below its top in MR and {middles[1]:.0f} in CT (medians); {count} of "
-        f"{len(longer)} {name} reach clearly lower (most: {most}). A network may paint what only one domain shows, "
-        "such as neck or shoulders, into the other; cut the volumes to a common part",
-    )
+    longer, most = ("CT", list(ct)[ct_mm.argmax()]) if lead > 0 else ("MR", list(mr)[mr_mm.argmax()])
+    reach = f"the body reaches {np.median(mr_mm):.0f} mm below its top in MR and {np.median(ct_mm):.0f} in CT (medians)"
+    text = f"{reach}, so a network may paint what only {longer} shows (most: {most}); cut the volumes to a common part"
+    yield Finding("warn", "field of view", text)
 
 
 def _voxels(mr: Domain, ct: Domain, settings: PreprocessConfig) -> Iterator[Finding]:
     mr_mm, ct_mm = (float(np.median([f["spacing_mm"][:2] for f in each.values()])) for each in (mr, ct))
     if settings.spacing_mm is None and max(mr_mm / ct_mm, ct_mm / mr_mm) > PIXELS:
         yield Finding(
-            "warn",
-            "pixel sizes",
-            f"MR pixels of {mr_mm:.2g} mm and CT pixels of {ct_mm:.2g} mm show the body at different sizes; set "
-            "--preprocess.spacing_mm",
+            "warn", "pixel sizes", f"MR pixels of {mr_mm:.2g} mm and CT pixels of {ct_mm:.2g} mm {OTHER_PIXELS}"
         )
     mr_mm, ct_mm = (float(np.median([f["spacing_mm"][2] for f in each.values()])) for each in (mr, ct))
     if max(mr_mm / ct_mm, ct_mm / mr_mm) > THICKNESS:
@@ -160,9 +138,6 @@ def _contrasts(cases: Domain) -> Iterator[Finding]:
     middle = float(np.median(list(leaning.values())))
     for name, value in leaning.items():
         if (value > 0) != (middle > 0) and abs(value - middle) > CONTRAST:
-            brightest = "bright" if value > 0 else "dark"
-            text = (
-                f"the histogram deep in the head is skewed the other way ({value:+.2f}, the others {middle:+.2f}): "
-                f"fluid looks {brightest}, another contrast (T2 among T1); train each contrast separately"
-            )
+            fluid = f"fluid looks {'bright' if value > 0 else 'dark'}, unlike in the others"
+            text = f"{fluid} (skewness {value:+.2f}, theirs {middle:+.2f}); train each contrast separately"
             yield Finding("warn", "contrast", text, "mr", name)

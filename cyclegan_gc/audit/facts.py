@@ -1,7 +1,4 @@
-"""Measurements of one volume for the audit: plain numbers without a name or a path.
-
-They are taken from voxels about 3 mm apart, that is from every second, third ... voxel.
-"""
+"""Measurements of one volume for the audit, from voxels about 3 mm apart: plain numbers without a name or a path."""
 
 import hashlib
 from collections.abc import Sequence
@@ -16,9 +13,10 @@ from torch.nn import functional
 from cyclegan_gc.audit.slice_steps import slice_steps
 from cyclegan_gc.formats.geometry import axis_directions
 from cyclegan_gc.formats.volumes import Volume
-from cyclegan_gc.prepare.body import CT_THRESHOLD_HU
+from cyclegan_gc.prepare.body import CT_THRESHOLD_HU, Spacing
 from cyclegan_gc.prepare.modality import Modality
 from cyclegan_gc.prepare.preprocess import Prepared, in_canonical_frame
+from cyclegan_gc.prepare.transforms import spacing_of
 from cyclegan_gc.voxels import bounding_box, values_inside
 
 APART_MM, BRIGHT_APART_MM = 3.0, 1.5
@@ -41,7 +39,6 @@ SPREADS = (0.5, 0.35, 0.25, 0.18, 0.12, 0.1, 0.1, 0.1, 0.1, 0.1)
 THUMBNAIL = 14
 
 Facts = dict[str, Any]
-Spacing = tuple[float, float, float]
 
 
 def measure_volume(volume: Volume) -> Facts:
@@ -52,7 +49,6 @@ def measure_volume(volume: Volume) -> Facts:
     """
     image = in_canonical_frame(volume)
     raw = image.numpy()[0]
-    spacing = np.linalg.norm(image.affine[:3, :3].numpy(), axis=0)
     some = raw[tuple(slice(None, None, -(-size // HASHED)) for size in raw.shape)]
     content = hashlib.sha256(repr(raw.shape).encode())
     content.update(np.ascontiguousarray(some).data)
@@ -60,7 +56,7 @@ def measure_volume(volume: Volume) -> Facts:
         "content": content.hexdigest(),
         "orientation": axis_directions(volume.affine),
         "shape": list(raw.shape),
-        "spacing_mm": [float(mm) for mm in spacing],
+        "spacing_mm": list(spacing_of(image)),
     }
 
 
@@ -120,42 +116,31 @@ def _extent(body: NDArray[np.bool_], spacing_mm: Spacing) -> Facts:
 def _cut(body: NDArray[np.bool_]) -> dict[str, float]:
     faces = (body[0], body[-1], body[:, 0], body[:, -1])
     seen = (body.any(axis=0), body.any(axis=0), body.any(axis=1), body.any(axis=1))
-    return {
-        side: float(face.sum() / max(1, outline.sum())) for side, face, outline in zip(SIDES, faces, seen, strict=True)
-    }
+    shares = [float(face.sum() / max(1, outline.sum())) for face, outline in zip(faces, seen, strict=True)]
+    return dict(zip(SIDES, shares, strict=True))
 
 
 def _dense(raw: NDArray, inside: NDArray, modality: Modality) -> float:
-    """Value above which a voxel is not air: the CT threshold, or halfway from air to the body's median in MR."""
+    """Value above which a voxel is not air; in MR halfway from air to the body's median."""
     return CT_THRESHOLD_HU if modality == "ct" else float(np.quantile(raw, 0.01) + np.median(inside)) / 2
 
 
 def _outside_ml(raw: NDArray, body: NDArray[np.bool_], spacing_mm: Spacing, above: float) -> float:
-    """Volume of things that do not touch the body."""
     near = np.asarray(ndimage.binary_dilation(body, np.ones((3, 3, 3)), iterations=2), dtype=bool)
     return float(((raw > above) & ~near).sum() * np.prod(spacing_mm) / 1000)
 
 
 def _plate_mm(body: NDArray[np.bool_], spacing_mm: Spacing) -> float:
-    """Width over which the body's back is straight from the first slice to the last, which only a couch causes.
-
-    A couch is the same in every slice, also above the head; 0 where the volume is under 100 mm high.
-    """
+    """Width over which the back is straight in all slices, as on a couch; 0 in volumes under 100 mm high."""
     if body.shape[2] * spacing_mm[2] < 100:
         return 0.0
     present = body.any(axis=0)
-    edge = (body.shape[0] - 1 - body[::-1].argmax(axis=0)) * spacing_mm[0]
-    edge = np.where(present, edge, np.nan)
-    straight = [
-        bool(np.ptp(np.nanquantile(column, (0.05, 0.95))) <= max(1.0, 0.5 * spacing_mm[0]))
-        for column, there in zip(edge, present.mean(axis=1) > 0.9, strict=True)
-        if there
-    ]
-    return float(sum(straight) * spacing_mm[1])
+    edge = np.where(present, (body.shape[0] - 1 - body[::-1].argmax(axis=0)) * spacing_mm[0], np.nan)
+    bent = [np.ptp(np.nanquantile(column, (0.05, 0.95))) for column in edge[present.mean(axis=1) > 0.9]]
+    return float(sum(mm <= max(1.0, 0.5 * spacing_mm[0]) for mm in bent) * spacing_mm[1])
 
 
 def _hu(raw: NDArray, body: NDArray[np.bool_], inside: NDArray, outside: NDArray, spacing_mm: Spacing) -> Facts:
-    """HU of the air around the body, of tissue and of the scale's top; ``step_hu`` is the step between values."""
     air = outside[outside >= PADDING_BELOW_HU]
     values = np.unique(inside[(inside > -900) & (inside < 900)])
     every = _every(BRIGHT_APART_MM, spacing_mm, raw.shape)
@@ -178,11 +163,9 @@ def _hu(raw: NDArray, body: NDArray[np.bool_], inside: NDArray, outside: NDArray
 
 
 def _brightness(raw: NDArray, body: NDArray[np.bool_], spacing_mm: Spacing) -> Facts:
-    """Uneven brightness by the coil, and skewness of the histogram, in the upper 120 mm of an MR.
+    """Uneven brightness by the coil, and skewness of the values deep inside, in the upper 120 mm of an MR.
 
-    ``brightness_ratio`` compares the places at 95 and 5 % along the gradient of brightness. ``contrast`` is the
-    skewness (q97 + q3 - 2 q50) / (q97 - q3) of values 30 mm inside: negative where fluid is darkest (T1), positive
-    where it is brightest (T2).
+    The skewness, ``contrast``, is negative where fluid is darkest (T1) and positive where it is brightest (T2).
     """
     areas = body.sum(axis=(0, 1))
     top = int(np.flatnonzero(areas >= LARGE * areas.max())[-1]) + 1 if areas.any() else 0
@@ -198,7 +181,7 @@ def _brightness(raw: NDArray, body: NDArray[np.bool_], spacing_mm: Spacing) -> F
 
 
 def _uneven(raw: NDArray, where: NDArray[np.bool_]) -> float:
-    """Ratio of brightness from a plane fitted to the logarithm of the values.
+    """Ratio of brightness at 95 to that at 5 % of a plane fitted to the logarithm of the values.
 
     The fit narrows to a single tissue, so that anatomy is not taken for the coil's effect. On phantoms it correlates by
     0.97 with the field in the white matter; N4 would take seconds per volume.

@@ -36,13 +36,7 @@ class Audited:
 def find_faults(
     cases: Sequence[Audited], settings: PreprocessConfig, planes: Sequence[SliceAxis] = ("axial",)
 ) -> list[Finding]:
-    """All findings, worst first; a case without a finding passes.
-
-    Args:
-        cases: of both sets.
-        settings: preprocessing of the training.
-        planes: planes of its slices.
-    """
+    """All findings about both sets, worst first; a case without a finding passes."""
     found: list[Finding] = []
     for case in cases:
         remarks: list[Remark] = [("warn", "file", note.rstrip(".")) for note in case.notes]
@@ -52,19 +46,14 @@ def find_faults(
             remarks += check_facts(case.facts, case.modality, settings.ct_window_hu, planes)
         found += [Finding(level, check, text, case.modality, case.name) for level, check, text in remarks]
     found += _copies([case for case in cases if case.facts is not None])
-    mr, ct = (_usable(cases, "mr"), _usable(cases, "ct"))
-    for domain in (within_domain(mr, "mr", settings), within_domain(ct, "ct", settings)):
-        found += domain
+    usable = [case for case in cases if case.failure is None]
+    mr, ct = (
+        {case.name: case.facts for case in usable if case.modality == each and case.facts} for each in ("mr", "ct")
+    )
+    found += within_domain(mr, "mr", settings)
+    found += within_domain(ct, "ct", settings)
     found += between_domains(mr, ct, settings)
     return sorted(found, key=_badness)
-
-
-def _usable(cases: Sequence[Audited], modality: Modality) -> dict[str, Facts]:
-    return {
-        case.name: case.facts
-        for case in cases
-        if case.modality == modality and case.failure is None and case.facts is not None
-    }
 
 
 def level_of(found: Sequence[Finding]) -> Level:

@@ -33,11 +33,7 @@ def check_alignment(facts: Mapping[str, float]) -> Iterator[Remark]:
     overlap, shift = facts["outline_dice"], facts["shift_mm"]
     if overlap < PAIR_OUTLINE_DICE[0]:
         level = "fail" if overlap < PAIR_OUTLINE_DICE[1] else "warn"
-        yield (
-            level,
-            "pair",
-            f"the bodies of MR and CT have an overlap (Dice) of only {overlap:.2f}; register them again",
-        )
+        yield level, "pair", f"the bodies of MR and CT overlap by a Dice of only {overlap:.2f}; register them again"
     if shift >= PAIR_SHIFT_MM[0]:
         level = "fail" if shift >= PAIR_SHIFT_MM[1] else "warn"
         yield level, "pair", f"the CT seems displaced by {shift:.0f} mm from its MR; register them again"

@@ -50,7 +50,7 @@ def slice_steps(
 
 
 def _blank_between(slices: NDArray, window: tuple[float, float]) -> int:
-    """Number of slices with a single value between slices with content; without the body mask, which may end there."""
+    """Number of slices with a single value between slices with content."""
     something = (slices > window[0] + 0.1 * (window[1] - window[0])).sum(axis=(1, 2))
     large = np.flatnonzero(something >= max(1, LARGE * something.max()))
     if not large.size:

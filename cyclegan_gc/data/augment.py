@@ -51,9 +51,7 @@ def as_another_scanner(image: Tensor, contrasts: int, strength: float, random: n
 
     Args:
         image: ``(S * contrasts, h, w)`` in [-1, 1]; the contrasts of a slice are neighbours.
-        contrasts: number of contrasts, 1 or more.
         strength: 0 changes nothing; 1 is the strongest.
-        random: random numbers of the sample.
     """
     field = RandBiasField(prob=1.0, coeff_range=(-BIAS_COEFFICIENT * strength, BIAS_COEFFICIENT * strength))
     field.set_random_state(seed=int(random.integers(2**31)))

@@ -17,17 +17,25 @@ from cyclegan_gc.formats.content import content_hash
 from cyclegan_gc.formats.files import find_cases
 from cyclegan_gc.prepare.modality import Modality
 
-CaseFiles = Mapping[Path, tuple[Path, ...]]
-"""The volumes of each case, an MR's contrasts or the CT, under the path that names the case."""
+
+@dataclass(frozen=True)
+class Case:
+    """One case of a training, found but not read."""
+
+    modality: Modality
+    name: str
+    """Path relative to the folder of its set."""
+    subject: str
+    files: tuple[Path, ...]
+    """The contrasts of an MR, or the CT."""
 
 
 @dataclass(frozen=True)
 class Files:
     """The volumes that a training was given, found but not read."""
 
-    mr: CaseFiles
-    """With the paired objective the MRs of the pairs."""
-    ct: CaseFiles
+    cases: list[Case]
+    """MR first; with the paired objective those of the pairs."""
     pairs: tuple[Pair, ...]
     """Registered pairs to train on."""
     validation_pairs: tuple[Pair, ...]
@@ -77,7 +85,7 @@ def find_files(data: DataConfig) -> Files:
             f"{min(shared)}: given as MR and as CT ({len(shared)} such files); "
             "point --data.mr and --data.ct to different folders"
         )
-    return Files(mr, ct, pairs, validation_pairs, tuple(notes))
+    return Files(_cases_of(mr, "mr") + _cases_of(ct, "ct"), pairs, validation_pairs, tuple(notes))
 
 
 def load_cases(files: Files, data: DataConfig, settings: PreprocessConfig, cache: Path) -> Cases:
@@ -93,27 +101,37 @@ def load_cases(files: Files, data: DataConfig, settings: PreprocessConfig, cache
         UserError: if a case of ``data.validation_pairs`` is among the others too, or too few subjects remain.
         VolumeError: if a volume cannot be used.
     """
-    subjects: dict[Modality, dict[Path, str]] = {
-        "mr": subjects_of(list(files.mr)),
-        "ct": subjects_of(list(files.ct)),
-    }
-    _check_only_validated(files, subjects, cache)
-    held_out = _hold_out(files, subjects, data, cache)
-    parts, audited = _prepare_cases(files, subjects, held_out, data, settings, cache)
-    stacks, of_pairs = _prepare_pairs(files.pairs, data, settings, cache)
-    findings = [*of_pairs, *find_faults(audited, settings, data.slice_axes)]
-    (train_mr, valid_mr), (train_ct, valid_ct) = parts["mr"], parts["ct"]
-    aside = [pair for pair in files.pairs if subject_of(pair.name) in held_out]
+    _check_only_validated(files, cache)
+    held_out = _hold_out(files, data, cache)
+    cases, pairs = files.cases, files.pairs
+    stacks = _prepare([(case.files, case.modality) for case in cases], data, settings, cache)
+    of_pairs = _prepare([(pair.files, "pair") for pair in pairs], data, settings, cache)
+    parts: dict[tuple[Modality, bool], list[SliceStack]] = {}
+    audited, findings, paired, aside = [], [], [], []
+    for case, planes in zip(cases, stacks, strict=True):
+        out = case.subject in held_out
+        parts.setdefault((case.modality, out), []).extend(planes)
+        facts, notes = planes[0].statistics["audit"], planes[0].warnings
+        audited.append(Audited(case.name, case.modality, out, facts, notes=notes))
+    for pair, planes in zip(pairs, of_pairs, strict=True):
+        remarks = check_alignment(planes[0].statistics["audit"])
+        findings += [Finding(level, check, text, case=pair.name) for level, check, text in remarks]
+        if subject_of(pair.name) in held_out:
+            aside.append(pair)
+        else:
+            paired += planes
+    findings += find_faults(audited, settings, data.slice_axes)
+    mr, ct = parts["mr", False], parts["ct", False]
     return Cases(
-        train_mr,
-        train_ct,
-        valid_mr or train_mr,
-        valid_ct or train_ct,
-        len(held_out),
-        tuple(sorted(findings, key=lambda finding: LEVELS.index(finding.level))),
-        tuple(stack for pair, planes in zip(files.pairs, stacks, strict=True) if pair not in aside for stack in planes),
-        () if data.mr else tuple(aside or files.pairs),
-        files.validation_pairs,
+        mr,
+        ct,
+        validation_mr=parts.get(("mr", True), mr),
+        validation_ct=parts.get(("ct", True), ct),
+        held_out=len(held_out),
+        findings=tuple(sorted(findings, key=lambda finding: LEVELS.index(finding.level))),
+        pairs=tuple(paired),
+        judges=() if data.mr else tuple(aside or pairs),
+        validation_pairs=files.validation_pairs,
     )
 
 
@@ -123,25 +141,24 @@ def volumes_to_audit(data: AuditDataConfig) -> list[tuple[tuple[Path, ...], Audi
     Raises:
         UserError: if a folder is missing or empty.
     """
-    files, ct_files = find_cases(data.mr, data.contrasts)[0], find_cases(data.ct)[0]
-    mr, ct = subjects_of(list(files)), subjects_of(list(ct_files))
-    held_out = held_out_subjects(set(mr.values()), set(ct.values()), data.validation_fraction)
-    domains: list[tuple[Modality, dict[Path, str]]] = [("mr", mr), ("ct", ct)]
-    return [
-        ((files | ct_files)[path], Audited(name, modality, subjects[path] in held_out))
-        for modality, subjects in domains
-        for path, name in names_of(list(subjects)).items()
-    ]
+    cases = _cases_of(find_cases(data.mr, data.contrasts)[0], "mr") + _cases_of(find_cases(data.ct)[0], "ct")
+    held_out = held_out_subjects(*_subjects(cases), data.validation_fraction)
+    return [(case.files, Audited(case.name, case.modality, case.subject in held_out)) for case in cases]
 
 
-def _check_only_validated(files: Files, subjects: Mapping[Modality, Mapping[Path, str]], cache: Path) -> None:
-    """Check that no subject and no volume of the validation pairs is trained on.
+def _cases_of(found: Mapping[Path, tuple[Path, ...]], modality: Modality) -> list[Case]:
+    names, subjects = names_of(list(found)), subjects_of(list(found))
+    return [Case(modality, names[path], subjects[path], files) for path, files in found.items()]
 
-    Subjects are compared by name, volumes by content.
 
-    Raises:
-        UserError: one line with the first that is.
-    """
+def _subjects(cases: Sequence[Case]) -> tuple[set[str], set[str]]:
+    """Subjects of the MRs and of the CTs."""
+    mr, ct = ({case.subject for case in cases if case.modality == each} for each in ("mr", "ct"))
+    return mr, ct
+
+
+def _check_only_validated(files: Files, cache: Path) -> None:
+    """Refuse subjects (by name) and volumes (by content) of the validation pairs among the others."""
     if not files.validation_pairs:
         return
     known = {subject_of(pair.name) for pair in files.validation_pairs}
@@ -149,13 +166,12 @@ def _check_only_validated(files: Files, subjects: Mapping[Modality, Mapping[Path
     for pair in files.pairs:
         if subject_of(pair.name) in known or contents & _contents(pair.files, cache):
             raise _also_validated(pair.mr[0], "subject")
-    for cases, names in ((files.mr, subjects["mr"]), (files.ct, subjects["ct"])):
-        for case, paths in cases.items():
-            if names[case] in known:
-                raise _also_validated(paths[0], "subject")
-            for path in paths:
-                if content_hash(path, cache) in contents:
-                    raise _also_validated(path, "volume")
+    for case in files.cases:
+        if case.subject in known:
+            raise _also_validated(case.files[0], "subject")
+        for path in case.files:
+            if content_hash(path, cache) in contents:
+                raise _also_validated(path, "volume")
 
 
 def _also_validated(path: Path, what: str) -> UserError:
@@ -169,10 +185,10 @@ def _contents(paths: Iterable[Path], cache: Path) -> set[str]:
     return {content_hash(path, cache) for path in paths}
 
 
-def _hold_out(files: Files, subjects: Mapping[Modality, Mapping[Path, str]], data: DataConfig, cache: Path) -> set[str]:
+def _hold_out(files: Files, data: DataConfig, cache: Path) -> set[str]:
     """Subjects for validation; in unpaired training none of the pairs' subjects, who are trained on in any case."""
-    mr, ct = set(subjects["mr"].values()), set(subjects["ct"].values())
-    trained_on = _subjects_among_pairs(files, subjects, cache) if data.mr else set()
+    mr, ct = _subjects(files.cases)
+    trained_on = _subjects_among_pairs(files, cache) if data.mr else set()
     held_out = held_out_subjects(mr, ct, data.validation_fraction, never=trained_on)
     for name, each in (("mr" if data.mr else "pairs", mr), ("ct", ct)):
         if not each - held_out:
@@ -183,56 +199,19 @@ def _hold_out(files: Files, subjects: Mapping[Modality, Mapping[Path, str]], dat
     return held_out
 
 
-def _subjects_among_pairs(files: Files, subjects: Mapping[Modality, Mapping[Path, str]], cache: Path) -> set[str]:
-    """Unpaired subjects who are also among the pairs, by name or by a file's content."""
+def _subjects_among_pairs(files: Files, cache: Path) -> set[str]:
+    """Subjects of the pairs, and unpaired subjects of whom a file's content is among the pairs."""
     contents = _contents((path for pair in files.pairs for path in pair.files), cache)
-    copies = {
-        names[case]
-        for cases, names in ((files.mr, subjects["mr"]), (files.ct, subjects["ct"]))
-        for case, paths in cases.items()
-        if contents and contents & _contents(paths, cache)
-    }
+    copies = {case.subject for case in files.cases if contents and contents & _contents(case.files, cache)}
     return copies | {subject_of(pair.name) for pair in files.pairs}
 
 
-def _prepare_cases(
-    files: Files,
-    subjects: Mapping[Modality, Mapping[Path, str]],
-    held_out: set[str],
-    data: DataConfig,
-    settings: PreprocessConfig,
-    cache: Path,
-) -> tuple[dict[Modality, tuple[list[SliceStack], list[SliceStack]]], list[Audited]]:
-    """The training and the held-out cases of each modality, and the audit's facts about all of them."""
-    domains: tuple[tuple[Modality, CaseFiles], ...] = (("mr", files.mr), ("ct", files.ct))
-    known: list[tuple[Path, tuple[Path, ...], Modality]] = [
-        (case, paths, modality) for modality, each in domains for case, paths in each.items()
-    ]
-    sources: list[Source] = [(paths, modality) for _, paths, modality in known]
+def _prepare(
+    sources: Sequence[Source], data: DataConfig, settings: PreprocessConfig, cache: Path
+) -> list[list[SliceStack]]:
+    """The stacks of each source, which name its files."""
     prepared = prepare_volumes(sources, settings, data.slice_axes, cache, threads=data.prepare_threads)
-    names = {case: name for _, each in domains for case, name in names_of(list(each)).items()}
-    audited: list[Audited] = []
-    parts: dict[Modality, tuple[list[SliceStack], list[SliceStack]]] = {"mr": ([], []), "ct": ([], [])}
-    for (case, paths, modality), stacks in zip(known, prepared, strict=True):
-        aside = subjects[modality][case] in held_out
-        parts[modality][aside].extend(replace(stack, sources=paths) for stack in stacks)
-        facts, doubts = stacks[0].statistics["audit"], stacks[0].warnings
-        audited.append(Audited(names[case], modality, aside, facts, notes=doubts))
-    return parts, audited
-
-
-def _prepare_pairs(
-    pairs: Sequence[Pair], data: DataConfig, settings: PreprocessConfig, cache: Path
-) -> tuple[list[list[SliceStack]], list[Finding]]:
-    """The stacks of each pair, and the faults of its alignment."""
-    sources: list[Source] = [(pair.files, "pair") for pair in pairs]
-    prepared = prepare_volumes(sources, settings, data.slice_axes, cache, threads=data.prepare_threads)
-    findings = [
-        Finding(level, check, text, case=pair.name)
-        for pair, stacks in zip(pairs, prepared, strict=True)
-        for level, check, text in check_alignment(stacks[0].statistics["audit"])
+    return [
+        [replace(stack, sources=tuple(paths)) for stack in planes]
+        for (paths, _), planes in zip(sources, prepared, strict=True)
     ]
-    named = [
-        [replace(stack, sources=pair.files) for stack in stacks] for pair, stacks in zip(pairs, prepared, strict=True)
-    ]
-    return named, findings

@@ -73,11 +73,7 @@ def check_pair(volume: Volume) -> None:
 def prepare_pair(volume: Volume, settings: PreprocessConfig) -> Prepared:
     """A pair as the networks see it: the MR's contrasts and, last, the CT, all inside the MR's body.
 
-    The MR's outline is used for both because it is the only one at conversion.
-
-    Args:
-        volume: the MR with the CT as its last contrast.
-        settings: preprocessing of the slices.
+    The MR's outline is used for both because it is the only one at conversion. The CT is the volume's last contrast.
 
     Raises:
         VolumeError: if no body is found in the MR (without a file name; the caller adds it).

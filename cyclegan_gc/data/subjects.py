@@ -10,9 +10,9 @@ from cyclegan_gc.formats.files import case_id
 
 
 def names_of(paths: Sequence[Path]) -> dict[Path, str]:
-    """Each file's name from the folder on that all share: short, unlike any other's and without the way there."""
+    """Each file's path relative to the folder that all share."""
     shared = Path(os.path.commonpath([path.absolute().parent for path in paths]))
-    if shared == Path(shared.anchor):  # nothing but the root, below which stands the whole way
+    if shared == Path(shared.anchor):  # relative to the root, it would be the whole path
         return {path: f"{number} {path.name}" for number, path in enumerate(paths, start=1)}
     return {path: path.absolute().relative_to(shared).as_posix() for path in paths}
 
@@ -40,13 +40,8 @@ def subject_of(name: str) -> str:
 def held_out_subjects(mr: set[str], ct: set[str], fraction: float, never: Collection[str] = ()) -> set[str]:
     """Subjects for validation: enough for ``fraction`` of each modality, never one subject on both sides.
 
-    The choice depends on the subjects' names alone, so that added volumes move few others.
-
-    Args:
-        mr: subjects.
-        ct: subjects.
-        fraction: to hold out.
-        never: subjects that are trained on in any case.
+    The choice depends on the subjects' names alone, so that added volumes move few others. Subjects in ``never`` are
+    trained on in any case.
     """
     subjects = (mr - set(never), ct - set(never))
     wanted = [math.ceil(fraction * len(each)) for each in subjects]

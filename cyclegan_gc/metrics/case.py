@@ -9,13 +9,7 @@ from cyclegan_gc.metrics.voxelwise import Mask, check, error_sd, mae, mae_by_tis
 
 
 def case_metrics(sct: NDArray, ct: NDArray, mask: Mask, spacing_mm: Spacing) -> dict[str, float | None]:
-    """Every metric of one case by name; the units (HU, dB, mm or none) are those of the functions.
-
-    Args:
-        sct: ``(X, Y, Z)`` in HU.
-        ct: same shape, in HU.
-        mask: same shape.
-        spacing_mm: voxel size along each axis.
+    """Every metric of one case by name, in the units (HU, dB, mm or none) of the functions.
 
     Raises:
         ValueError: if the shapes differ, or the mask is not boolean or holds no voxel.

@@ -25,15 +25,7 @@ from cyclegan_gc.model.losses import (
     lsgan_discriminator_loss,
     lsgan_generator_loss,
 )
-from cyclegan_gc.model.networks import (
-    Reduction,
-    ResnetGenerator,
-    Stem,
-    Upsampling,
-    initialise,
-    patch_discriminator,
-    patch_scores,
-)
+from cyclegan_gc.model.networks import patch_scores
 
 AIR = -1.0
 """Normalised value outside the body, in both modalities."""
@@ -82,31 +74,6 @@ class Translations:
     rec_ct: Tensor
     idt_ct: Tensor | None = None
     idt_mr: Tensor | None = None
-
-
-def build_generator(
-    width: int,
-    blocks: int,
-    reduction: Reduction,
-    stem: Stem,
-    upsampling: Upsampling,
-    *,
-    in_channels: int = 1,
-    out_channels: int = 1,
-    dropout: float = 0.0,
-    seed: int = 0,
-) -> ResnetGenerator:
-    """A generator with seeded weights."""
-    network = ResnetGenerator(width, blocks, reduction, stem, upsampling, in_channels, out_channels, dropout)
-    initialise(network, torch.Generator().manual_seed(seed))
-    return network
-
-
-def build_discriminator(width: int, layers: int, *, channels: int = 1, seed: int = 0) -> nn.Module:
-    """A PatchGAN with seeded weights."""
-    network = patch_discriminator(width, layers, channels)
-    initialise(network, torch.Generator().manual_seed(seed))
-    return network
 
 
 def air_outside(image: Tensor, mask: Tensor) -> Tensor:

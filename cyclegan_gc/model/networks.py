@@ -1,6 +1,6 @@
 """The two kinds of network: a ResNet generator (Johnson et al. 2016, as in Zhu et al. 2017) and a PatchGAN."""
 
-from typing import Literal
+from typing import Literal, TypeVar
 
 import torch
 from monai.networks.nets.patchgan_discriminator import PatchDiscriminator
@@ -10,6 +10,7 @@ from torch.utils.checkpoint import checkpoint
 Stem = Literal["conv", "unshuffle"]
 Upsampling = Literal["resize", "transpose"]
 Reduction = Literal[2, 4]
+Network = TypeVar("Network", bound=nn.Module)
 
 
 class ResnetGenerator(nn.Module):
@@ -101,13 +102,15 @@ def patch_scores(discriminator: nn.Module, image: Tensor) -> Tensor:
     return scores if isinstance(scores, Tensor) else scores[-1]
 
 
-def initialise(network: nn.Module, generator: torch.Generator) -> None:
-    """Draw every convolution's weights from N(0, 0.02), as Zhu et al. 2017, and set the biases to 0."""
+def initialised(network: Network, seed: int) -> Network:
+    """The network, its convolutions' weights drawn from N(0, 0.02), as in Zhu et al. 2017, and its biases set to 0."""
+    generator = torch.Generator().manual_seed(seed)
     for module in network.modules():
         if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
             nn.init.normal_(module.weight, 0.0, 0.02, generator=generator)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
+    return network
 
 
 def _conv_stem(in_channels: int, halvings: list[int]) -> nn.Sequential:

@@ -23,10 +23,7 @@ def translate_in_strips(generator: ResnetGenerator, image: Tensor, rows: int) ->
     The feature maps are kept on the CPU; the device holds the weights, and ``rows`` rows (plus the kernel's margin) of
     one layer's input and output.
 
-    Args:
-        generator: in evaluation mode.
-        image: ``(N, C, H, W)``.
-        rows: height of a strip of each layer's output.
+    The generator is in evaluation mode, the image ``(N, C, H, W)``.
 
     Raises:
         TypeError: if the generator has a layer of an unknown type.

@@ -31,28 +31,12 @@ Spacing = tuple[float, float, float]
 
 
 def ct_body_mask(array_hu: np.ndarray, spacing_mm: Spacing) -> BoolArray:
-    """Body mask of a CT, including cavities.
-
-    Args:
-        array_hu: ``(X, Y, Z)`` in HU.
-        spacing_mm: voxel size along each axis.
-
-    Returns:
-        ``(X, Y, Z)`` bool; all false if nothing is denser than air.
-    """
+    """Body mask of a CT in HU, including cavities; all false if nothing is denser than air."""
     return _solid_body(array_hu > CT_THRESHOLD_HU, spacing_mm)
 
 
 def mr_body_mask(array: np.ndarray, spacing_mm: Spacing) -> BoolArray:
-    """Body mask of an MR, including dark bone and cavities.
-
-    Args:
-        array: ``(X, Y, Z)`` in any unit; air is darkest.
-        spacing_mm: voxel size along each axis.
-
-    Returns:
-        ``(X, Y, Z)`` bool; all false for a constant volume.
-    """
+    """Body mask of an MR in any unit (air is darkest), with dark bone and cavities; all false if it is constant."""
     factors = [min(factor, size) for factor, size in zip(_factors(spacing_mm), array.shape, strict=True)]
     sample = array[tuple(slice(factor // 2, None, factor) for factor in factors)]
     low, high = np.percentile(sample, (1, 99))
@@ -63,20 +47,16 @@ def mr_body_mask(array: np.ndarray, spacing_mm: Spacing) -> BoolArray:
 
 
 def relative_depth(masks: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Distance of each pixel to the outside as a share of the largest distance in its slice, 0 outside the body.
+    """Distance of each pixel to the outside as a share of the largest distance in its slice, in [0, 1].
 
-    Args:
-        masks: ``(..., H, W)``, true inside the body; beyond the borders is outside.
-
-    Returns:
-        The same shape, in [0, 1].
+    It is 0 outside the body. ``masks`` are ``(..., H, W)``; beyond their borders is outside.
     """
     slices = masks.reshape(-1, *masks.shape[-2:])
     return np.array([_slice_depth(mask) for mask in slices], dtype=np.float32).reshape(masks.shape)
 
 
 def _solid_body(tissue: BoolArray, spacing_mm: Spacing) -> BoolArray:
-    """The body within a tissue mask, found on a coarser grid where voxels are fine; same memory layout."""
+    """The body within a tissue mask, in the same memory layout."""
     order = np.argsort(np.abs(tissue.strides), kind="stable")[::-1]
     a, b, c = (spacing_mm[axis] for axis in order)
     body = _find_ordered(tissue.transpose(order), (a, b, c))
@@ -155,7 +135,6 @@ def _close(mask: BoolArray, spacing_mm: Spacing) -> BoolArray:
 
 
 def _grow(mask: BoolArray, radius_mm: float, spacing_mm: Spacing) -> BoolArray:
-    """Every voxel within the radius of the mask."""
     reach = [math.floor(radius_mm / mm) for mm in spacing_mm]
     offsets = np.mgrid[tuple(slice(-n, n + 1) for n in reach)]
     lengths = sum((offset * mm) ** 2 for offset, mm in zip(offsets, spacing_mm, strict=True))

@@ -26,13 +26,11 @@ class NetworkGrid:
     """The body's box in a volume turned to a plane, (H, W, D), and the size of its slices for the network."""
 
     axis: SliceAxis
-    """Plane of the slices."""
     pixel_mm: tuple[float, float]
     """The volume's own pixel size along H and W."""
     shape: tuple[int, int, int]
     """(H, W, D) of the whole volume."""
     box: tuple[slice, slice, slice]
-    """Box around the body."""
     size: tuple[int, int]
     """(h, w) of the box's slices at the network's pixel size."""
     padded: tuple[int, int]
@@ -59,11 +57,9 @@ class NetworkGrid:
 def network_grid(
     case: Prepared, axis: SliceAxis, spacing_mm: float | None, minimum: tuple[int, int] = (16, 16)
 ) -> NetworkGrid:
-    """The network's grid for a case in one plane.
+    """The network's grid for a case, with at least one body voxel, in one plane.
 
     Args:
-        case: with at least one body voxel.
-        axis: plane of the slices.
         spacing_mm: pixel size of the training; None keeps the case's own.
         minimum: smallest padded (h, w). Instance norm averages over air and body, so slices are padded as in training.
     """

@@ -20,11 +20,7 @@ def check_volume(volume: Volume, modality: Modality) -> None:
 
 
 def check_values(array: np.ndarray, modality: Modality) -> None:
-    """Refuse values of the other modality: without this check swapped folders would be used without a message.
-
-    Raises:
-        VolumeError: if the values are the other modality's (without a file name; the caller adds it).
-    """
+    """Refuse values of the other modality, as in swapped folders; raises VolumeError without a file name."""
     air = float(np.mean(array < AIR_BELOW))
     if modality == "mr" and air > 0.05:
         raise VolumeError(f"{air:.0%} of the values lie below {AIR_BELOW}, which look like CT; give MR volumes")
@@ -36,8 +32,9 @@ def check_values(array: np.ndarray, modality: Modality) -> None:
 
 def _likely_cause(array: np.ndarray) -> str:
     low, high = float(array.min()), float(array.max())
+    cause = ""
     if low >= 0 and high <= 255:
-        return f" (values from {low:g} to {high:g}: exported in 8 bits)"
-    if low >= 0 and high >= 1200:
-        return f" (values from {low:g} to {high:g}: the rescale intercept, usually -1024, was not applied)"
-    return f" (values from {low:g} to {high:g})"
+        cause = ": exported in 8 bits"
+    elif low >= 0 and high >= 1200:
+        cause = ": the rescale intercept, usually -1024, was not applied"
+    return f" (values from {low:g} to {high:g}{cause})"

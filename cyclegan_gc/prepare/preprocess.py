@@ -18,13 +18,11 @@ from cyclegan_gc.config import PreprocessConfig
 from cyclegan_gc.errors import VolumeError
 from cyclegan_gc.formats.volumes import MAX_VOXELS, Volume
 from cyclegan_gc.prepare.bias_field import bias_field
-from cyclegan_gc.prepare.body import mr_body_mask
+from cyclegan_gc.prepare.body import Spacing, mr_body_mask
 from cyclegan_gc.prepare.modality import Modality
 from cyclegan_gc.prepare.transforms import (
     LOAD,
     TURN,
-    NormaliseCTd,
-    Spacing,
     VolumeReader,
     after_loading,
     percentiles_inside,
@@ -90,8 +88,7 @@ def prepare(volume: Volume, modality: Modality, settings: PreprocessConfig) -> P
 def normalise_ct(volume: Volume, mask: Tensor, settings: PreprocessConfig) -> Tensor:
     """A CT in HU to (1, H, W, D) in [-1, 1] in the canonical frame, air outside ``mask`` (1, H, W, D) of another volume
     on its grid."""
-    windowed = NormaliseCTd(settings.ct_window_hu)({"image": in_canonical_frame(volume), "mask": mask})["image"]
-    return windowed.as_tensor()
+    return to_unit_range(in_canonical_frame(volume), mask, *settings.ct_window_hu).as_tensor()
 
 
 def in_canonical_frame(volume: Volume) -> MetaTensor:
@@ -122,7 +119,6 @@ def to_hu(image: Tensor, settings: PreprocessConfig) -> Tensor:
 
 
 def _loaded(volume: Volume) -> MetaTensor:
-    """The volume as LoadImaged gives it."""
     image, meta = VolumeReader().get_data(volume)
     return MetaTensor(image, meta=meta)
 
@@ -134,7 +130,7 @@ def _with_body(data: dict[str, Any], modality: Modality) -> Prepared:
 
 
 def _run(transforms: Compose, data: dict[str, Any]) -> dict[str, Any]:
-    """Run a pipeline; a transform's own error is raised, which MONAI wraps."""
+    """Run a pipeline; raises a transform's own error, which MONAI wraps."""
     try:
         return transforms(data)  # pyright: ignore[reportReturnType]
     except RuntimeError as error:

@@ -29,12 +29,11 @@ from cyclegan_gc.formats.sources import is_series, read_files
 from cyclegan_gc.formats.volumes import MAX_VOXELS, Volume
 from cyclegan_gc.model.cyclegan import AIR
 from cyclegan_gc.prepare.bias_field import bias_field
-from cyclegan_gc.prepare.body import ct_body_mask, mr_body_mask
+from cyclegan_gc.prepare.body import Spacing, ct_body_mask, mr_body_mask
 from cyclegan_gc.prepare.modality import Modality, check_values
 from cyclegan_gc.voxels import values_inside
 
 TensorLike = TypeVar("TensorLike", bound=Tensor)
-Spacing = tuple[float, float, float]
 
 # One transform for every volume: MONAI undoes a turn only with the object that made it.
 TURN = Orientationd("image", axcodes="PLS", labels=None)
@@ -54,14 +53,14 @@ def after_loading(modality: Modality, settings: PreprocessConfig) -> list[MapTra
     """The steps from a loaded ``image`` to [-1, 1]."""
     if modality == "ct":
         return [TURN, BodyMaskd("ct"), NormaliseCTd(settings.ct_window_hu)]
-    correct = [CorrectBiasd()] if settings.n4 else []
+    correct = [CorrectBiasd("image")] if settings.n4 else []
     return [TURN, BodyMaskd("mr"), *correct, NormaliseMRd(settings.mr_percentiles)]
 
 
 class VolumeReader(ImageReader):
-    """MONAI reader of volume files and DICOM series that makes all checks of :mod:`cyclegan_gc.formats`.
+    """MONAI reader of volume files and DICOM series, with all checks of :mod:`cyclegan_gc.formats`.
 
-    ``volume`` is what was read last.
+    ``volume`` is the volume that was read last.
     """
 
     def __init__(self, max_voxels: int = MAX_VOXELS) -> None:
@@ -87,7 +86,7 @@ class VolumeReader(ImageReader):
 
 
 class LoadVolumed(LoadImaged):
-    """LoadImaged with :class:`VolumeReader`; adds ``volume``, what was read, beside ``image``.
+    """LoadImaged with :class:`VolumeReader`; adds ``volume``, the volume as it was read, beside ``image``.
 
     The reader is given at the call, because LoadImaged hides the errors of a reader that it was built with.
     """
@@ -106,7 +105,7 @@ class LoadVolumed(LoadImaged):
 
 
 LOAD = LoadVolumed()
-"""One for every volume, as it takes a while to build."""
+"""Built once, because that takes a while."""
 
 
 class CheckModalityd(MapTransform):
@@ -143,9 +142,6 @@ class BodyMaskd(MapTransform):
 
 class CorrectBiasd(MapTransform):
     """Divides each contrast of the MR by its bias field."""
-
-    def __init__(self) -> None:
-        super().__init__(["image"])
 
     def __call__(self, data: dict[str, Any]) -> dict[str, Any]:
         """Correct ``image`` (C, H, W, D) by the field found inside ``mask``."""

@@ -16,8 +16,8 @@ from cyclegan_gc.checkpoint import averaged_weights
 from cyclegan_gc.config import TrainConfig
 from cyclegan_gc.distributed import ALONE, Ranks
 from cyclegan_gc.model.acceleration import Accelerated
-from cyclegan_gc.model.cyclegan import build_discriminator, build_generator
 from cyclegan_gc.model.image_pool import ImagePool, PoolState
+from cyclegan_gc.model.networks import ResnetGenerator, initialised, patch_discriminator
 
 POOLS = ("ct", "mr")
 """Modalities of the image pools."""
@@ -86,14 +86,12 @@ def build_networks(config: TrainConfig, device: torch.device) -> dict[str, nn.Mo
     mr, ct = config.data.mr_channels, config.data.ct_channels
 
     def generator(source: int, target: int, number: int) -> nn.Module:
-        built = build_generator(
-            *architecture, in_channels=source, out_channels=target, dropout=net.dropout, seed=seed + number
-        )
+        built = initialised(ResnetGenerator(*architecture, source, target, net.dropout), seed + number)
         built.recompute = config.activation_checkpointing
         return built
 
     def discriminator(channels: int, own_seed: int) -> nn.Module:
-        return build_discriminator(net.discriminator_width, net.discriminator_layers, channels=channels, seed=own_seed)
+        return initialised(patch_discriminator(net.discriminator_width, net.discriminator_layers, channels), own_seed)
 
     networks: dict[str, nn.Module] = {"mr_to_ct": generator(mr, ct, 0)}
     if config.objective == "unpaired":

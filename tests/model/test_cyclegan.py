@@ -7,8 +7,6 @@ from cyclegan_gc.model.cyclegan import (
     Batch,
     Networks,
     air_outside,
-    build_discriminator,
-    build_generator,
     discriminator_losses,
     generator_losses,
     translate,
@@ -16,13 +14,13 @@ from cyclegan_gc.model.cyclegan import (
 )
 from cyclegan_gc.model.image_pool import ImagePool
 from cyclegan_gc.model.losses import gradient_correlation
-from cyclegan_gc.model.networks import patch_scores
+from cyclegan_gc.model.networks import ResnetGenerator, initialised, patch_discriminator, patch_scores
 
 
 @pytest.fixture
 def networks() -> Networks:
-    generators = [build_generator(4, 1, 4, "unshuffle", "resize", seed=n) for n in (0, 1)]
-    return Networks(*generators, *(build_discriminator(4, 2, seed=n) for n in (2, 3)))
+    generators = [initialised(ResnetGenerator(4, 1, 4, "unshuffle", "resize"), n) for n in (0, 1)]
+    return Networks(*generators, *(initialised(patch_discriminator(4, 2), n) for n in (2, 3)))
 
 
 def both(*networks: torch.nn.Module) -> list[torch.nn.Parameter]:

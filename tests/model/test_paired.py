@@ -6,8 +6,8 @@ import torch
 from monai.losses.adversarial_loss import PatchAdversarialLoss
 from torch.nn import functional
 
-from cyclegan_gc.model.cyclegan import Batch, air_outside, build_discriminator, build_generator
-from cyclegan_gc.model.networks import ResnetGenerator
+from cyclegan_gc.model.cyclegan import Batch, air_outside
+from cyclegan_gc.model.networks import ResnetGenerator, initialised, patch_discriminator
 from cyclegan_gc.model.paired import (
     Adversarial,
     adversarial_discriminator_loss,
@@ -24,12 +24,12 @@ FORMS: tuple[Adversarial, ...] = ("log_likelihood", "minimax", "least_squares")
 
 @pytest.fixture
 def generator() -> ResnetGenerator:
-    return build_generator(4, 1, 4, "unshuffle", "resize", seed=0)
+    return initialised(ResnetGenerator(4, 1, 4, "unshuffle", "resize"), 0)
 
 
 @pytest.fixture
 def discriminator() -> torch.nn.Module:
-    return build_discriminator(4, 2, channels=2, seed=1)
+    return initialised(patch_discriminator(4, 2, 2), 1)
 
 
 @pytest.fixture
@@ -142,7 +142,7 @@ def test_the_discriminators_loss_does_not_reach_the_generator(generator, discrim
 
 
 def test_noise_is_drawn_in_training_and_off_in_evaluation(batch):
-    noisy, plain = (build_generator(4, 2, 4, "unshuffle", "resize", dropout=z, seed=0) for z in (0.5, 0.0))
+    noisy, plain = (initialised(ResnetGenerator(4, 2, 4, "unshuffle", "resize", dropout=z), 0) for z in (0.5, 0.0))
     assert noisy.state_dict().keys() == plain.state_dict().keys()
     assert not torch.equal(noisy(batch.real_mr), noisy(batch.real_mr))
     assert torch.equal(noisy.eval()(batch.real_mr), plain(batch.real_mr))
