@@ -16,43 +16,29 @@ OPTION = "--?[A-Za-z]"
 COMMON = ("config", "print_config", "help")
 """Options of every command."""
 SYNONYMS = {
-    "amp": "precision",
-    "axes": "slice_axes",
-    "ckpt": "checkpoint",
-    "cuda": "device",
-    "dropout_rate": "dropout",
-    "epoch": "steps",
-    "epochs": "steps",
-    "gc": "gradient",
-    "gpu": "device",
-    "gpus": "device",
-    "gt": "reference",
-    "i": "input",
-    "in": "input",
-    "iterations": "steps",
-    "lambda_cycle": "cycle",
-    "lambda_gc": "gradient",
-    "lr": "learning_rate",
-    "max_steps": "steps",
-    "model": "checkpoint",
-    "mri": "mr",
-    "num_workers": "workers",
-    "o": "output",
-    "out": "output",
-    "output_dir": "output",
-    "patch_size": "crop",
-    "pred": "predicted",
-    "prediction": "predicted",
-    "preset": "config",
-    "size": "crop",
-    "spacing": "spacing_mm",
-    "tta": "mirror",
-    "val_fraction": "validation_fraction",
-    "weights": "checkpoint",
-    "window": "ct_window_hu",
-    "yaml": "config",
+    "checkpoint": ("ckpt", "model", "weights"),
+    "config": ("preset", "yaml"),
+    "crop": ("patch_size", "size"),
+    "ct_window_hu": ("window",),
+    "cycle": ("lambda_cycle",),
+    "device": ("cuda", "gpu", "gpus"),
+    "dropout": ("dropout_rate",),
+    "gradient": ("gc", "lambda_gc"),
+    "input": ("i", "in"),
+    "learning_rate": ("lr",),
+    "mirror": ("tta",),
+    "mr": ("mri",),
+    "output": ("o", "out", "output_dir"),
+    "precision": ("amp",),
+    "predicted": ("pred", "prediction"),
+    "reference": ("gt",),
+    "slice_axes": ("axes",),
+    "spacing_mm": ("spacing",),
+    "steps": ("epoch", "epochs", "iterations", "max_steps"),
+    "validation_fraction": ("val_fraction",),
+    "workers": ("num_workers",),
 }
-"""Words of other programs for our options, each by its last part."""
+"""Words of other programs for our options; an option is named by its last part."""
 
 
 def tidied(words: Sequence[str], settings: Mapping[str, Setting], positional: Collection[str] = ()) -> list[str]:
@@ -87,7 +73,7 @@ def suggestion(name: str, settings: Collection[str], positional: Collection[str]
 def meant(name: str, known: Collection[str]) -> list[str]:
     """The known options closest to ``name``: by their last part, by another program's word, by spelling."""
     last = name.rsplit(".", 1)[-1].lower()
-    for part in (last, SYNONYMS.get(last)):
+    for part in (last, next((ours for ours, others in SYNONYMS.items() if last in others), None)):
         if found := [each for each in known if each.rsplit(".", 1)[-1] == part]:
             return found
     by_last = {each.rsplit(".", 1)[-1]: each for each in known}
