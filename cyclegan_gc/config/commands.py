@@ -17,10 +17,7 @@ from cyclegan_gc.config.values import (
 )
 from cyclegan_gc.errors import UserError
 
-
-def _no_wandb() -> WandbConfig:
-    """The default of conversion and evaluation: not tracked."""
-    return WandbConfig(mode="disabled")
+NOT_TRACKED = WandbConfig(mode="disabled")
 
 
 @dataclass(frozen=True)
@@ -69,7 +66,7 @@ class ConvertConfig:
     """Number of slices per pass through the network."""
     device: str = "auto"
     """Device to compute on: auto, cpu, cuda, cuda:N or mps."""
-    wandb: WandbConfig = field(default_factory=_no_wandb)
+    wandb: WandbConfig = NOT_TRACKED
     """A conversion is tracked only with mode auto, online or offline."""
 
     def __post_init__(self) -> None:
@@ -158,7 +155,7 @@ class EvaluateConfig:
     """Label maps of the compared methods, each as NAME=PATH with the names of --compare."""
     segment: Literal["totalsegmentator"] | None = None
     """Make all label maps with this program instead; it must be installed."""
-    wandb: WandbConfig = field(default_factory=_no_wandb)
+    wandb: WandbConfig = NOT_TRACKED
     """An evaluation is tracked only with mode auto, online or offline."""
 
     def __post_init__(self) -> None:

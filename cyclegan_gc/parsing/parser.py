@@ -1,23 +1,32 @@
-"""Parse a command line into a command and its settings."""
+"""Parse a command line into a command and its settings, or print a help page."""
 
+import argparse
 import itertools
 import json
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Collection, Sequence
 from contextlib import suppress
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
-from jsonargparse import ArgumentError, ArgumentParser, Namespace, get_loader, set_parsing_settings
+from jsonargparse import ArgumentError, ArgumentParser, Namespace, dict_to_namespace, get_loader, set_parsing_settings
 
 from cyclegan_gc import __version__
 from cyclegan_gc.config import DISCLAIMER, AuditConfig, TrainConfig
 from cyclegan_gc.errors import UserError
-from cyclegan_gc.parsing.catalogue import COMMANDS
-from cyclegan_gc.parsing.helptext import HelpFormatter, arrange, description, summary, usage
-from cyclegan_gc.parsing.mistakes import explained
-from cyclegan_gc.parsing.settings import sections_of, settings_of
-from cyclegan_gc.parsing.words import meant, suggestion, tidied
+from cyclegan_gc.parsing.catalogue import COMMANDS, Command
+from cyclegan_gc.parsing.settings import Setting, placeholder, sections_of, settings_of, texts_of
+from cyclegan_gc.parsing.words import explained, meant, suggestion, tidied
+
+COMMON_TEXTS = {
+    "--help": "Show this help and exit.",
+    "--print_completion": "Print a script for tab completion, for instance shtab-bash, and exit (needs shtab).",
+    "--print_config": "Print all settings as YAML, for --config, and exit.",
+}
+LEADING = "Options that matter most"
+FILES = {"bash": "_shtab_compgen_files", "zsh": "_files", "tcsh": "f"}
+"""Completion with file names, in the words of shtab."""
 
 
 def parse(words: Sequence[str]) -> tuple[str, Any]:
@@ -28,18 +37,16 @@ def parse(words: Sequence[str]) -> tuple[str, Any]:
         SystemExit: after help, version or settings were printed.
     """
     name = _command_of(words)
-    command = COMMANDS[name]
-    words = [name, *tidied(words[1:], settings_of(command.config), command.positional)]
-    parser = _parser([name], with_help="--help" in words or "-h" in words)
+    config, positional = COMMANDS[name].config, COMMANDS[name].positional
+    settings = settings_of(config)
+    words = [name, *tidied(words[1:], settings, positional)]
     try:
-        parsed = parser.parse_args(_with_training_preset(words) if name == "audit" else words)
-        _check_sections(parsed[name], command.config)
+        parsed = _program([name]).parse_args(_with_training_preset(words) if name == "audit" else words)
     except UnicodeDecodeError as error:
         raise UserError("--config: not a UTF-8 text file; give a YAML file") from error
     except ArgumentError as error:
-        raise UserError(explained(str(error), name, command.config, command.positional, words)) from error
-    values = parser.instantiate(parsed)[name]
-    return name, _plain(command.config(**{each.name: values[each.name] for each in fields(command.config)}))
+        raise UserError(explained(str(error), name, settings, positional, words)) from error
+    return name, _built(config, parsed[name])
 
 
 def _command_of(words: Sequence[str]) -> str:
@@ -48,26 +55,20 @@ def _command_of(words: Sequence[str]) -> str:
         raise UserError(f"give a command: {', '.join(COMMANDS)}; --help explains them")
     if words[0].startswith("-"):
         with suppress(ArgumentError):
-            _parser(list(COMMANDS), with_help=True).parse_args(list(words))
+            _program(list(COMMANDS)).parse_args(list(words))
         if words[0].startswith("--print_completion"):
             raise UserError("--print_completion: give shtab-bash, shtab-zsh or shtab-tcsh; needs the package shtab")
         raise UserError(f"{words[0]}: give a command first; cyclegan-gc --help explains them")
     if words[0] not in COMMANDS:
         close = meant(words[0], COMMANDS)
-        raise UserError(
-            f"unknown command {words[0]}; " + (f"did you mean {close[0]}?" if close else f"give {', '.join(COMMANDS)}")
-        )
+        cure = f"did you mean {close[0]}?" if close else f"give {', '.join(COMMANDS)}"
+        raise UserError(f"unknown command {words[0]}; {cure}")
     return words[0]
 
 
-def _parser(names: Sequence[str], *, with_help: bool) -> ArgumentParser:
-    """The program's parser with these commands; one alone is built faster than all.
-
-    Args:
-        names: of the commands.
-        with_help: prepare the help pages; the parser then only prints and cannot make settings.
-    """
-    set_parsing_settings(docstring_parse_attribute_docstrings=False, add_print_completion_argument=True)
+def _program(names: Sequence[str]) -> ArgumentParser:
+    """The program's parser with these commands; one alone is built faster than all."""
+    set_parsing_settings(add_print_completion_argument=True)
     parser = ArgumentParser(
         prog="cyclegan-gc",
         usage="cyclegan-gc COMMAND [options]",
@@ -79,77 +80,167 @@ def _parser(names: Sequence[str], *, with_help: bool) -> ArgumentParser:
     )
     commands = parser.add_subcommands(dest="command", required=True, title="Commands", description=None)
     for name in names:
-        commands.add_subcommand(name, _command_parser(name, with_help), help=summary(COMMANDS[name].config))
+        commands.add_subcommand(name, _command_parser(name), help=_purpose(COMMANDS[name].config)[0])
     return parser
 
 
-def _command_parser(name: str, with_help: bool) -> ArgumentParser:
-    config, examples, positional, leading = COMMANDS[name]
+def _command_parser(name: str) -> ArgumentParser:
+    """The parser of one command: its leading options first, then the rest in groups, then help and configuration."""
+    command = COMMANDS[name]
+    settings, sections, texts = settings_of(command.config), sections_of(command.config), texts_of(command.config)
+    required = [
+        f"--{each} {placeholder(setting.type, each)}"
+        for each, setting in settings.items()
+        if setting.default is MISSING and each not in command.positional
+    ]
     parser = ArgumentParser(
-        usage=usage(name, config, positional),
-        description=description(config, examples),
+        usage=" ".join(["cyclegan-gc", name, *map(str.upper, command.positional), *required, "[options]"]),
+        description=_description(command),
         exit_on_error=False,
         formatter_class=HelpFormatter,
     )
-    parser.add_argument("--config", action="config", metavar="PATH", help="YAML file of settings. Options override it.")
-    for each in positional:
-        parser.add_argument(each, type=config.__dataclass_fields__[each].type)
-    parser.add_class_arguments(config, skip=set(positional))
-    if with_help:
-        arrange(parser, config, positional, leading)
+    for title, names in _groups(command, settings, sections).items():
+        summary, *details = _purpose(sections[title]) if title in sections else [title]
+        about = " ".join([*details, *([texts[title]] if title in texts else [])])
+        shown = f"{summary.rstrip('.')} (--{title}.*)" if title in sections else title
+        group = parser.add_argument_group(shown, description=about or None)
+        for each in names:
+            _add(group, each, settings[each], each in command.positional)
+    _add_config(parser, leading="config" in command.leading)
     return parser
+
+
+def _add_config(parser: ArgumentParser, leading: bool) -> None:
+    """Add --config and --print_config, and show the parser's own options last; a leading --config is shown first."""
+    parser.add_argument("--config", action="config", metavar="PATH", help="YAML file of settings. Options override it.")
+    own = parser._optionals
+    own.title = "Help and configuration"
+    parser._action_groups = sorted(parser._action_groups, key=lambda group: group is own)
+    if leading:
+        file = parser._option_string_actions["--config"]
+        own._group_actions.remove(file)
+        next(group for group in parser._action_groups if group.title == LEADING)._group_actions.insert(0, file)
+
+
+def _groups(command: Command, names: Collection[str], sections: Collection[str]) -> dict[str, list[str]]:
+    """The settings of a command in the order of its help page, by the title of their group."""
+    groups = {"Arguments": list(command.positional)}
+    if command.leading:
+        groups |= {LEADING: [each for each in command.leading if each in names], "More options": []}
+    for name in names:
+        if name not in command.leading and name not in command.positional:
+            section = name.partition(".")[0]
+            title = section if section in sections else "More options" if command.leading else "Options"
+            groups.setdefault(title, []).append(name)
+    return groups
+
+
+def _add(group: Any, name: str, setting: Setting, positional: bool) -> None:
+    """Add one setting to a group of the parser."""
+    shown = placeholder(setting.type, name)
+    options = {"help": setting.text + _ending(setting.default), "metavar": shown, "type": setting.type}
+    if positional:
+        action = group.add_argument(name, **{**options, "help": setting.text, "metavar": name.upper()})
+    elif setting.default is MISSING:
+        action = group.add_argument(f"--{name}", required=True, **options)
+    else:
+        if setting.default is None:
+            options["type"] = setting.type | None
+        elif setting.default is False:
+            options["metavar"] = ""
+        action = group.add_argument(f"--{name}", default=setting.default, **options)
+    if "PATH" in shown:
+        action.complete = FILES
+
+
+def _ending(default: Any) -> str:
+    """The default in parentheses, or ``(required)``; nothing where the text explains it."""
+    if default is MISSING:
+        return " (required)"
+    if default is None or default is False or default == ():
+        return ""
+    values = default if isinstance(default, tuple) else (default,)
+    shown = " ".join(f"{value:g}" if isinstance(value, float) else str(value) for value in values).lower()
+    return f" (default: {shown})"
+
+
+def _description(command: Command) -> str:
+    """The text above the options: the purpose of a command and its examples."""
+    lines = [" ".join([*_purpose(command.config), DISCLAIMER]), "", "Examples:"]
+    for purpose, words in command.examples:
+        lines += [f"  {purpose}:", f"    cyclegan-gc {words}"]
+    return "\n".join(lines)
+
+
+def _purpose(config: type) -> list[str]:
+    """The first line of a config's docstring, and the rest in one line if there is one."""
+    return [" ".join(part.split()) for part in (config.__doc__ or "").split("\n", 1)]
+
+
+class HelpFormatter(argparse.HelpFormatter):
+    """Formatter that prints each action's own placeholder and text unchanged."""
+
+    def __init__(self, prog: str, **options: Any) -> None:
+        super().__init__(prog, **{**options, "max_help_position": 32})
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        """Wrap each line, except for indented ones: commands to be copied stay whole."""
+        wrapper = textwrap.TextWrapper(width, initial_indent=indent, subsequent_indent=indent)
+        return "\n".join(line if line.startswith(" ") else wrapper.fill(line) for line in text.splitlines())
+
+    def _format_action_invocation(self, action: argparse.Action) -> str:
+        if isinstance(action, argparse._SubParsersAction):
+            return "COMMAND"
+        names = ", ".join(action.option_strings)
+        return names if names in COMMON_TEXTS else f"{names} {action.metavar or ''}".strip()
+
+    def _expand_help(self, action: argparse.Action) -> str:
+        return COMMON_TEXTS.get("".join(action.option_strings[-1:]), action.help or "")
 
 
 def _with_training_preset(words: Sequence[str]) -> list[str]:
     """Words of an audit with the content of each ``--config`` of a training that concerns the audit."""
-    done = list(words)
-    for place, (word, config) in enumerate(itertools.pairwise(words), start=1):
-        if word == "--config":
-            done[place] = _without_training(config)
-    return done
+    return [
+        _without_training(word) if before == "--config" else word for before, word in itertools.pairwise(["", *words])
+    ]
 
 
 def _without_training(config: str) -> str:
     """The data and preprocessing settings of a training preset, as JSON; another file's name as it is."""
     known, trained = settings_of(AuditConfig), settings_of(TrainConfig)
     try:
-        content = _flat(get_loader("yaml")(Path(config).expanduser().read_text(encoding="utf-8")))
+        text = Path(config).expanduser().read_text(encoding="utf-8")
+        content = dict(dict_to_namespace(get_loader("yaml")(text)).items())
     except Exception:  # whatever is wrong with the file, the parser reads it again and says so
         return config
     if content.keys() <= known.keys():
         return config
-    kept: dict[str, dict[str, Any]] = {}
+    kept = Namespace()
     for name, value in content.items():
         if name not in known and name not in trained:
             said = suggestion(name, known | trained, dashes="")
             raise UserError(f"unknown setting {name} in {config}; {said}")
-        section, _, last = name.rpartition(".")
-        if section and name in known and value is not None:
-            kept.setdefault(section, {})[last] = value
-    return json.dumps(kept)
+        if "." in name and name in known and value is not None:
+            kept[name] = value
+    return json.dumps(kept.as_dict())
 
 
-def _flat(content: Any, prefix: str = "") -> dict[str, Any]:
-    """Nested settings by their dotted names."""
-    if not isinstance(content, dict):
-        raise ValueError("not a mapping")
-    flat: dict[str, Any] = {}
-    for name, value in content.items():
-        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
-    return flat
-
-
-def _check_sections(values: Namespace, config: type) -> None:
-    """Refuse a file that gives a group of settings as a single value."""
-    for name in sections_of(config):
-        if not isinstance(values[name], Namespace):
-            raise UserError(f"{name}: is a group of settings, got {values[name]}; see --print_config")
+def _built(config: type, values: Namespace, name: str = "") -> Any:
+    """The config that parsed values make. A file may have given a whole section as one value."""
+    if not isinstance(values, Namespace):
+        raise UserError(f"{name}: is a group of settings, got {values}; see --print_config")
+    sections = sections_of(config)
+    settings = {
+        each.name: _built(sections[each.name], values[each.name], each.name)
+        if each.name in sections
+        else _plain(values[each.name])
+        for each in fields(config)
+    }
+    return config(**settings)
 
 
 def _plain(value: Any) -> Any:
-    """Settings with plain numbers instead of the parser's own types, which no checkpoint can hold; expands ``~``."""
-    if is_dataclass(value) and not isinstance(value, type):
-        return replace(value, **{each.name: _plain(getattr(value, each.name)) for each in fields(value)})
+    """A value with plain numbers instead of the parser's own types, which no checkpoint can hold; expands ``~``."""
     if isinstance(value, tuple):
         return tuple(_plain(item) for item in value)
     if isinstance(value, Path):

@@ -4,7 +4,7 @@ import ast
 import inspect
 import itertools
 import textwrap
-from dataclasses import MISSING, Field, fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from types import NoneType
 from typing import Any, Literal, NamedTuple, get_args, get_origin
 
@@ -18,7 +18,6 @@ NUMBERS = {
     "ClosedUnitInterval": "a number from 0 to 1",
     "OpenUnitInterval": "a number between 0 and 1",
 }
-"""Number types in plain words."""
 TEXTS = {
     "contrasts": "ENDING",
     "device": "DEVICE",
@@ -38,6 +37,7 @@ class Setting(NamedTuple):
     """Without None."""
     default: Any
     """MISSING where the setting is required."""
+    text: str
 
 
 def settings_of(config: type, prefix: str = "", defaults: Any = MISSING) -> dict[str, Setting]:
@@ -48,13 +48,17 @@ def settings_of(config: type, prefix: str = "", defaults: Any = MISSING) -> dict
         prefix: put before each name.
         defaults: instance whose values are the defaults.
     """
-    sections, found = sections_of(config), {}
+    sections, texts, found = sections_of(config), texts_of(config), {}
     for each in fields(config):
-        default = _default(each) if defaults is MISSING else getattr(defaults, each.name)
+        if defaults is not MISSING:
+            default = getattr(defaults, each.name)
+        else:
+            default = each.default if each.default_factory is MISSING else each.default_factory()
         if each.name in sections:
             found |= settings_of(sections[each.name], f"{prefix}{each.name}.", default)
         else:
-            found[prefix + each.name] = Setting(_without_none(each.type), default)
+            kind = next((item for item in get_args(each.type) if NoneType in get_args(each.type)), each.type)
+            found[prefix + each.name] = Setting(kind, default, texts[each.name])
     return found
 
 
@@ -63,19 +67,16 @@ def sections_of(config: type) -> dict[str, type]:
     return {each.name: each.type for each in fields(config) if isinstance(each.type, type) and is_dataclass(each.type)}
 
 
-def texts_of(config: type, prefix: str = "") -> dict[str, str]:
-    """The help text of every setting: the docstring below its attribute, in one line."""
+def texts_of(config: type) -> dict[str, str]:
+    """The docstring below each attribute of a config, in one line."""
     body = ast.parse(textwrap.dedent(inspect.getsource(config))).body[0].body  # type: ignore[attr-defined]
-    texts = {
-        prefix + attribute.target.id: " ".join(ast.literal_eval(below.value).replace("``", "").split())
+    return {
+        attribute.target.id: " ".join(ast.literal_eval(below.value).replace("``", "").split())
         for attribute, below in itertools.pairwise(body)
         if isinstance(attribute, ast.AnnAssign)
         and isinstance(attribute.target, ast.Name)
         and isinstance(below, ast.Expr)
     }
-    for name, section in sections_of(config).items():
-        texts |= texts_of(section, f"{prefix}{name}.")
-    return texts
 
 
 def placeholder(kind: Any, name: str) -> str:
@@ -86,8 +87,7 @@ def placeholder(kind: Any, name: str) -> str:
     if get_origin(kind) is Literal:
         return "{" + ",".join(map(str, items)) + "}"
     if get_origin(kind) is tuple:
-        each = [placeholder(item, name) for item in items if item is not Ellipsis]
-        return " ".join(each) + (" ..." if Ellipsis in items else "")
+        return " ".join("..." if item is Ellipsis else placeholder(item, name) for item in items)
     return "NUMBER" if issubclass(kind, (int, float)) else TEXTS.get(name.rsplit(".", 1)[-1], "PATH")
 
 
@@ -97,19 +97,8 @@ def allowed(kind: Any) -> str:
     if kind is bool:
         return "true or false"
     if get_origin(kind) is Literal:
-        return " or ".join([", ".join(map(str, items[:-1])), str(items[-1])] if items[1:] else map(str, items))
+        return ", ".join(map(str, items[:-1])) + f" or {items[-1]}"
     if get_origin(kind) is tuple:
-        return (
-            f"one or more of {allowed(items[0])}"
-            if Ellipsis in items
-            else f"{len(items)} values, each {allowed(items[0])}"
-        )
+        count = "one or more of" if Ellipsis in items else f"{len(items)} values, each"
+        return f"{count} {allowed(items[0])}"
     return NUMBERS.get(kind.__name__, "a path or a name")
-
-
-def _default(each: Field[Any]) -> Any:
-    return each.default_factory() if each.default_factory is not MISSING else each.default
-
-
-def _without_none(kind: Any) -> Any:
-    return next(item for item in get_args(kind) if item is not NoneType) if NoneType in get_args(kind) else kind

@@ -1,4 +1,4 @@
-"""The words of a command line: rewritten into the form that the parser takes, and suggestions for unknown ones."""
+"""The words of a command line: rewritten for the parser, with advice on wrong ones."""
 
 import difflib
 import itertools
@@ -16,51 +16,33 @@ OPTION = "--?[A-Za-z]"
 COMMON = ("config", "print_config", "help")
 """Options of every command."""
 SYNONYMS = {
-    "amp": "precision",
-    "axes": "slice_axes",
-    "ckpt": "checkpoint",
-    "cuda": "device",
-    "dropout_rate": "dropout",
-    "epoch": "steps",
-    "epochs": "steps",
-    "gc": "gradient",
-    "gpu": "device",
-    "gpus": "device",
-    "gt": "reference",
-    "i": "input",
-    "in": "input",
-    "iterations": "steps",
-    "lambda_cycle": "cycle",
-    "lambda_gc": "gradient",
-    "lr": "learning_rate",
-    "max_steps": "steps",
-    "model": "checkpoint",
-    "mri": "mr",
-    "num_workers": "workers",
-    "o": "output",
-    "out": "output",
-    "output_dir": "output",
-    "patch_size": "crop",
-    "pred": "predicted",
-    "prediction": "predicted",
-    "preset": "config",
-    "size": "crop",
-    "spacing": "spacing_mm",
-    "tta": "mirror",
-    "val_fraction": "validation_fraction",
-    "weights": "checkpoint",
-    "window": "ct_window_hu",
-    "yaml": "config",
+    "checkpoint": ("ckpt", "model", "weights"),
+    "config": ("preset", "yaml"),
+    "crop": ("patch_size", "size"),
+    "ct_window_hu": ("window",),
+    "cycle": ("lambda_cycle",),
+    "device": ("cuda", "gpu", "gpus"),
+    "dropout": ("dropout_rate",),
+    "gradient": ("gc", "lambda_gc"),
+    "input": ("i", "in"),
+    "learning_rate": ("lr",),
+    "mirror": ("tta",),
+    "mr": ("mri",),
+    "output": ("o", "out", "output_dir"),
+    "precision": ("amp",),
+    "predicted": ("pred", "prediction"),
+    "reference": ("gt",),
+    "slice_axes": ("axes",),
+    "spacing_mm": ("spacing",),
+    "steps": ("epoch", "epochs", "iterations", "max_steps"),
+    "validation_fraction": ("val_fraction",),
+    "workers": ("num_workers",),
 }
-"""Words of other programs for our options, each by its last part."""
+"""Words of other programs for our options; an option is named by its last part."""
 
 
 def tidied(words: Sequence[str], settings: Mapping[str, Setting], positional: Collection[str] = ()) -> list[str]:
-    """Words in the form that the parser takes: names with underscores, flags with a value, lists as one word.
-
-    Raises:
-        UserError: if an option is unknown or a list is too short; one line.
-    """
+    """Words in the form that the parser takes: names with underscores, flags with a value, lists as one word."""
     rest, done = list(words), []
     while rest:
         word = rest.pop(0)
@@ -69,8 +51,7 @@ def tidied(words: Sequence[str], settings: Mapping[str, Setting], positional: Co
             continue
         typed, equals, value = word.partition("=")
         name = typed.lstrip("-").replace("-", "_")
-        section = any(each.startswith(f"{name}.") for each in settings)
-        if not word.startswith("--") or not (name in settings or name in COMMON or section) or name in positional:
+        if not word.startswith("--") or name not in (*settings, *COMMON) or name in positional:
             raise UserError(f"unknown option {typed}; {suggestion(name, settings, positional)}")
         if equals and name == "config":
             done += ["--config", value]
@@ -92,7 +73,7 @@ def suggestion(name: str, settings: Collection[str], positional: Collection[str]
 def meant(name: str, known: Collection[str]) -> list[str]:
     """The known options closest to ``name``: by their last part, by another program's word, by spelling."""
     last = name.rsplit(".", 1)[-1].lower()
-    for part in (last, SYNONYMS.get(last)):
+    for part in (last, next((ours for ours, others in SYNONYMS.items() if last in others), None)):
         if found := [each for each in known if each.rsplit(".", 1)[-1] == part]:
             return found
     by_last = {each.rsplit(".", 1)[-1]: each for each in known}
@@ -140,3 +121,55 @@ def _one_value(value: str, setting: Setting | None) -> str:
 def _as_list(words: Sequence[str], item: Any) -> str:
     numbers = isinstance(item, type) and issubclass(item, (int, float))
     return f"[{', '.join(words if numbers else (json.dumps(word, ensure_ascii=False) for word in words))}]"
+
+
+def explained(
+    message: str, command: str, settings: Mapping[str, Setting], positional: Collection[str], words: Sequence[str]
+) -> str:
+    """A message of the parser in one plain line: the option as it was typed, the cause and the cure."""
+    text = " ".join(message.split())
+    if unknown := re.search(r"does not accept option '([\w.]+)", text):
+        return f"unknown setting {unknown[1]}{_in_file(words)}; {suggestion(unknown[1], settings, dashes='')}"
+    if extra := re.search(r"unrecognized arguments: (\S+)", text):
+        return f"unexpected word {extra[1]}; the name of an option begins with --"
+    if missing := re.search(r"arguments are required: (.+)", text):
+        return _missing(missing[1].replace(f"{command}.", "").split(", "), settings, positional)
+    if valueless := re.match(r"argument --([\w.]+): expected one argument", text):
+        kind = settings[valueless[1]].type if valueless[1] in settings else None
+        return f"--{valueless[1]}: its value is missing" + (f"; give {allowed(kind)}" if kind else "")
+    if absent := re.search(r"key \"config\": File does not exist: '([^']*)'", text):
+        return f"--config: {absent[1]}: no such file"
+    if wrong := [each for each in re.findall(r"[Pp]arser key \"([\w.]+)\"", text) if each in settings]:
+        name = wrong[-1]
+        given = name.upper() if name in positional else _typed(name, words) or f"{name}{_in_file(words)}"
+        return f"{given}: give {allowed(settings[name].type)}"
+    if text.startswith("Problems parsing config: "):
+        cause = text.removeprefix("Problems parsing config: ").replace(' in "<unicode string>",', " at")
+        return f"settings{_in_file(words)}: not valid YAML: {cause}"
+    return text
+
+
+def _missing(names: Sequence[str], settings: Mapping[str, Setting], positional: Collection[str]) -> str:
+    """The message for required settings that were not given; for a single one with its text."""
+    said = [each.upper() if each in positional else f"--{each}" for each in names]
+    if len(names) > 1:
+        return f"{', '.join(said[:-1])} and {said[-1]} are missing; --help explains them"
+    text = settings[names[0]].text.split(". ")[0].rstrip(".")
+    begin = text if text[1:2].isupper() else text[:1].lower() + text[1:]
+    return f"{said[0]} is missing: {'give ' if begin.startswith(('the ', 'a ')) else ''}{begin}"
+
+
+def _typed(name: str, words: Sequence[str]) -> str | None:
+    """The option and its value as they were typed; None where a file brought them."""
+    for word, after in itertools.pairwise([*words, ""]):
+        option, equals, value = word.partition("=")
+        if option == f"--{name}":
+            plain = re.sub(r'[\[\],"]+ ?', " ", value if equals else after)
+            return f"{option} {plain.strip()}"
+    return None
+
+
+def _in_file(words: Sequence[str]) -> str:
+    """The file that a setting comes from, for a message; empty without a file."""
+    files = [after for word, after in itertools.pairwise(words) if word == "--config"]
+    return f" in {files[-1]}" if files else ""

@@ -31,7 +31,8 @@ def refusal(line: str) -> str:
         ("info", "FILE is missing: give a volume, a DICOM file or folder, a checkpoint (.pt) or a run folder"),
         (
             "evaluate --predicted A --reference B",
-            "--output is missing: folder for cases.csv, evaluation.json and report.html",
+            "--output is missing: folder for report.html, cases.csv, evaluation.json, "
+            "and tables and figures for papers",
         ),
     ],
 )
