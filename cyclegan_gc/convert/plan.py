@@ -86,6 +86,8 @@ def _inputs(config: ConvertConfig, contrasts: Sequence[str]) -> tuple[list[Sourc
         if named.intersection(source.files):
             raise UserError(f"{source.path}: is the result of a conversion; give the volume it was made from")
     sources = [source for source in elsewhere if source not in results]
+    if not elsewhere:
+        raise UserError(f"{config.input}: lies in the output folder {config.output}; choose another output folder")
     if not sources:
         raise UserError(f"{config.input}: holds only results of conversions; choose another input")
     if results:

@@ -12,6 +12,8 @@ from cyclegan_gc.evaluate.measures import BASELINES, COMPARED, SCT
 from cyclegan_gc.formats.files import case_id, find_volumes, uncertainty_name
 
 NAMES_SHOWN = 5
+TAKEN = (SCT, *BASELINES, "synthetic", "true")
+"""Names of methods and pictures that a compared method cannot have."""
 METHOD_NAME = re.compile(r"(\w[\w .+-]*)=(.+)")
 """``NAME=SOURCE``; a name holds letters, digits, spaces and ``_ . + -``."""
 
@@ -91,7 +93,7 @@ def named_sources(words: Sequence[str], option: str) -> dict[str, str]:
         name, source = found.groups() if found else (COMPARED, word)
         if found is None and len(words) > 1:
             raise UserError(f"{option} {word}: several sources need names; write {option} NAME={word}")
-        if name in sources or name in (SCT, *BASELINES):
+        if name in sources or name in TAKEN:
             raise UserError(f"{option} {word}: the name {name} is taken; choose another one")
         sources[name] = source
     return sources
@@ -145,7 +147,8 @@ def sidecar_of(sct: Path) -> dict[str, Any]:
         sidecar = json.loads(sct.with_name(f"{case_id(sct)}.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return sidecar if isinstance(sidecar, dict) and isinstance(sidecar.get("settings"), dict) else {}
+    ours = isinstance(sidecar, dict) and str(sidecar.get("tool", "")).startswith("cyclegan-gc ")
+    return sidecar if ours and isinstance(sidecar.get("settings"), dict) else {}
 
 
 def _kind(kind: str, method: str) -> str:

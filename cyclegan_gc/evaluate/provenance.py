@@ -9,7 +9,7 @@ from cyclegan_gc.errors import UserError
 from cyclegan_gc.evaluate.baselines import load_histogram_model
 from cyclegan_gc.evaluate.evaluation import evaluate
 from cyclegan_gc.evaluate.matching import Sources, named_sources, sidecar_of
-from cyclegan_gc.evaluate.measures import METRICS, SCT
+from cyclegan_gc.evaluate.measures import BASELINES, COMPARED, METRICS, SCT
 from cyclegan_gc.evaluate.summary import Evaluation, leading_metrics
 from cyclegan_gc.formats.files import find_volumes
 from cyclegan_gc.pictures.sheets import read_png
@@ -71,13 +71,24 @@ def _lineage(config: EvaluateConfig) -> tuple[list[str], list[str]]:
 def _log(run: WandbRun, evaluation: Evaluation, pseudonyms: Pseudonyms) -> None:
     """Log a row for each case and method under pseudonyms, worst case first, and the means as the run's summary."""
     shown = leading_metrics(evaluation)
+    # People choose the names of compared methods, so W&B gets numbers instead.
+    known = (SCT, COMPARED, *BASELINES)
+    names = {method: f"compared_{n}" for n, method in enumerate(evaluation.methods) if method not in known}
     rows: list[Sequence[Any]] = []
     for row in evaluation.rows_worst_first:
         case = str(row["case"])
         pixels = evaluation.pictures.get(case) if row["method"] == SCT else None
         picture = Picture(read_png(pixels), pseudonyms.of(case)) if pixels else None
-        rows.append([pseudonyms.of(case), row["method"], *(row.get(name) for name in shown), picture])
+        rows.append(
+            [
+                pseudonyms.of(case),
+                names.get(str(row["method"]), row["method"]),
+                *(row.get(name) for name in shown),
+                picture,
+            ]
+        )
     run.log({"cases/evaluated": Table(["case", "image", *(METRICS[name].label for name in shown), "picture"], rows)})
     for name, by_method in evaluation.summary.items():
-        run.summarise({f"{name}/{method}": statistics["mean"] for method, statistics in by_method.items()})
+        means = {names.get(method, method): statistics["mean"] for method, statistics in by_method.items()}
+        run.summarise({f"{name}/{method}": mean for method, mean in means.items()})
     run.summarise({"cases": len(evaluation.rows_of(SCT)), "failed": len(evaluation.failures)})

@@ -5,6 +5,7 @@ import itertools
 import json
 import re
 from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 from cyclegan_gc.errors import UserError
@@ -64,6 +65,8 @@ def tidied(words: Sequence[str], settings: Mapping[str, Setting], positional: Co
 
 def suggestion(name: str, settings: Collection[str], positional: Collection[str] = (), dashes: str = "--") -> str:
     """Advice on an unknown ``name``: the settings that may have been meant, each after ``dashes``."""
+    if name.startswith("no_") and name[3:] in settings:
+        return f"write {dashes}{name[3:]} false"
     found = meant(name, [*settings, *COMMON])
     if found and found[0] in positional:
         return f"give {found[0].upper()} without a name"
@@ -101,6 +104,9 @@ def _values(name: str, rest: list[str], setting: Setting | None, positional: Col
     elif not taken:
         taken = rest[:1]
     del rest[: len(taken)]
+    choices = get_args(items[0]) if get_origin(items[0]) is Literal else ()
+    if rest and difflib.get_close_matches(rest[0], choices, cutoff=0.75):
+        raise UserError(f"--{name} {rest[0]}: choose from {', '.join(choices)}")
     return [_as_list(taken, items[0])]
 
 
@@ -133,7 +139,7 @@ def explained(
     if extra := re.search(r"unrecognized arguments: (\S+)", text):
         return f"unexpected word {extra[1]}; the name of an option begins with --"
     if missing := re.search(r"arguments are required: (.+)", text):
-        return _missing(missing[1].replace(f"{command}.", "").split(", "), settings, positional)
+        return _missing(missing[1].replace(f"{command}.", "").split(", "), settings, positional, words)
     if valueless := re.match(r"argument --([\w.]+): expected one argument", text):
         kind = settings[valueless[1]].type if valueless[1] in settings else None
         return f"--{valueless[1]}: its value is missing" + (f"; give {allowed(kind)}" if kind else "")
@@ -149,9 +155,15 @@ def explained(
     return text
 
 
-def _missing(names: Sequence[str], settings: Mapping[str, Setting], positional: Collection[str]) -> str:
+def _missing(
+    names: Sequence[str], settings: Mapping[str, Setting], positional: Collection[str], words: Sequence[str]
+) -> str:
     """The message for required settings that were not given; for a single one with its text."""
     said = [each.upper() if each in positional else f"--{each}" for each in names]
+    open_ended = [name for name in settings if settings[name].type == tuple[Path, ...] and f"--{name}" in words]
+    if open_ended and set(names) <= set(positional):
+        option = f"--{open_ended[0]}"
+        return f"{' and '.join(said)} {'are' if names[1:] else 'is'} missing; give this before {option}, which takes all words that follow it"
     if len(names) > 1:
         return f"{', '.join(said[:-1])} and {said[-1]} are missing; --help explains them"
     text = settings[names[0]].text.split(". ")[0].rstrip(".")

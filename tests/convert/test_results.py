@@ -81,6 +81,8 @@ def test_results_of_another_conversion_below_the_input_are_left_out_and_counted(
     assert run(checkpoint, folder, folder / "sct2") == ["converted"]
     with pytest.raises(UserError, match="holds only results"):
         inputs(folder / "sct", tmp_path / "out")
+    with pytest.raises(UserError, match="lies in the output folder"):
+        inputs(folder, folder.parent)
 
 
 def test_results_in_bids_names_are_left_out_with_their_maps(checkpoint, folder, tmp_path):

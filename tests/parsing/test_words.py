@@ -141,3 +141,17 @@ def test_an_option_that_stands_without_its_name_is_explained():
 
 def test_a_word_like_no_option_points_to_the_help():
     assert refusal(f"{TRAIN} --xyz 3") == "unknown option --xyz; see --help"
+
+
+def test_a_misspelt_choice_in_a_list_is_named_with_the_choices():
+    for words in ("convert IN OUT --checkpoint RUN --planes axial coronl", "convert --planes axial coronl IN OUT"):
+        assert refusal(words) == "--planes coronl: choose from axial, coronal, sagittal"
+
+
+def test_words_that_a_list_has_taken_are_told_where_to_stand():
+    told = refusal("convert --checkpoint RUN --ensemble B.pt IN OUT")
+    assert told == "INPUT and OUTPUT are missing; give this before --ensemble, which takes all words that follow it"
+
+
+def test_the_negation_of_a_flag_is_told_how_to_write_it():
+    assert refusal(f"{CONVERT} --no-preview") == "unknown option --no-preview; write --preview false"

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from cyclegan_gc.atomic import link_over
-from cyclegan_gc.checkpoint import load_checkpoint, save_checkpoint
+from cyclegan_gc.checkpoint import load_checkpoint, public_name, save_checkpoint
 from cyclegan_gc.errors import UserError
 from cyclegan_gc.train.loop import train
 
@@ -99,3 +99,11 @@ def test_a_second_name_outlives_the_first(tmp_path):
     one.unlink()
     assert two.read_text() == "1"
     assert [path.name for path in tmp_path.iterdir()] == ["two"]
+
+
+def test_only_a_run_folder_is_named_with_its_checkpoint(tmp_path):
+    run, person = tmp_path / "head_7", tmp_path / "Doe_Jane"
+    for folder in (run, person):
+        folder.mkdir()
+    (run / "config.json").write_text("{}")
+    assert public_name(run / "last.pt") == "head_7/last.pt" and public_name(person / "best.pt") == "best.pt"

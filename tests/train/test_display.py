@@ -27,6 +27,9 @@ def test_a_training_of_days_on_a_cpu_is_said_so_after_a_few_steps(capsys):
     with Display(0, 10**12, CPU, shown=True) as shown:
         for _ in range(10):
             shown.advance()
+        shown.restart(0)  # as after a return to an earlier checkpoint
+        for _ in range(10):
+            shown.advance()
     errors = capsys.readouterr().err
     assert errors.count("days on this CPU") == 1 and "use a GPU" in errors
 
