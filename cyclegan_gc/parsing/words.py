@@ -163,7 +163,8 @@ def _missing(
     open_ended = [name for name in settings if settings[name].type == tuple[Path, ...] and f"--{name}" in words]
     if open_ended and set(names) <= set(positional):
         option = f"--{open_ended[0]}"
-        return f"{' and '.join(said)} {'are' if names[1:] else 'is'} missing; give this before {option}, which takes all words that follow it"
+        verb = "are" if names[1:] else "is"
+        return f"{' and '.join(said)} {verb} missing; give this before {option}, which takes all words that follow it"
     if len(names) > 1:
         return f"{', '.join(said[:-1])} and {said[-1]} are missing; --help explains them"
     text = settings[names[0]].text.split(". ")[0].rstrip(".")
