@@ -155,7 +155,7 @@ class OfflineRun:
 
     @property
     def history(self) -> list[dict[str, Any]]:
-        """What was logged, one dict a line."""
+        """Logged values, one dict a line."""
         return [{name_of(item): json.loads(item.value_json) for item in line.item} for line in self.of("history")]
 
     @property
@@ -165,7 +165,7 @@ class OfflineRun:
 
     @property
     def summary(self) -> dict[str, Any]:
-        """What was set of the whole run."""
+        """Summary of the whole run."""
         return {name_of(item): json.loads(item.value_json) for each in self.of("summary") for item in each.update}
 
     @property
@@ -175,7 +175,7 @@ class OfflineRun:
 
 
 def name_of(item: Any) -> str:
-    """Of a logged value; dotted names come apart."""
+    """Name of a logged value; dotted names come apart."""
     return item.key or "/".join(item.nested_key)
 
 

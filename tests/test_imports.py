@@ -68,7 +68,7 @@ def ours(names: set[str]) -> set[str]:
 
 
 def floor_faults(module: str, targets: set[str]) -> list[str]:
-    """What is wrong with ``module`` importing ``targets``: a room on its own floor or above."""
+    """Faults of ``module`` importing ``targets``: a room on its own floor or above."""
     room, faults = module.split(".")[0], []
     for target in sorted(targets - {module}):
         other = target.split(".")[0]

@@ -1,4 +1,4 @@
-"""What the READMEs say is what the program does: their commands, options, files, links and messages."""
+"""The READMEs agree with the program: their commands, options, files, links and messages."""
 
 import ast
 import re
@@ -33,7 +33,7 @@ MAP = PAGES["cyclegan_gc/README.md"]
 LONG = 60
 """Letters of a line or sentence from which on its repetition is not chance."""
 MADE_UP = r"(?:DIR|RUN)\S*"
-"""How the READMEs call a user's folders."""
+"""Names of a user's folders in the READMEs."""
 
 
 def blocks(text: str, language: str) -> str:

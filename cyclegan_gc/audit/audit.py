@@ -119,7 +119,7 @@ def closing_line(outcome: Audit) -> str:
 
 
 def _look(paths: Sequence[Path], case: Audited, settings: PreprocessConfig) -> tuple[Audited, Pixels | None]:
-    """Measure and show one volume, as far as it can be read and prepared."""
+    """Measure and show one volume, if it can be read and prepared."""
     views = None
     try:
         volume = load_volume(paths)

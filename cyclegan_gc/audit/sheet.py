@@ -48,7 +48,7 @@ def views_of(volume: Volume, case: Prepared | None, modality: Modality) -> Pixel
 
 
 def contact_sheet(cases: Sequence[tuple[Audited, Level, Pixels | None]]) -> bytes:
-    """PNG of all volumes (the worst ones of very many), MR above CT, each with its number, verdict and name.
+    """PNG of all volumes (at most the 400 worst), MR above CT, each with its number, verdict and name.
 
     Each case has its planes from :func:`views_of`, or None where it could not be read.
     """

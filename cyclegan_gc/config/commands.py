@@ -160,7 +160,7 @@ class EvaluateConfig:
 
     def __post_init__(self) -> None:
         if self.segment and (self.labels or self.predicted_labels or self.compared_labels):
-            raise UserError("--segment makes all label maps itself; leave it or the given label maps out")
+            raise UserError("--segment makes all label maps itself; leave out --segment or the given label maps")
         if self.compared_labels and not (self.compare and self.labels):
             raise UserError("--compared_labels needs --compare and --labels; give them or leave it out")
         if self.segment is None and (self.labels is None) != (self.predicted_labels is None):
@@ -197,7 +197,7 @@ class PhantomConfig:
 
 @dataclass(frozen=True)
 class DemoConfig:
-    """Show everything on artificial subjects in a few minutes: training, conversion, evaluation and a report."""
+    """Run all steps on artificial subjects in a few minutes: training, conversion, evaluation and a report."""
 
     output: Path = Path("demo")
     """Folder for all results; open its report.html at the end."""

@@ -19,7 +19,7 @@ from cyclegan_gc.errors import UserError
 class PreprocessConfig:
     """Preprocessing options.
 
-    How a volume becomes slices in [-1, 1]. The checkpoint keeps them, so conversion cannot disagree with training.
+    How a volume becomes slices in [-1, 1]. The checkpoint keeps them, so conversion uses the same settings.
     """
 
     spacing_mm: PositiveFloat | None = None

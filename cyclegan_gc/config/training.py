@@ -62,7 +62,7 @@ class LossConfig:
     gradient: NonNegativeFloat = 0.3
     """Weight of the gradient consistency loss between each input and its translation."""
     gradient_mode: Literal["absolute", "signed"] = "absolute"
-    """Correlate gradient magnitudes, or signed gradients as the equation is printed. Signed gradients harm MR to CT."""
+    """Correlate gradient magnitudes, or signed gradients as the equation is printed, which make MR to CT worse."""
     gradient_operator: Literal["forward", "central", "sobel"] = "central"
     """Difference operator of the gradients."""
     identity: NonNegativeFloat = 0.0
@@ -123,7 +123,7 @@ class MonitorConfig:
     """
 
     action: Literal["warn", "stop", "rollback"] = "warn"
-    """What an alarm does: warn (in the log and in W&B), stop, or rollback to the last checkpoint before it and draw
+    """Response to an alarm: warn (in the log and in W&B), stop, or rollback to the last checkpoint before it and draw
     other samples, at most three times."""
 
 
@@ -184,7 +184,7 @@ class TrainConfig:
     patience: NonNegativeInt = 0
     """End training after this many validations without a better score; 0 trains to the end."""
     audit: Literal["stop", "warn"] = "stop"
-    """What a failed audit of the volumes does: stop before the first step, or warn and train anyway."""
+    """Response to a failed audit of the volumes: stop before the first step, or warn and train anyway."""
     peer_timeout: PositiveFloat = 600.0
     """Seconds that one of several processes waits for the others before it gives up."""
     log_every: PositiveInt = 50

@@ -141,7 +141,7 @@ def overlapped(
     work: Callable[[Read], Worked],
     write: Callable[[Worked], Written],
 ) -> Iterator[Written]:
-    """``write(work(read(item)))`` for every item, in order; the next item is read and the last written meanwhile.
+    """``write(work(read(item)))`` for every item, in order; while the next item is read and the previous one written.
 
     Reading and writing have a thread each; the work is done in the caller's. At most three items are in memory.
     """

@@ -70,7 +70,7 @@ def settings_of(config: ConvertConfig, models: Sequence[TrainedModel], members: 
 
 
 def models_of(conversion: Conversion) -> list[dict[str, Any]]:
-    """Name, step and hash of each model, beside the settings, because a name does not decide about the result."""
+    """Name, step and hash of each model, separate from the settings, because a name does not change the result."""
     paths = [conversion.config.checkpoint, *conversion.config.ensemble]
     return [
         {"name": public_name(path), "step": model.step, "sha256": model.sha256}

@@ -1,4 +1,4 @@
-"""What a conversion logs in W&B: settings, the models used, and the table of cases, worst first."""
+"""W&B log of a conversion: settings, the models used, and the table of cases, worst first."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -56,13 +56,13 @@ def prepare_volumes(
 
 def _with_progress(jobs: dict[Future, int]) -> Iterator[Future]:
     """The jobs as they finish, with a progress bar on a terminal and a line every 30 seconds elsewhere."""
-    told = time.monotonic()
+    last_line = time.monotonic()
     with Progress(transient=True, disable=not sys.stdout.isatty()) as progress:
         for count, job in enumerate(progress.track(as_completed(jobs), len(jobs), description="preparing"), start=1):
             yield job
-            if not sys.stdout.isatty() and time.monotonic() - told > SECONDS_BETWEEN_LINES:
+            if not sys.stdout.isatty() and time.monotonic() - last_line > SECONDS_BETWEEN_LINES:
                 print(f"prepared {count} of {len(jobs)} volumes", flush=True)
-                told = time.monotonic()
+                last_line = time.monotonic()
 
 
 def _all_in_one(failures: Sequence[str]) -> str:

@@ -1,6 +1,6 @@
 """Baselines without a network: the best single HU value, and the monotone map from MR to HU without pairs.
 
-A network that beats neither has learnt nothing about anatomy; plausible pictures have had a constant's error.
+A network that beats neither has learnt nothing about anatomy; plausible pictures can have the error of a constant.
 """
 
 from collections.abc import Callable, Iterable

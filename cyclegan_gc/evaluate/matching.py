@@ -73,7 +73,7 @@ class _Found(NamedTuple):
         paths = next(iter(self.by_case.values())) if alone else self.by_case.get(case, [])
         kind = f"{self.kind} in {self.source}"
         if not paths:
-            raise VolumeError(f"no {kind} named {case}; names must agree but for _sct")
+            raise VolumeError(f"no {kind} named {case}; names must be equal except for _sct")
         if len(paths) > 1:
             raise VolumeError(f"{len(paths)} files are a {kind} named {case} ({paths[0]}, {paths[1]}); keep one")
         return paths[0]
@@ -136,7 +136,7 @@ def match_cases(sources: Sources) -> tuple[list[CaseFiles], list[str], list[str]
     if not single and not scts.keys() & cts.keys():
         raise UserError(
             f"{sources.predicted}: no synthetic CT ({_some(scts)}) has a true CT of its name in {sources.reference} "
-            f"({_some(cts)}); names must agree but for _sct"
+            f"({_some(cts)}); names must be equal except for _sct"
         )
     return cases, failures, [] if single else sorted(cts.keys() - scts.keys())
 

@@ -73,7 +73,7 @@ def _segment(volume: Path, program: Path, folder: Path) -> Path:
     try:
         ended = subprocess.run(call, capture_output=True, text=True, errors="replace", check=False)
     except OSError as error:
-        raise VolumeError(f"{program}: cannot be run ({error.strerror}); install {PROGRAM} anew") from error
+        raise VolumeError(f"{program}: cannot be run ({error.strerror}); install {PROGRAM} again") from error
     if ended.returncode or not result.is_file():
         said = (ended.stderr or ended.stdout).strip().splitlines()
         cause = said[-1] if said else f"exit code {ended.returncode}"

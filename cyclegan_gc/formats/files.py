@@ -103,7 +103,7 @@ def join_contrasts(
     """Group volumes into cases of several contrasts, and notes on files left out.
 
     Volumes of one case are in one folder and their names differ only in the ending (without suffix). The path without
-    the ending names the case; if nothing is left of the name, the folder does. ``source`` is named in messages.
+    the ending names the case; if the name is then empty, the folder names it. ``source`` is named in messages.
 
     Raises:
         UserError: if no name has one of the endings, or a case has two files of one contrast.

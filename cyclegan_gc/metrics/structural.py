@@ -22,7 +22,7 @@ def ssim(sct: NDArray, ct: NDArray, mask: Mask) -> float | None:
 
     As in SynthRAD2023: both images are clipped to [-1024, 3000] HU, set to -1024 outside the mask and shifted to start
     at 0. Uniform window of 7 x 7 x 7 voxels, sample covariance, K1 = 0.01, K2 = 0.03, data range 4024; the outermost 3
-    voxels of the array are dropped. None where no voxel of the mask lies further in than that.
+    voxels of the array are dropped. None if no voxel of the mask is left.
     """
     check(sct, ct, mask)
     limits = RANGES_HU[2023]

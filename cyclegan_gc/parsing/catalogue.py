@@ -20,7 +20,7 @@ class Command(NamedTuple):
 
     config: type
     examples: tuple[tuple[str, str], ...]
-    """What each example is for, and its words."""
+    """Purpose and words of each example."""
     positional: tuple[str, ...] = ()
     """Settings that are given without their names, in this order."""
     leading: tuple[str, ...] = ()

@@ -27,7 +27,7 @@ TEXTS = {
     "series": "UID",
     "shard": "I/N",
 }
-"""Placeholders of the settings whose text is no path."""
+"""Placeholders of the text settings that are not paths."""
 
 
 class Setting(NamedTuple):

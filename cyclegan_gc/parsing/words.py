@@ -13,7 +13,7 @@ from cyclegan_gc.parsing.settings import Setting, allowed
 
 TRUTH = {"true": "true", "yes": "true", "false": "false", "no": "false"}
 OPTION = "--?[A-Za-z]"
-"""How an option begins, unlike a negative number."""
+"""Pattern of an option's beginning; negative numbers do not match."""
 COMMON = ("config", "print_config", "help")
 """Options of every command."""
 SYNONYMS = {
@@ -173,7 +173,7 @@ def _missing(
 
 
 def _typed(name: str, words: Sequence[str]) -> str | None:
-    """The option and its value as they were typed; None where a file brought them."""
+    """The option and its value as they were typed; None if they came from a file."""
     for word, after in itertools.pairwise([*words, ""]):
         option, equals, value = word.partition("=")
         if option == f"--{name}":

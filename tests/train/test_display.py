@@ -1,4 +1,4 @@
-"""What a training prints for the person who watches."""
+"""The lines that a training prints for the person who watches."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""What may change the speed and the memory of a step, but not its result."""
+"""Settings that change the speed and the memory of a step, but not its result."""
 
 from dataclasses import replace
 
@@ -53,14 +53,14 @@ def after_steps(config, *, parts: int = 1, dtype: torch.dtype = torch.float32) -
 
 
 def assert_equal_to_rounding(result: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> None:
-    """Of float64: six digits short of all that it has, for three steps to multiply rounding."""
+    """Tolerance in float64: six digits less than it has, because three steps multiply rounding."""
     assert result.keys() == expected.keys()
     for name, value in expected.items():
         torch.testing.assert_close(result[name], value, rtol=1e-9, atol=1e-9, msg=name)
 
 
 def parameters(state: TrainState, which: str) -> list[torch.Tensor]:
-    """Of all networks of a kind."""
+    """Weights of all networks of a kind."""
     return [parameter for group in state.optimizers[which].param_groups for parameter in group["params"]]
 
 

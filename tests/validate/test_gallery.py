@@ -1,4 +1,4 @@
-"""What a validation shows: its volumes are the right way round, its errors are true, its names are pseudonyms."""
+"""Pictures of a validation: volumes are the right way round, errors are true, names are pseudonyms."""
 
 from dataclasses import replace
 

@@ -61,7 +61,7 @@ def held_out(phantoms, tmp_path_factory):
 
 
 def found(held_out, answer) -> set[str]:
-    """What a validation finds of a generator of CT (the one of MR is true), passes of 8 slices in order."""
+    """Findings of a validation about a generator of CT; slices pass in order, 8 at a time."""
     fixed, translator = held_out
     truth, mr = iter(fixed.ct.split(8)), fixed.mr
     assert len(mr) == 24
