@@ -193,7 +193,7 @@ def _hold_out(files: Files, data: DataConfig, cache: Path) -> set[str]:
     for name, each in (("mr" if data.mr else "pairs", mr), ("ct", ct)):
         if not each - held_out:
             raise UserError(
-                f"--data.{name}: no subject left to train on ({len(held_out)} held out for validation, distinguished by "
+                f"--data.{name}: no subject left to train on ({len(held_out)} held out for validation, identified by "
                 "sub-XX, by folder or by file name); add subjects or set --data.validation_fraction 0"
             )
     return held_out
