@@ -1,5 +1,6 @@
 """Write index.html of a conversion: every case, worst first, with its figures, reasons, files and preview."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
@@ -54,13 +55,15 @@ def write_index(path: Path, manifest: Mapping[str, Any]) -> None:
         OSError: if the disk is full or read-only.
     """
     cases = worst_first(manifest["cases"])
-    counts = ", ".join(f"{count} {name}" for name, count in manifest["counts"].items())
+    outcomes, verdicts = (_counted(cases, kind) for kind in ("outcome", "verdict"))
     plural = "s" * (len(cases) != 1)
     facts = [f"{date.today().isoformat()}, {manifest['tool']}", *map(_model, manifest.get("models", []))]
     settings = {name: value for name, value in manifest["settings"].items() if name not in ("tool", "models")}
     parts = [
         element("p", manifest["disclaimer"], "disclaimer"),
-        element("p", f"{len(cases)} case{plural}: {counts}", "headline"),
+        element(
+            "p", f"{len(cases)} case{plural}: {outcomes}" + (f"; verdicts: {verdicts}" if verdicts else ""), "headline"
+        ),
         bullets(facts),
         section("Cases, worst first", _case_table(cases, path.parent) + element("p", COLUMNS_EXPLAINED)),
         section("Settings", bullets([f"{name.replace('_', ' ')}: {_setting(v)}" for name, v in settings.items()])),
@@ -69,6 +72,11 @@ def write_index(path: Path, manifest: Mapping[str, Any]) -> None:
         ),
     ]
     write_text(path, page("Synthetic CT: converted cases", parts))
+
+
+def _counted(cases: Sequence[Row], kind: str) -> str:
+    counts = Counter(case[kind] for case in cases if case[kind])
+    return ", ".join(f"{count} {name}" for name, count in counts.items())
 
 
 def _case_table(cases: Sequence[Row], folder: Path) -> str:
