@@ -1,6 +1,6 @@
 """The batches of each step: unpaired slices, registered pairs, or both."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 
 import torch
 
@@ -12,8 +12,11 @@ StepBatches = tuple[Batch | None, Batch | None]
 """Unpaired slices, None with objective paired; registered pairs, None if the step has none."""
 
 
-def batches_from(run: Run) -> Iterator[StepBatches]:
-    """This rank's batches of every step from the run's current step; they depend on seed and step only."""
+def batches_from(run: Run) -> Generator[StepBatches, None, None]:
+    """This rank's batches of every step from the run's current step; they depend on seed and step only.
+
+    Closing the generator ends its loader processes.
+    """
     config, first = run.config, run.progress.step
     every = 1 if config.objective == "paired" else config.paired.every
     pairs = iter(_pairs(run, first=-(-first // every), end=-(-run.config.end // every)) if run.cases.pairs else ())

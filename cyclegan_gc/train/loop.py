@@ -3,6 +3,7 @@
 Read :func:`_follow` from top to bottom. Each event has a name and lies one jump away.
 """
 
+from contextlib import ExitStack
 from pathlib import Path
 
 from cyclegan_gc.config import TrainConfig
@@ -51,7 +52,8 @@ def _follow(run: Run, signals: Signals) -> None:
     """The steps of a run, in the order of events, until its end, a signal or the end of its patience."""
     config, progress = run.config, run.progress
     batches = batches_from(run)
-    with Display(progress.step, config.end, run.device, shown=run.ranks.first) as display:
+    with Display(progress.step, config.end, run.device, shown=run.ranks.first) as display, ExitStack() as leaving:
+        leaving.callback(lambda: batches.close())  # otherwise its processes could outlive the run
         while progress.step < config.end and not is_out_of_patience(run):
             take_step(run, *next(batches))
             display.advance()
@@ -68,6 +70,7 @@ def _follow(run: Run, signals: Signals) -> None:
                 best, found = validate_run(run)
                 alarms += found
             if heed(run, alarms):  # back at an earlier checkpoint, with other samples
+                batches.close()
                 batches = batches_from(run)
                 display.restart(progress.step)
                 continue

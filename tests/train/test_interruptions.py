@@ -1,5 +1,7 @@
 """Signals, kills and full disks: real processes, ended for real."""
 
+import gc
+import multiprocessing
 import os
 import resource
 import signal
@@ -11,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from cyclegan_gc.checkpoint import load_checkpoint
+from cyclegan_gc.cli import main
 from cyclegan_gc.errors import Interruption
 from cyclegan_gc.train.signals import Signals, preempts
 
@@ -63,6 +66,19 @@ def test_a_dead_or_sleeping_loader_ends_the_run_with_the_cause(
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 4
     assert "a loader process did not answer within --peer_timeout" in errors and "--data.workers 0" in errors
+
+
+def test_a_finished_run_leaves_no_loader_behind(train_options, tmp_path):
+    """Nor does it wait for the garbage collector: validation once kept the frame of the loop, and the exit hung."""
+    gc.disable()
+    try:
+        options = {**LENGTH, "steps": 8, "validate_every": 4}
+        assert main(["train", *train_options(tmp_path, data__workers=1, **options)]) == 0
+        assert multiprocessing.active_children() == []
+    finally:
+        gc.enable()
+        for child in multiprocessing.active_children():
+            child.kill()
 
 
 def loader_of(trainer: int) -> int:
