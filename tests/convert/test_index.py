@@ -24,6 +24,7 @@ def test_a_result_stays_finished_when_the_same_model_has_another_name(checkpoint
     renamed = tmp_path / "other" / "copy.pt"
     renamed.parent.mkdir()
     renamed.write_bytes(checkpoint.read_bytes())
+    (renamed.parent / "config.json").write_text("{}")  # as in a run folder: its name is kept
     for path, outcome in ((checkpoint, "converted"), (renamed, "skipped")):
         words = ["convert", str(source), str(tmp_path / "out"), "--checkpoint", str(path), "--device", "cpu"]
         assert main(words) == 0

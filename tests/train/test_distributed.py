@@ -69,7 +69,8 @@ import torch
 from cyclegan_gc.config import DataConfig, LossConfig, NetworkConfig, OptimizerConfig, TrainConfig
 from cyclegan_gc.distributed import joined
 from cyclegan_gc.model.cyclegan import Batch
-from cyclegan_gc.train.step import build_state, state_dict, train_step
+from cyclegan_gc.train.state import build_state, state_dict
+from cyclegan_gc.train.step import train_step
 
 network = NetworkConfig(width=4, blocks=2, discriminator_width=4, discriminator_layers=1)
 optimizer = OptimizerConfig(batch_size=4, learning_rate=1e-3, pool_size=0)
