@@ -274,6 +274,7 @@ def test_tables_and_figures_for_papers_lie_beside_the_report(folder):
 
 def test_the_report_says_when_how_many_by_which_model_and_the_interval(folder):
     model = {
+        "tool": "cyclegan-gc 1.0.0",
         "settings": {"models": ["ab" * 32]},
         "models": [{"name": "RUN/last.pt", "step": 3000, "sha256": "ab" * 32}],
     }
@@ -287,7 +288,8 @@ def test_the_report_says_when_how_many_by_which_model_and_the_interval(folder):
 
 
 def test_a_sidecar_without_a_name_gives_the_hash_and_none_at_all_the_checkpoint_of_the_baseline(folder):
-    (folder / "sct/head0_sct.json").write_text(json.dumps({"settings": {"models": ["ab" * 32]}}))
+    nameless = {"tool": "cyclegan-gc 1.0.0", "settings": {"models": ["ab" * 32]}}
+    (folder / "sct/head0_sct.json").write_text(json.dumps(nameless))
     assert run(folder).models == ["SHA-256 abababababab"]
     (folder / "sct/head0_sct.json").write_text("[]")
     one = histogram(np.zeros(9), -1, 1)
