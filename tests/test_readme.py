@@ -25,7 +25,7 @@ PAGES = {
     path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
     for path in (
         ROOT / "README.md",
-        *sorted(path for room in ("configs", "scripts", "cyclegan_gc") for path in (ROOT / room).rglob("README.md")),
+        *sorted(path for room in ("configs", "scripts", "cyclegan_gc") for path in (ROOT / room).rglob("*.md")),
         *sorted((ROOT / ".github").glob("*.md")),
     )
 }

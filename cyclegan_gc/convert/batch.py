@@ -1,6 +1,5 @@
 """Convert one volume or a whole batch; a bad case does not stop the others."""
 
-import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,7 +17,7 @@ from cyclegan_gc.convert.plan import Job, part_of, plan, shard_of
 from cyclegan_gc.convert.wandb_log import log_cases, models_used, run_settings
 from cyclegan_gc.device import choose_device
 from cyclegan_gc.errors import UserError, named
-from cyclegan_gc.formats.files import WRITABLE
+from cyclegan_gc.formats.files import WRITABLE, make_folder
 from cyclegan_gc.formats.volumes import write_volume
 from cyclegan_gc.inference import Member, members_of, translate_volume
 from cyclegan_gc.prepare.modality import check_volume
@@ -102,7 +101,7 @@ def convert(
     """
     jobs, notes = plan(config)  # before the model is loaded, so that a wrong input is reported at once
     shard = shard_of(config)
-    _make_folder(config.output)
+    make_folder(config.output)
     models = _models(config)
     first = models[0].translator
     if config.direction == "mr_to_ct" and first.contrasts:
@@ -187,11 +186,3 @@ def _members(config: ConvertConfig, models: Sequence[TrainedModel]) -> list[Memb
     if config.uncertainty and len(members) == 1:
         raise UserError("--uncertainty needs several translations; add --planes, --mirror or --ensemble")
     return members
-
-
-def _make_folder(output: Path) -> None:
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=output).close()
-    except OSError as error:
-        raise UserError(f"{output}: cannot be written ({error.strerror}); choose another folder") from error

@@ -1,7 +1,6 @@
 """Evaluate synthetic CTs: measure every case against its true CT, and the baselines on the same voxels."""
 
 import math
-import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -23,6 +22,7 @@ from cyclegan_gc.evaluate.report import write_results
 from cyclegan_gc.evaluate.segment import find_segmenter, with_label_maps
 from cyclegan_gc.evaluate.statistics import Counts, count_agreement
 from cyclegan_gc.evaluate.summary import Evaluation, summarise, worst_first
+from cyclegan_gc.formats.files import make_folder
 from cyclegan_gc.metrics import case_metrics, dice, label_overlaps
 from cyclegan_gc.metrics.consistency import mr_gradient_correlation
 from cyclegan_gc.pictures.truth import case_panel
@@ -58,7 +58,7 @@ def evaluate(
     """
     files, failures, unmatched = match_cases(sources)
     segmenter = find_segmenter() if segment else None
-    _make_folder(output)
+    make_folder(output)
     rows, shares, warnings = [], {}, []
     counts: dict[str, Counts] = {}
     for case_files in files:
@@ -202,14 +202,6 @@ def _notes(
     if (cases := len(worst_first(rows))) > MAX_PICTURES:
         notes.append(f"Pictures show the {MAX_PICTURES} worst of {cases} cases by MAE.")
     return notes
-
-
-def _make_folder(output: Path) -> None:
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=output).close()
-    except OSError as error:
-        raise UserError(f"{output}: cannot be written ({error.strerror}); give another --output") from error
 
 
 @contextmanager

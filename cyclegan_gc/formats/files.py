@@ -1,7 +1,8 @@
-"""Finding volume files in a folder, a glob pattern, a text list or a single file."""
+"""Finding volume files in a folder, a glob pattern, a text list or a single file; making the folder of results."""
 
 import glob
 import os
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -25,6 +26,19 @@ def check_file(path: Path) -> None:
         raise VolumeError("not a file; give a volume file" if path.exists() else "no such file; check the path")
     if path.stat().st_size == 0:
         raise VolumeError("the file is empty (0 bytes); copy it again from its source")
+
+
+def make_folder(output: Path) -> None:
+    """Make a folder for results and try to write in it, before hours of work.
+
+    Raises:
+        UserError: if it cannot be made or written.
+    """
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=output).close()
+    except OSError as error:
+        raise UserError(f"{output}: cannot be written ({error.strerror}); choose another output folder") from error
 
 
 @contextmanager

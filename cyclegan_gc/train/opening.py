@@ -3,7 +3,6 @@
 import json
 import math
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,6 +15,7 @@ from cyclegan_gc.data.cache import fingerprint
 from cyclegan_gc.data.cases import Cases, find_files, load_cases
 from cyclegan_gc.distributed import Ranks
 from cyclegan_gc.errors import UserError
+from cyclegan_gc.formats.files import make_folder
 from cyclegan_gc.tracking import Tracker
 from cyclegan_gc.train.artifacts import data_artifact, run_name, run_settings
 from cyclegan_gc.train.checkpoints import BEST, LAST, Beginning, find_beginning
@@ -39,7 +39,7 @@ def open_run(config: TrainConfig, device: torch.device, ranks: Ranks) -> Run:
     """
     torch.manual_seed(config.seed)
     _check_shares(config, ranks)
-    _make_folder(config.output)
+    make_folder(config.output)
     files = find_files(config.data)
     settings = public_settings(config)
     beginning = find_beginning(config.output, config.resume, config.init_from, settings, ranks)
@@ -132,10 +132,3 @@ def _check_shares(config: TrainConfig, ranks: Ranks) -> None:
             f"--optimizer.batch_size {config.optimizer.batch_size}: not a multiple of {ranks.size} processes times "
             f"accumulate={config.accumulate}; it counts the slices of all processes together"
         )
-
-
-def _make_folder(output: Path) -> None:
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{output}: cannot be created ({error.strerror}); choose another --output") from error
