@@ -166,8 +166,9 @@ def own_words(output: Path, phantoms: Path, *more: str, steps: int = 4) -> list[
     return [*start, *map(str, words), "--", *SMALL]
 
 
-def test_every_command_of_the_scripts_readme_is_accepted():
-    text = (ROOT / "scripts" / "README.md").read_text(encoding="utf-8").replace("\\\n", " ")
+def test_every_command_of_the_scripts_pages_is_accepted():
+    pages = (page.read_text(encoding="utf-8") for page in sorted((ROOT / "scripts").glob("*.md")))
+    text = "\n".join(pages).replace("\\\n", " ")
     commands = [
         line.split("scripts/ablation.py ")[1] for line in text.splitlines() if "python scripts/ablation.py" in line
     ]
