@@ -23,7 +23,6 @@ from cyclegan_gc.config import DemoConfig, WandbConfig
 from cyclegan_gc.demo import recipe
 from cyclegan_gc.distributed import ALONE
 from cyclegan_gc.phantom.subject import write_phantoms
-from cyclegan_gc.train.batches import batches_from
 from cyclegan_gc.train.display import Display
 from cyclegan_gc.train.events import log_figures, take_step, validate_run
 from cyclegan_gc.train.opening import open_run
@@ -64,7 +63,7 @@ def main() -> int:
 
 def figures_cost(run: Run, rounds: int) -> tuple[float, float]:
     """CPU seconds of a step and of a log line after it, including W&B's own process; medians over the rounds."""
-    steps, lines, samples = [], [], batches_from(run)
+    steps, lines, samples = [], [], run.batches()
     with Display(0, run.config.end, run.device, shown=False) as display:
         for _ in range(rounds + 1):  # the first round warms up
             stepped, logged, theirs = 0.0, 0.0, wandb_seconds()

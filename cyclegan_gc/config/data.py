@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from cyclegan_gc.config.values import (
     ClosedUnitInterval,
@@ -69,6 +70,9 @@ class DataConfig:
     """Draw MR and CT slices from similar relative heights in the body."""
     flip: bool = True
     """Mirror left and right at random. Sagittal slices are never mirrored: it would swap front and back."""
+    tilt_degrees: NonNegativeFloat = 0.0
+    """Largest random tilt of a plane about each of its own axes in degrees. It is less for slices thicker than a pixel,
+    and 0 from twice a pixel on."""
     rotate_degrees: NonNegativeFloat = 5.0
     """Largest random in-plane rotation in degrees."""
     scale: ClosedUnitInterval = 0.05
@@ -83,11 +87,15 @@ class DataConfig:
     """Registered pairs to measure true errors on: a folder with mr/ and ct/, like test/ of ``cyclegan-gc phantom``.
     Each validation logs the errors of up to three of them. They are never trained on and never choose best.pt."""
     cache: Path | None = None
-    """Folder of the prepared slices, which several runs can share. Default: cache/ in the run folder."""
+    """Folder of the prepared volumes, which several runs can share. Default: cache/ in the run folder."""
     prepare_threads: NonNegativeInt = 0
     """Number of volumes prepared at once at the first start; 0 takes one per CPU, at most 4."""
-    workers: NonNegativeInt = 0
-    """Number of loader processes; 0 loads in the training process."""
+    resident: Literal["auto", True, False] = "auto"
+    """Keep the prepared volumes on the training device: auto does so on a GPU of which they take at most a quarter of
+    the free memory. Otherwise samples are read from the cache."""
+    workers: NonNegativeInt = 1
+    """Threads that read samples from the cache ahead of the training; 0 reads between the steps. The samples do not
+    depend on it."""
 
     @property
     def ct_channels(self) -> int:

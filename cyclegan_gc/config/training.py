@@ -151,7 +151,7 @@ class TrainConfig:
     """Train a model on unpaired MR and CT, with some registered pairs, or on pairs alone."""
 
     output: Path
-    """The run folder, for checkpoints, metrics.jsonl, settings, W&B files and the slice cache."""
+    """The run folder, for checkpoints, metrics.jsonl, settings, W&B files and the cache."""
     data: DataConfig
     objective: Literal["unpaired", "paired"] = "unpaired"
     """Training objective: unpaired trains both directions, after Hiasa et al. 2018; paired trains MR to CT on
@@ -203,7 +203,7 @@ class TrainConfig:
 
     @property
     def cache(self) -> Path:
-        """Folder of the prepared slices."""
+        """Folder of the prepared volumes."""
         return self.data.cache or self.output / "cache"
 
     @property
@@ -239,7 +239,7 @@ def public_settings(config: TrainConfig) -> dict[str, Any]:
     settings = asdict(config)
     for name in ("output", "resume", "init_from", "audit", "peer_timeout"):
         del settings[name]
-    for name in ("mr", "ct", "pairs", "validation_pairs", "cache", "prepare_threads", "workers"):
+    for name in ("mr", "ct", "pairs", "validation_pairs", "cache", "prepare_threads", "resident", "workers"):
         del settings["data"][name]
     return settings
 

@@ -1,1 +1,1 @@
-"""Training samples: cases and their subjects, the slice cache, unpaired and paired slices, augmentation."""
+"""Training samples: cases and their subjects, the cache, random planes through prepared volumes, grey values."""

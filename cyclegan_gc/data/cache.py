@@ -1,15 +1,16 @@
-"""The slice cache: each volume is prepared once, into a memory-mapped file found by its content and settings."""
+"""The cache: each volume is prepared once, into memory-mapped files found by its content and settings."""
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
 from cyclegan_gc.atomic import atomic_write, write_text
 from cyclegan_gc.audit.facts import measure_case
@@ -19,35 +20,48 @@ from cyclegan_gc.data.pairs import check_pair, prepare_pair
 from cyclegan_gc.errors import UserError, VolumeError
 from cyclegan_gc.formats.content import contents_hash, known_contents
 from cyclegan_gc.formats.volumes import Volume
-from cyclegan_gc.prepare.grid import mask_to_network, network_grid, to_network
+from cyclegan_gc.prepare.body import depth_below_skin
+from cyclegan_gc.prepare.grid import DIRECTIONS, coarser, seen_mm
 from cyclegan_gc.prepare.modality import Modality
 from cyclegan_gc.prepare.preprocess import Prepared, load_prepared, load_volume, to_hu
 from cyclegan_gc.prepare.statistics import case_statistics
+from cyclegan_gc.voxels import bounding_box
 
-FORMAT = 4
-"""Increased whenever the same content and settings would give other slices or facts."""
+FORMAT = 5
+"""Increased whenever the same content and settings would give other voxels or facts."""
 OUTSIDE = -32768
 """Stored value outside the body."""
 SCALE = 32767
+DEPTH_SCALE = 255
 BLANK_FRACTION = 0.1
-"""Slices with less than this share of the largest body area are left out."""
-SAMPLE = 300_000
+"""Slices beyond the first and last ones with this share of the largest body area are left out."""
 HISTOGRAM_EDGES = np.linspace(-1, 1, 513)
 
 Kind = Modality | Literal["pair"]
 """Kind of a case; the volumes of a pair are its MR contrasts and, last, the CT on their grid."""
 
 
-@dataclass(frozen=True)
-class SliceStack:
-    """The prepared slices of one case in one plane on disk."""
+Shape = tuple[int, int, int]
+Sizes = tuple[float, float, float]
 
-    axis: SliceAxis
+
+@dataclass(frozen=True)
+class PreparedVolume:
+    """A case as training samples are read from it: on disk, cut to the body, with a rim of air one voxel wide.
+
+    Lengths and sizes are those along (depth, height, width): upwards, to the back and to the left of the patient.
+    """
+
     path: Path
-    """int16 ``.npy`` of shape (slices, contrasts, h, w). A CT has one contrast; in a pair the CT is last. Values are
-    -32768 outside the body (in a pair, the MR's body), else the normalised value times 32767."""
-    heights: tuple[float, ...]
-    """Relative position of each slice in the body, 0 to 1 along the slice axis."""
+    """int16 ``.npy`` of shape (D + 2, H + 2, W + 2, contrasts). A CT has one contrast; in a pair the CT is last. Values
+    are -32768 outside the body (in a pair, the MR's body), else the normalised value times 32767."""
+    shape: Shape
+    """(D, H, W), without the rim."""
+    voxel_mm: Sizes
+    pixel_mm: Sizes
+    """Pixel size of the network's slices along each axis; voxels are larger where the source's were."""
+    spans: dict[SliceAxis, tuple[int, int]]
+    """First and last slice of each plane with enough body in it, counted upwards, to the front and to the left."""
     statistics: dict[str, Any]
     """``case``: see :func:`case_statistics`; ``audit``: facts for the audit, for a pair its alignment; ``histogram`` of
     the normalised values in the body. With several contrasts all are those of the first."""
@@ -61,114 +75,109 @@ class SliceStack:
         """Name of the case for messages on this machine."""
         return str(self.sources[0]) if self.sources else self.path.stem
 
+    @property
+    def depth_path(self) -> Path:
+        """uint8 ``.npy`` of shape (D + 2, H + 2, W + 2, 1): depth below the skin, as a share of the
+        greatest times 255."""
+        return self.path.with_name(f"{self.path.stem}_depth.npy")
 
-def cached_stacks(
-    paths: Sequence[Path], kind: Kind, settings: PreprocessConfig, axes: Sequence[SliceAxis], folder: Path
-) -> list[SliceStack]:
-    """The stacks of one case, one for each plane, prepared now or found in ``folder``.
+    def count(self, axis: SliceAxis) -> int:
+        """Number of slices in a plane."""
+        first, last = self.spans[axis]
+        return last - first + 1
+
+
+def cached_volume(paths: Sequence[Path], kind: Kind, settings: PreprocessConfig, folder: Path) -> PreparedVolume:
+    """A case, prepared now or found in ``folder``.
 
     Args:
         paths: the case's volume, its contrasts on one grid, or the contrasts and the CT of a pair.
         kind: kind of the case.
-        settings: preprocessing of the slices.
-        axes: planes of the slices.
+        settings: preprocessing.
         folder: the cache.
 
     Raises:
         VolumeError: if the volume cannot be used; one line with the path.
     """
-    key = _key(paths, kind, settings, folder)
-    missing: list[SliceAxis] = [axis for axis in axes if not all(file.exists() for file in _files(folder, key, axis))]
-    if missing:
-        _write_stacks(paths, kind, settings, missing, folder, key)
-    return [_known_stack(axis, *_files(folder, key, axis)) for axis in axes]
+    with _writing(folder):
+        pixels = _file(contents_hash(paths, folder), kind, settings, folder)
+    known = _known(pixels)
+    if known is not None:
+        return known
+    prepared = _prepared(paths, kind, settings)
+    with _writing(folder):
+        _write(pixels, *prepared, settings)
+        return _read(pixels)
 
 
-def known_stacks(
-    paths: Sequence[Path], kind: Kind, settings: PreprocessConfig, axes: Sequence[SliceAxis], folder: Path
-) -> list[SliceStack] | None:
-    """The stacks of one case if ``folder`` holds all of them, without reading a volume; else None."""
+def known_volume(paths: Sequence[Path], kind: Kind, settings: PreprocessConfig, folder: Path) -> PreparedVolume | None:
+    """A case if ``folder`` holds it, without reading the volume; else None."""
     content = known_contents(paths, folder)
-    if content is None:
-        return None
-    files = [_files(folder, _key_of(content, kind, settings), axis) for axis in axes]
-    if not all(file.exists() for pair in files for file in pair):
-        return None
-    return [_known_stack(axis, *pair) for axis, pair in zip(axes, files, strict=True)]
+    return None if content is None else _known(_file(content, kind, settings, folder))
 
 
-def decode(raw: np.ndarray) -> tuple[Tensor, Tensor]:
-    """Stored slices (S, contrasts, h, w) to image (S * contrasts, h, w) in [-1, 1] and mask (S, h, w) bool.
-
-    The contrasts of a slice are neighbours.
-    """
-    mask = torch.from_numpy(raw[:, 0] != OUTSIDE)
-    image = torch.from_numpy(raw.astype(np.float32) / SCALE)
-    return image.clamp_(-1, 1).flatten(0, 1), mask
-
-
-def fingerprint(mr: Sequence[SliceStack], ct: Sequence[SliceStack], settings: PreprocessConfig) -> dict[str, Any]:
+def fingerprint(
+    mr: Sequence[PreparedVolume], ct: Sequence[PreparedVolume], settings: PreprocessConfig
+) -> dict[str, Any]:
     """Statistics of the training sets, in plain numbers: spacing, foreground quantiles, histograms in the body.
 
-    ``mr_histogram`` has its edges in [-1, 1], ``ct_histogram`` in HU; both are sums of all stacks with equal weight.
+    ``mr_histogram`` has its edges in [-1, 1], ``ct_histogram`` in HU; both are sums over all volumes with equal weight.
     """
     edges_hu = to_hu(torch.from_numpy(HISTOGRAM_EDGES), settings).tolist()
     return {
-        "mr": [stack.statistics["case"] for stack in mr],
-        "ct": [stack.statistics["case"] for stack in ct],
+        "mr": [volume.statistics["case"] for volume in mr],
+        "ct": [volume.statistics["case"] for volume in ct],
         "mr_histogram": {"edges": HISTOGRAM_EDGES.tolist(), "counts": _mean_histogram(mr)},
         "ct_histogram": {"edges": edges_hu, "counts": _mean_histogram(ct)},
     }
 
 
-def _key(paths: Sequence[Path], kind: Kind, settings: PreprocessConfig, folder: Path) -> str:
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
     try:
-        return _key_of(contents_hash(paths, folder), kind, settings)
+        yield
     except OSError as error:
-        raise _not_writable(folder, error) from error
+        raise UserError(f"{folder}: cannot be written ({error.strerror}); give another --data.cache") from error
 
 
-def _key_of(content: str, kind: Kind, settings: PreprocessConfig) -> str:
+def _file(content: str, kind: Kind, settings: PreprocessConfig, folder: Path) -> Path:
     words = json.dumps([FORMAT, kind, asdict(settings), content], sort_keys=True)
-    return hashlib.sha256(words.encode()).hexdigest()[:32]
+    return folder / f"{hashlib.sha256(words.encode()).hexdigest()[:32]}.npy"
 
 
-def _not_writable(folder: Path, error: OSError) -> UserError:
-    return UserError(f"{folder}: cannot be written ({error.strerror}); give another --data.cache")
+def _known(pixels: Path) -> PreparedVolume | None:
+    """The volume of a file in the cache; its facts are written last, so it is whole if they are there."""
+    volume = _read(pixels) if pixels.with_suffix(".json").exists() else None
+    return volume if volume and pixels.exists() and volume.depth_path.exists() else None
 
 
-def _files(folder: Path, key: str, axis: SliceAxis) -> tuple[Path, Path]:
-    return folder / f"{key}_{axis}.npy", folder / f"{key}_{axis}.json"
+def _read(pixels: Path) -> PreparedVolume:
+    facts = json.loads(pixels.with_suffix(".json").read_text())
+    facts["spans"] = {axis: tuple(span) for axis, span in facts["spans"].items()}
+    sizes = {name: tuple(facts[name]) for name in ("shape", "voxel_mm", "pixel_mm", "warnings")}
+    return PreparedVolume(pixels, **{**facts, **sizes})
 
 
-def _known_stack(axis: SliceAxis, pixels: Path, facts: Path) -> SliceStack:
-    known = json.loads(facts.read_text())
-    return SliceStack(axis, pixels, tuple(known["heights"]), known["statistics"], tuple(known["warnings"]))
-
-
-def _write_stacks(
-    paths: Sequence[Path],
-    kind: Kind,
-    settings: PreprocessConfig,
-    axes: Sequence[SliceAxis],
-    folder: Path,
-    key: str,
-) -> None:
-    volume, case, judged = _prepared(paths, kind, settings)
-    case_facts = {"case": case_statistics(case, volume.array), "audit": judged}
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for axis in axes:
-            pixels, facts = _files(folder, key, axis)
-            slices, heights = _slices(case, axis, settings)
-            first = slices[:, 0]
-            body = first[first != OUTSIDE] / np.float32(SCALE)
-            statistics = {**case_facts, "histogram": np.histogram(body, HISTOGRAM_EDGES)[0].tolist()}
-            with atomic_write(pixels) as file:
-                np.save(file, slices)
-            write_text(facts, json.dumps({"heights": heights, "statistics": statistics, "warnings": volume.warnings}))
-    except OSError as error:
-        raise _not_writable(folder, error) from error
+def _write(pixels: Path, volume: Volume, case: Prepared, judged: dict[str, Any], settings: PreprocessConfig) -> None:
+    image, mask, voxel_mm, cut = _cut_out(case, settings.spacing_mm)
+    stored = np.where(mask[..., None], np.rint(image * SCALE), OUTSIDE).astype(np.int16)
+    histogram = np.histogram(stored[mask, 0] / np.float32(SCALE), HISTOGRAM_EDGES)[0].tolist()
+    found = PreparedVolume(
+        pixels,
+        mask.shape,
+        voxel_mm,
+        tuple(seen_mm(mm, settings.spacing_mm) for mm in voxel_mm),  # pyright: ignore[reportArgumentType]
+        {axis: _span(mask, axis) for axis in DIRECTIONS},
+        {"case": case_statistics(case, volume.array), "audit": judged, "histogram": histogram},
+        tuple(volume.warnings),
+    )
+    depth = np.ceil(DEPTH_SCALE * depth_below_skin(mask, voxel_mm, cut)).astype(np.uint8)
+    pixels.parent.mkdir(parents=True, exist_ok=True)
+    for path, array, air in ((found.depth_path, depth[..., None], 0), (pixels, stored, OUTSIDE)):
+        with atomic_write(path) as file:
+            np.save(file, np.pad(array, [(1, 1)] * 3 + [(0, 0)], constant_values=air))
+    facts = {name: value for name, value in vars(found).items() if name not in ("path", "sources")}
+    write_text(pixels.with_suffix(".json"), json.dumps(facts))
 
 
 def _prepared(paths: Sequence[Path], kind: Kind, settings: PreprocessConfig) -> tuple[Volume, Prepared, dict[str, Any]]:
@@ -184,17 +193,30 @@ def _prepared(paths: Sequence[Path], kind: Kind, settings: PreprocessConfig) -> 
         raise VolumeError(f"{paths[0]}: {error}") from None
 
 
-def _slices(case: Prepared, axis: SliceAxis, settings: PreprocessConfig) -> tuple[np.ndarray, list[float]]:
-    grid = network_grid(case, axis, settings.spacing_mm)
-    mask = mask_to_network(case.mask, grid)
-    image = to_network(case.image.as_tensor(), grid)
-    area = mask.float().sum(dim=(1, 2, 3))
-    kept = (area >= BLANK_FRACTION * area.max()).nonzero()[:, 0]
-    heights = (kept - kept[0]) / max(1, int(kept[-1] - kept[0]))
-    stored = torch.where(mask, (image * SCALE).round(), OUTSIDE).to(torch.int16)
-    return stored[kept].numpy(), heights.tolist()
+def _cut_out(
+    case: Prepared, wanted_mm: float | None
+) -> tuple[NDArray[np.float32], NDArray[np.bool_], Sizes, list[tuple[bool, bool]]]:
+    """The body's box, upwards first: image (D, H, W, contrasts), mask, voxel size, and the sides that end the volume.
+
+    An axis that is finer than the network's pixels is resampled to them.
+    """
+    box = bounding_box(case.mask[0].numpy())
+    inside = (slice(None), *box)
+    cut = [(side.start == 0, side.stop == n) for side, n in zip(box, case.mask.shape[1:], strict=True)]
+    image, mask, spacing_mm = coarser(case.image.as_tensor()[inside], case.mask[inside], case.spacing_mm, wanted_mm)
+    height, width, depth = spacing_mm
+    upwards = image.permute(3, 1, 2, 0).numpy(), mask[0].permute(2, 0, 1).numpy()
+    return *upwards, (depth, height, width), [cut[2], *cut[:2]]
 
 
-def _mean_histogram(stacks: Sequence[SliceStack]) -> list[float]:
-    counts = np.array([stack.statistics["histogram"] for stack in stacks], dtype=np.float64)
+def _span(mask: NDArray[np.bool_], axis: SliceAxis) -> tuple[int, int]:
+    along = DIRECTIONS[axis][:, 0]
+    turned = np.moveaxis(mask, int(np.abs(along).argmax()), 0)[:: int(along.sum())]
+    area = turned.sum(axis=(1, 2))
+    kept = np.flatnonzero(area >= BLANK_FRACTION * area.max())
+    return int(kept[0]), int(kept[-1])
+
+
+def _mean_histogram(volumes: Sequence[PreparedVolume]) -> list[float]:
+    counts = np.array([volume.statistics["histogram"] for volume in volumes], dtype=np.float64)
     return (counts / counts.sum(axis=1, keepdims=True)).mean(axis=0).tolist()

@@ -1,4 +1,4 @@
-"""The volumes of a training: found, grouped by subject, split and prepared into the slice cache."""
+"""The volumes of a training: found, grouped by subject, split and prepared into the cache."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -8,7 +8,7 @@ from cyclegan_gc.audit.checks import LEVELS, Finding
 from cyclegan_gc.audit.findings import Audited, find_faults
 from cyclegan_gc.audit.pairs import check_alignment
 from cyclegan_gc.config import AuditDataConfig, DataConfig, PreprocessConfig
-from cyclegan_gc.data.cache import SliceStack
+from cyclegan_gc.data.cache import PreparedVolume
 from cyclegan_gc.data.pairs import Pair, find_pairs
 from cyclegan_gc.data.preparation import Source, prepare_volumes
 from cyclegan_gc.data.subjects import held_out_subjects, names_of, subject_of, subjects_of
@@ -46,19 +46,21 @@ class Files:
 
 @dataclass(frozen=True)
 class Cases:
-    """Prepared cases of both modalities, each once a plane; where no subject is held out, validation looks at the
-    training cases. With the paired objective they are the cases of the pairs."""
+    """Prepared cases of both modalities; with the paired objective those of the pairs.
 
-    mr: list[SliceStack]
-    ct: list[SliceStack]
-    validation_mr: list[SliceStack]
-    validation_ct: list[SliceStack]
+    Where no subject is held out, validation looks at the training cases.
+    """
+
+    mr: list[PreparedVolume]
+    ct: list[PreparedVolume]
+    validation_mr: list[PreparedVolume]
+    validation_ct: list[PreparedVolume]
     held_out: int
     """Subjects that are held out for validation."""
     findings: tuple[Finding, ...] = ()
     """Findings of the audit of all volumes, worst first."""
-    pairs: tuple[SliceStack, ...] = ()
-    """Registered pairs to train on, each once a plane."""
+    pairs: tuple[PreparedVolume, ...] = ()
+    """Registered pairs to train on."""
     judges: tuple[Pair, ...] = ()
     """With the paired objective the pairs that choose best.pt."""
     validation_pairs: tuple[Pair, ...] = ()
@@ -93,9 +95,9 @@ def load_cases(files: Files, data: DataConfig, settings: PreprocessConfig, cache
 
     Args:
         files: from :func:`find_files`.
-        data: planes, held-out share and number of threads.
-        settings: of the slices.
-        cache: folder of the prepared slices.
+        data: held-out share, planes and number of threads.
+        settings: preprocessing.
+        cache: folder of the prepared volumes.
 
     Raises:
         UserError: if a case of ``data.validation_pairs`` is among the others too, or too few subjects remain.
@@ -104,22 +106,21 @@ def load_cases(files: Files, data: DataConfig, settings: PreprocessConfig, cache
     _check_only_validated(files, cache)
     held_out = _hold_out(files, data, cache)
     cases, pairs = files.cases, files.pairs
-    stacks = _prepare([(case.files, case.modality) for case in cases], data, settings, cache)
+    volumes = _prepare([(case.files, case.modality) for case in cases], data, settings, cache)
     of_pairs = _prepare([(pair.files, "pair") for pair in pairs], data, settings, cache)
-    parts: dict[tuple[Modality, bool], list[SliceStack]] = {}
+    parts: dict[tuple[Modality, bool], list[PreparedVolume]] = {}
     audited, findings, paired, aside = [], [], [], []
-    for case, planes in zip(cases, stacks, strict=True):
+    for case, volume in zip(cases, volumes, strict=True):
         out = case.subject in held_out
-        parts.setdefault((case.modality, out), []).extend(planes)
-        facts, notes = planes[0].statistics["audit"], planes[0].warnings
-        audited.append(Audited(case.name, case.modality, out, facts, notes=notes))
-    for pair, planes in zip(pairs, of_pairs, strict=True):
-        remarks = check_alignment(planes[0].statistics["audit"])
+        parts.setdefault((case.modality, out), []).append(volume)
+        audited.append(Audited(case.name, case.modality, out, volume.statistics["audit"], notes=volume.warnings))
+    for pair, volume in zip(pairs, of_pairs, strict=True):
+        remarks = check_alignment(volume.statistics["audit"])
         findings += [Finding(level, check, text, case=pair.name) for level, check, text in remarks]
         if subject_of(pair.name) in held_out:
             aside.append(pair)
         else:
-            paired += planes
+            paired.append(volume)
     findings += find_faults(audited, settings, data.slice_axes)
     mr, ct = parts["mr", False], parts["ct", False]
     return Cases(
@@ -208,10 +209,7 @@ def _subjects_among_pairs(files: Files, cache: Path) -> set[str]:
 
 def _prepare(
     sources: Sequence[Source], data: DataConfig, settings: PreprocessConfig, cache: Path
-) -> list[list[SliceStack]]:
-    """The stacks of each source, which name its files."""
-    prepared = prepare_volumes(sources, settings, data.slice_axes, cache, threads=data.prepare_threads)
-    return [
-        [replace(stack, sources=tuple(paths)) for stack in planes]
-        for (paths, _), planes in zip(sources, prepared, strict=True)
-    ]
+) -> list[PreparedVolume]:
+    """The volume of each source, which names its files."""
+    prepared = prepare_volumes(sources, settings, cache, threads=data.prepare_threads)
+    return [replace(volume, sources=tuple(paths)) for (paths, _), volume in zip(sources, prepared, strict=True)]

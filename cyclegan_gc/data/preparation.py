@@ -1,4 +1,4 @@
-"""Prepares many volumes for the slice cache in parallel; after an interruption only the missing ones."""
+"""Prepares many volumes for the cache in parallel; after an interruption only the missing ones."""
 
 import sys
 import time
@@ -8,8 +8,8 @@ from pathlib import Path
 
 from rich.progress import Progress
 
-from cyclegan_gc.config import PreprocessConfig, SliceAxis
-from cyclegan_gc.data.cache import Kind, SliceStack, cached_stacks, known_stacks
+from cyclegan_gc.config import PreprocessConfig
+from cyclegan_gc.data.cache import Kind, PreparedVolume, cached_volume, known_volume
 from cyclegan_gc.device import one_torch_thread, usable_cpus
 from cyclegan_gc.errors import VolumeError
 
@@ -21,29 +21,28 @@ Source = tuple[Sequence[Path], Kind]
 
 
 def prepare_volumes(
-    sources: Sequence[Source], settings: PreprocessConfig, axes: Sequence[SliceAxis], folder: Path, threads: int = 0
-) -> list[list[SliceStack]]:
-    """The stacks of every case, in the order of ``sources``; cases that ``folder`` already holds are not read again.
+    sources: Sequence[Source], settings: PreprocessConfig, folder: Path, threads: int = 0
+) -> list[PreparedVolume]:
+    """Every case, in the order of ``sources``; cases that ``folder`` already holds are not read again.
 
     Args:
         sources: cases.
-        settings: preprocessing of the slices.
-        axes: planes of the slices.
+        settings: preprocessing.
         folder: the cache; several processes may use it at once.
         threads: volumes prepared at once; 0 takes one per CPU, at most 4. The result does not depend on it.
 
     Raises:
         VolumeError: with the volumes that cannot be used, after all others are prepared.
     """
-    stacks = [known_stacks(paths, kind, settings, axes, folder) for paths, kind in sources]
-    missing = [number for number, known in enumerate(stacks) if known is None]
+    volumes = [known_volume(paths, kind, settings, folder) for paths, kind in sources]
+    missing = [number for number, known in enumerate(volumes) if known is None]
     failures: list[str] = []
     with one_torch_thread(), ThreadPoolExecutor(threads or usable_cpus()) as pool:
-        jobs = {pool.submit(cached_stacks, *sources[n], settings, axes, folder): n for n in missing}
+        jobs = {pool.submit(cached_volume, *sources[n], settings, folder): n for n in missing}
         try:
             for job in _with_progress(jobs):
                 try:
-                    stacks[jobs[job]] = job.result()
+                    volumes[jobs[job]] = job.result()
                 except VolumeError as error:
                     failures.append(str(error))
         except BaseException:
@@ -51,7 +50,7 @@ def prepare_volumes(
             raise
     if failures:
         raise VolumeError(_all_in_one(sorted(failures)))
-    return [known for known in stacks if known is not None]
+    return [known for known in volumes if known is not None]
 
 
 def _with_progress(jobs: dict[Future, int]) -> Iterator[Future]:

@@ -58,6 +58,11 @@ class Batch:
     """Depth of each pixel below the skin, as :func:`depth_histogram_loss` needs it; None where that term is off."""
     ct_depth: Tensor | None = None
 
+    def to(self, device: torch.device) -> "Batch":
+        """The batch on a device."""
+        moved = {n: t.to(device, non_blocking=device.type == "cuda") for n, t in vars(self).items() if t is not None}
+        return Batch(**moved)
+
     def parts(self, count: int) -> "list[Batch]":
         """The batch cut into ``count`` equal parts, in order."""
         cut = {name: tensor.chunk(count) for name, tensor in vars(self).items() if tensor is not None}

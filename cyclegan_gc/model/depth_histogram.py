@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 DEPTHS = (0.0, 0.08, 0.16, 0.24, 0.36, 0.5, 1.0)
-"""Shells of the body by depth below the skin, as shares of the greatest depth in the slice."""
+"""Shells of the body by depth below the skin, as shares of the greatest depth in the volume."""
 QUANTILES = 33
 LEAST_PIXELS = 30
 """Shells with fewer pixels in either image are left out."""
@@ -22,14 +22,14 @@ def depth_histogram_loss(fake: Tensor, fake_depth: Tensor, real: Tensor, real_de
 
     It is computed from 33 quantiles from 2 to 98 %, so tissue that fills less than 2 % of a shell is left to the other
     terms, and the place of a value within its shell does not matter. The two images of a sample may differ in size and
-    person. Depth is counted in pixels, which should be about square.
+    person.
 
     Args:
         fake: translations, ``(N, C, H, W)``.
-        fake_depth: depth of each pixel below the skin as a share of the greatest in its slice, ``(N, S, H, W)``, 0
+        fake_depth: depth of each pixel below the skin as a share of the greatest in its volume, ``(N, S, H, W)``, 0
             outside the body; C is a multiple of S, and the channels of a slice are neighbours.
         real: images in the same modality as the translations, ``(N, C, H', W')``.
-        real_depth: depth in the real images, ``(N, S, H', W')``.
+        real_depth: depth in the real images' volumes, ``(N, S, H', W')``.
 
     Returns:
         A scalar in units of the images, with a gradient for ``fake`` only; 0 where no shell has enough pixels.

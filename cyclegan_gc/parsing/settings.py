@@ -85,7 +85,7 @@ def placeholder(kind: Any, name: str) -> str:
     if kind is bool:
         return "{true,false}"
     if get_origin(kind) is Literal:
-        return "{" + ",".join(map(str, items)) + "}"
+        return "{" + ",".join(str(item).lower() if item in (True, False) else str(item) for item in items) + "}"
     if get_origin(kind) is tuple:
         return " ".join("..." if item is Ellipsis else placeholder(item, name) for item in items)
     return "NUMBER" if issubclass(kind, (int, float)) else TEXTS.get(name.rsplit(".", 1)[-1], "PATH")

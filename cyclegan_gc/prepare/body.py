@@ -6,6 +6,7 @@ outline is then interpolated on the fine grid.
 """
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -46,13 +47,21 @@ def mr_body_mask(array: np.ndarray, spacing_mm: Spacing) -> BoolArray:
     return _solid_body(array > threshold, spacing_mm)
 
 
-def relative_depth(masks: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Distance of each pixel to the outside as a share of the largest distance in its slice, in [0, 1].
+def depth_below_skin(mask: BoolArray, spacing_mm: Spacing, cut: Sequence[tuple[bool, bool]]) -> NDArray[np.float64]:
+    """Distance of each voxel to the outside as a share of the largest one, 0 outside the body.
 
-    It is 0 outside the body. ``masks`` are ``(..., H, W)``; beyond their borders is outside.
+    Args:
+        mask: the body.
+        spacing_mm: voxel size along its axes.
+        cut: for each axis whether the body is cut off at the array's first and last border, which then is no skin.
     """
-    slices = masks.reshape(-1, *masks.shape[-2:])
-    return np.array([_slice_depth(mask) for mask in slices], dtype=np.float32).reshape(masks.shape)
+    wider = np.pad(mask, 1, mode="edge")
+    for axis, borders in enumerate(cut):
+        outer = np.moveaxis(wider, axis, 0)
+        for border, inside in zip((0, -1), borders, strict=True):
+            outer[border] &= inside
+    depth_mm = np.asarray(ndimage.distance_transform_edt(wider, spacing_mm))[1:-1, 1:-1, 1:-1]
+    return depth_mm / depth_mm.max()
 
 
 def _solid_body(tissue: BoolArray, spacing_mm: Spacing) -> BoolArray:
@@ -177,8 +186,3 @@ def _otsu(array: np.ndarray) -> float:
     mean_above = np.cumsum((counts * centres)[::-1])[::-1] / np.maximum(above, 1)
     between = below[:-1] * above[1:] * (mean_below[:-1] - mean_above[1:]) ** 2
     return float(edges[1:-1][between.argmax()])
-
-
-def _slice_depth(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
-    depth = np.asarray(ndimage.distance_transform_edt(np.pad(mask, 1)), dtype=np.float64)[1:-1, 1:-1]
-    return depth / max(depth.max(), 1.0)

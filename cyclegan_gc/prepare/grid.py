@@ -4,14 +4,18 @@ Nothing is resampled across slices: a slice of the result is a slice of the sour
 of :mod:`cyclegan_gc.prepare.transforms`, (C, H, W, D) to the back, to the left and upwards.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
 from cyclegan_gc.config import SliceAxis
 from cyclegan_gc.model.cyclegan import AIR
+from cyclegan_gc.prepare.body import Spacing
 from cyclegan_gc.prepare.preprocess import Prepared
 from cyclegan_gc.voxels import bounding_box
 
@@ -52,6 +56,15 @@ class NetworkGrid:
         """Pixel size in the network along H and W."""
         height, width = (mm * own / seen for mm, own, seen in zip(self.pixel_mm, self.own_size, self.size, strict=True))
         return height, width
+
+
+# A plane's slices, rows and columns (the columns of each matrix) in a volume of (depth, height, width): upwards, to the
+# back and to the left. The same turns as those of `to_plane`.
+DIRECTIONS: dict[SliceAxis, NDArray[np.int64]] = {
+    "axial": np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1]]),
+    "coronal": np.array([[0, -1, 0], [-1, 0, 0], [0, 0, 1]]),
+    "sagittal": np.array([[0, -1, 0], [0, 0, 1], [1, 0, 0]]),
+}
 
 
 def network_grid(
@@ -101,6 +114,21 @@ def to_source(slices: Tensor, masks: Tensor, grid: NetworkGrid) -> Tensor:
     return from_plane(full.permute(1, 2, 0)[None], grid.axis)
 
 
+def coarser(
+    image: Tensor, mask: Tensor, spacing_mm: Spacing, wanted_mm: float | None
+) -> tuple[Tensor, Tensor, Spacing]:
+    """Image (C, H, W, D) and mask (1, H, W, D) with each axis finer than the network's pixels resampled to them.
+
+    Coarser axes stay: a scan of thick slices gets none between them. Also gives the new spacing.
+    """
+    own = image.shape[1:]
+    size = [min(n, _resized(n, mm, wanted_mm)) for n, mm in zip(own, spacing_mm, strict=True)]
+    if tuple(size) != own:
+        image, mask = _resize_all(image, size), _resize_all(mask.float() * 2 - 1, size) >= 0
+    height, width, depth = (mm * n / new for mm, n, new in zip(spacing_mm, own, size, strict=True))
+    return image, mask, (height, width, depth)
+
+
 def to_plane(volume: Tensor, axis: SliceAxis) -> Tensor:
     """Turn (C, H, W, D), axial slices, so that H and W span an upright slice of another plane.
 
@@ -147,6 +175,14 @@ def _resize(slices: Tensor, size: tuple[int, int]) -> Tensor:
     if tuple(slices.shape[-2:]) == size:
         return slices
     return functional.interpolate(slices, size, mode="bilinear", antialias=True)
+
+
+def _resize_all(volume: Tensor, size: Sequence[int]) -> Tensor:
+    """(C, H, W, D) resized along its three axes; torch smooths before it resamples in two dimensions only."""
+    height, width, depth = size
+    slices = _resize(volume.permute(3, 0, 1, 2), (height, width))
+    rows = slices.permute(1, 2, 3, 0).flatten(1, 2)[None]
+    return _resize(rows, (height * width, depth))[0].unflatten(1, (height, width))
 
 
 def _repeat_rim(slices: Tensor, masks: Tensor) -> Tensor:

@@ -1,62 +1,96 @@
-"""The batches of each step: unpaired slices, registered pairs, or both."""
+"""The batches of each step: unpaired planes, registered pairs, or both."""
 
-from collections.abc import Generator, Iterable
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
 
 import torch
 
-from cyclegan_gc.data.slices import PairedSlices, Sample, UnpairedSlices, awaited, slice_loader
+from cyclegan_gc.config import TrainConfig
+from cyclegan_gc.data.cases import Cases
+from cyclegan_gc.data.reading import kept_on
+from cyclegan_gc.data.samples import PairedSamples, UnpairedSamples
+from cyclegan_gc.distributed import Ranks
 from cyclegan_gc.model.cyclegan import Batch
-from cyclegan_gc.train.run import Run
+
+AHEAD = 4
+"""Steps that each thread reads ahead."""
 
 StepBatches = tuple[Batch | None, Batch | None]
-"""Unpaired slices, None with objective paired; registered pairs, None if the step has none."""
+"""Unpaired planes, None with objective paired; registered pairs, None if the step has none."""
 
 
-def batches_from(run: Run) -> Generator[StepBatches, None, None]:
-    """This rank's batches of every step from the run's current step; they depend on seed and step only.
+@dataclass(frozen=True)
+class Samples:
+    """The sample streams of a run."""
 
-    Closing the generator ends its loader processes.
-    """
-    config, first = run.config, run.progress.step
-    every = 1 if config.objective == "paired" else config.paired.every
-    pairs = iter(_pairs(run, first=-(-first // every), end=-(-run.config.end // every)) if run.cases.pairs else ())
-    if config.objective == "paired":
-        yield from ((None, _batch(sample, run.device)) for sample in pairs)
-        return
-    for step, sample in enumerate(_unpaired(run), start=first):
-        due = next(pairs, None) if step % every == 0 else None
-        yield _batch(sample, run.device), None if due is None else _batch(due, run.device)
+    unpaired: UnpairedSamples | None
+    """None with objective paired."""
+    pairs: PairedSamples | None
+    resident: bool
+    """Whether the volumes are kept on the training device."""
 
 
-def _unpaired(run: Run) -> Iterable[Sample]:
-    config = run.config
-    samples, depths = run.config.end * config.optimizer.batch_size, config.loss.depth_histogram > 0
-    slices = UnpairedSlices(run.cases.mr, run.cases.ct, config.data, config.seed, samples, run.progress.stream, depths)
-    return _loaded(slices, run, run.progress.step)
-
-
-def _pairs(run: Run, *, first: int, end: int) -> Iterable[Sample]:
-    """Batches of pairs number ``first`` to ``end``, exclusively."""
-    config = run.config
-    samples = end * config.optimizer.batch_size
-    return _loaded(PairedSlices(run.cases.pairs, config.data, config.seed, samples, run.progress.stream), run, first)
-
-
-def _loaded(slices: UnpairedSlices | PairedSlices, run: Run, first: int) -> Iterable[Sample]:
-    config = run.config
-    loader = slice_loader(
-        slices,
-        batch_size=config.optimizer.batch_size,
-        first_step=first,
-        workers=config.data.workers,
-        rank=run.ranks.rank,
-        ranks=run.ranks.size,
-        pin_memory=run.device.type == "cuda",
+def open_samples(cases: Cases, config: TrainConfig, device: torch.device) -> Samples:
+    """The streams of a run's cases; its volumes go to ``device`` as ``--data.resident`` says."""
+    data, depths = config.data, config.loss.depth_histogram > 0
+    unpaired = [cases.mr, cases.ct] if config.objective == "unpaired" else []
+    sets = [*unpaired, *([cases.pairs] if cases.pairs else [])]
+    kept = kept_on(device, sets, data.resident, depths=depths)
+    *of_unpaired, of_pairs = [*(kept or [None] * len(sets)), *([] if cases.pairs else [None])]
+    return Samples(
+        UnpairedSamples(cases.mr, cases.ct, data, config.seed, depths, *of_unpaired) if unpaired else None,
+        PairedSamples(cases.pairs, data, config.seed, of_pairs) if cases.pairs else None,
+        resident=kept is not None,
     )
-    return awaited(loader, config.peer_timeout) if config.data.workers else loader
 
 
-def _batch(sample: Sample, device: torch.device) -> Batch:
-    names = {"mr": "real_mr", "ct": "real_ct"}
-    moved = {name: tensor.to(device, non_blocking=device.type == "cuda") for name, tensor in sample.items()}
-    return Batch(**{names.get(name, name): tensor for name, tensor in moved.items()})
+def batches_from(
+    samples: Samples, config: TrainConfig, ranks: Ranks, *, first_step: int, stream: int
+) -> Generator[StepBatches, None, None]:
+    """This rank's batches of every step from ``first_step`` on; they depend on seed, stream and step only.
+
+    Closing the generator ends its threads.
+
+    Raises:
+        TrainingStoppedError: if a prepared volume cannot be read.
+    """
+    read = partial(_of_step, samples, config, ranks, stream)
+    steps, threads = range(first_step, config.end), 0 if samples.resident else config.data.workers
+    if not threads:
+        yield from map(read, steps)
+        return
+    with ThreadPoolExecutor(threads, thread_name_prefix="samples") as pool:
+        yield from _ahead(pool, read, steps, threads * AHEAD)
+
+
+def _of_step(samples: Samples, config: TrainConfig, ranks: Ranks, stream: int, step: int) -> StepBatches:
+    share = config.optimizer.batch_size // ranks.size
+
+    def batch(of: UnpairedSamples | PairedSamples, number: int) -> Batch:
+        first = number * config.optimizer.batch_size + ranks.rank * share
+        return of.batch(range(first, first + share), stream)
+
+    every = 1 if config.objective == "paired" else config.paired.every
+    due = samples.pairs if step % every == 0 else None
+    return (
+        batch(samples.unpaired, step) if samples.unpaired else None,
+        batch(due, step // every) if due else None,
+    )
+
+
+def _ahead(
+    pool: ThreadPoolExecutor, read: Callable[[int], StepBatches], steps: Iterable[int], count: int
+) -> Iterator[StepBatches]:
+    """The batches of ``steps`` in their order, with ``count`` of them read ahead."""
+    coming, remaining = deque[Future[StepBatches]](), iter(steps)
+    try:
+        coming.extend(pool.submit(read, step) for step in islice(remaining, count))
+        while coming:
+            yield coming.popleft().result()
+            coming.extend(pool.submit(read, step) for step in islice(remaining, 1))
+    finally:
+        pool.shutdown(cancel_futures=True)

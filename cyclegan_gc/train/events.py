@@ -27,12 +27,13 @@ MOST_ROLLBACKS = 3
 
 def announce_start(run: Run) -> None:
     """Print the cases, the steps and the memory that the training needs, on the first rank."""
-    config, planes = run.config, len(run.config.data.slice_axes)
-    mr, ct, pairs = (len(each) // planes for each in (run.cases.mr, run.cases.ct, run.cases.pairs))
+    config = run.config
+    mr, ct, pairs = (len(each) for each in (run.cases.mr, run.cases.ct, run.cases.pairs))
     unpaired = f"{mr} MR and {ct} CT cases" if config.objective == "unpaired" else ""
     volumes = " and ".join(each for each in (unpaired, f"{pairs} registered pairs" if pairs else "") if each)
     held_out = f"{run.cases.held_out} subjects held out for validation" if run.cases.held_out else "no subject held out"
     where = str(run.device) + (f" and {run.ranks.size - 1} more" if run.ranks.size > 1 else "")
+    where += ", which holds the volumes" if run.samples.resident else ""
     run.ranks.says(f"{volumes}, {held_out}; steps {run.progress.step} to {config.end} on {where}")
     if run.ranks.first:
         line, fits = memory_line(config, run.device, run.ranks.size)
@@ -44,6 +45,7 @@ def announce_start(run: Run) -> None:
 def take_step(run: Run, batch: Batch | None, pairs: Batch | None) -> None:
     """Train one step on this rank's batches and add its figures to the meter."""
     config = run.config
+    batch, pairs = (each and each.to(run.device) for each in (batch, pairs))
     figures = train_step(
         run.state, batch, config.loss, pairs=pairs, paired=config.paired, parts=config.accumulate, ranks=run.ranks
     )

@@ -10,7 +10,6 @@ from cyclegan_gc.config import TrainConfig
 from cyclegan_gc.device import choose_device
 from cyclegan_gc.distributed import joined, local_rank, reported
 from cyclegan_gc.errors import Interruption
-from cyclegan_gc.train.batches import batches_from
 from cyclegan_gc.train.checkpoints import LAST
 from cyclegan_gc.train.display import Display
 from cyclegan_gc.train.events import announce_start, heed, is_out_of_patience, log_figures, take_step, validate_run
@@ -51,9 +50,9 @@ def _train(config: TrainConfig) -> None:
 def _follow(run: Run, signals: Signals) -> None:
     """The steps of a run, in the order of events, until its end, a signal or the end of its patience."""
     config, progress = run.config, run.progress
-    batches = batches_from(run)
+    batches = run.batches()
     with Display(progress.step, config.end, run.device, shown=run.ranks.first) as display, ExitStack() as leaving:
-        leaving.callback(lambda: batches.close())  # otherwise its processes could outlive the run
+        leaving.callback(lambda: batches.close())  # otherwise its threads could outlive the run
         while progress.step < config.end and not is_out_of_patience(run):
             take_step(run, *next(batches))
             display.advance()
@@ -71,7 +70,7 @@ def _follow(run: Run, signals: Signals) -> None:
                 alarms += found
             if heed(run, alarms):  # back at an earlier checkpoint, with other samples
                 batches.close()
-                batches = batches_from(run)
+                batches = run.batches()
                 display.restart(progress.step)
                 continue
             if saving or signal_number:

@@ -13,11 +13,13 @@ from cyclegan_gc.checkpoint import State
 from cyclegan_gc.config import TrainConfig, public_settings
 from cyclegan_gc.data.cache import fingerprint
 from cyclegan_gc.data.cases import Cases, find_files, load_cases
+from cyclegan_gc.data.planes import Stack
 from cyclegan_gc.distributed import Ranks
 from cyclegan_gc.errors import UserError
 from cyclegan_gc.formats.files import make_folder
 from cyclegan_gc.tracking import Tracker
 from cyclegan_gc.train.artifacts import data_artifact, run_name, run_settings
+from cyclegan_gc.train.batches import open_samples
 from cyclegan_gc.train.checkpoints import BEST, LAST, Beginning, find_beginning
 from cyclegan_gc.train.meter import Meter
 from cyclegan_gc.train.run import Progress, Run
@@ -58,7 +60,8 @@ def open_run(config: TrainConfig, device: torch.device, ranks: Ranks) -> Run:
     state = build_state(config, device, ranks.rank)
     if beginning.other is not None:
         begin_with(state, beginning.other)
-    run = Run(config, device, ranks, cases, facts, state, _progress_of(beginning, config), Meter(), Monitor())
+    samples = open_samples(cases, config, device)
+    run = Run(config, device, ranks, cases, samples, facts, state, _progress_of(beginning, config), Meter(), Monitor())
     if beginning.saved is not None:
         run.restore(beginning.saved)
         _warn_of_other_ranks(beginning.saved, run)
@@ -75,9 +78,11 @@ def _load_held_out(run: Run) -> HeldOut:
     pairs = [load_pair(pair, settings) for pair in cases.validation_pairs[:MOST_PAIRS]]
     if run.config.objective == "paired":
         return HeldOut(None, [load_pair(pair, settings) for pair in cases.judges[:MOST_JUDGES]], pairs)
-    all_ct = [*cases.ct, *cases.validation_ct]
-    crop = run.config.data.crop
-    return HeldOut(fixed_slices(cases.validation_mr, cases.validation_ct, all_ct, crop, run.translator()), (), pairs)
+    mr, ct, training_ct = (
+        [Stack(volume, axis) for volume in volumes for axis in run.config.data.slice_axes]
+        for volumes in (cases.validation_mr, cases.validation_ct, cases.ct)
+    )
+    return HeldOut(fixed_slices(mr, ct, [*training_ct, *ct], run.config.data.crop, run.translator()), (), pairs)
 
 
 def _open_tracker(run: Run) -> Tracker:
@@ -97,10 +102,9 @@ def _open_tracker(run: Run) -> Tracker:
 
 
 def _fingerprint(cases: Cases, config: TrainConfig) -> dict[str, Any]:
-    """Figures of every training case and pair, once whatever the number of planes."""
-    first = config.data.slice_axes[0]
-    mr, ct, pairs = ([stack for stack in each if stack.axis == first] for each in (cases.mr, cases.ct, cases.pairs))
-    return {**fingerprint(mr, ct, config.preprocess), "pairs": [stack.statistics["case"] for stack in pairs]}
+    """Figures of every training case and pair."""
+    pairs = [volume.statistics["case"] for volume in cases.pairs]
+    return {**fingerprint(cases.mr, cases.ct, config.preprocess), "pairs": pairs}
 
 
 def _progress_of(beginning: Beginning, config: TrainConfig) -> Progress:

@@ -2,7 +2,7 @@
 
 import errno
 import math
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +16,7 @@ from cyclegan_gc.distributed import Ranks
 from cyclegan_gc.errors import TrainingStoppedError
 from cyclegan_gc.tracking import Tracker
 from cyclegan_gc.train.artifacts import model_artifacts
+from cyclegan_gc.train.batches import Samples, StepBatches, batches_from
 from cyclegan_gc.train.checkpoints import LAST, save
 from cyclegan_gc.train.meter import Meter
 from cyclegan_gc.train.signals import Signals, preempts
@@ -52,6 +53,7 @@ class Run:
     device: torch.device
     ranks: Ranks
     cases: Cases
+    samples: Samples
     facts: dict[str, Any]
     """Settings, fingerprint and origin of the first weights, as a checkpoint keeps them."""
     state: TrainState
@@ -68,6 +70,11 @@ class Run:
         """Part of an error message: the checkpoint to return to."""
         last = self.config.output / LAST
         return f"the last good checkpoint is {last}; " if last.exists() else "no checkpoint was saved before; "
+
+    def batches(self) -> Generator[StepBatches, None, None]:
+        """This rank's batches from the current step on."""
+        progress = self.progress
+        return batches_from(self.samples, self.config, self.ranks, first_step=progress.step, stream=progress.stream)
 
     def translator(self) -> Translator:
         """The moving averages as conversion would use them."""
@@ -135,7 +142,7 @@ def closing(run: Run, signals: Signals) -> Iterator[None]:
     """Train in the block and close the run at its end; signals wait for the end of a step.
 
     Raises:
-        TrainingStoppedError: if the disk or the memory is full or a loader process is lost.
+        TrainingStoppedError: if the disk or the memory is full.
     """
     exit_code = 1
     try:
@@ -150,12 +157,5 @@ def closing(run: Run, signals: Signals) -> Iterator[None]:
         ) from error
     except torch.OutOfMemoryError as error:
         raise TrainingStoppedError(f"{run.device}: out of memory; {run.last_good}{LESS_MEMORY}") from error
-    except RuntimeError as error:
-        if not str(error).startswith("DataLoader"):  # PyTorch reports a dead loader process by this message
-            raise
-        raise TrainingStoppedError(
-            f"a loader process did not answer within --peer_timeout ({str(error).splitlines()[0]}); "
-            f"{run.last_good}try --data.workers 0 and go on with --resume auto"
-        ) from error
     finally:
         run.close(exit_code, signal_number=signals.ended_by)

@@ -6,12 +6,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from monai.transforms.croppad.array import ResizeWithPadOrCrop
 from torch import Tensor
 
 from cyclegan_gc.config import LossConfig
-from cyclegan_gc.data.cache import SliceStack
-from cyclegan_gc.data.slices import load_slice
+from cyclegan_gc.data.planes import Stack, upright
+from cyclegan_gc.data.reading import read
 from cyclegan_gc.inference import translate_slices
 from cyclegan_gc.model.cyclegan import Batch, Translations, consistency_losses
 from cyclegan_gc.model.passes import Passes
@@ -43,9 +42,9 @@ class FixedSlices:
     """Indices of the 24 slices that are judged; the others are their neighbours."""
     real: RealCT
     """Figures of real CTs, the training cases among them."""
-    mr_stacks: tuple[SliceStack, ...]
+    mr_stacks: tuple[Stack, ...]
     """Case of each MR slab."""
-    ct_stacks: tuple[SliceStack, ...]
+    ct_stacks: tuple[Stack, ...]
     """Case of each CT slab."""
 
 
@@ -64,16 +63,16 @@ class Look:
 
 
 def fixed_slices(
-    mr: Sequence[SliceStack],
-    ct: Sequence[SliceStack],
-    all_ct: Sequence[SliceStack],
+    mr: Sequence[Stack],
+    ct: Sequence[Stack],
+    all_ct: Sequence[Stack],
     crop: tuple[int, int],
     translator: Translator,
 ) -> FixedSlices:
     """Slabs spread over cases and heights, padded or cut to ``crop``.
 
     Args:
-        mr: held-out cases, each once a plane.
+        mr: held-out cases, each in every plane.
         ct: held-out cases.
         all_ct: real CTs to compare with.
         crop: height and width of the slices.
@@ -142,22 +141,18 @@ def _first_contrast(tensors: Any) -> Any:
     return type(tensors)(**{name: value[:, :1] for name, value in vars(tensors).items() if value is not None})
 
 
-def slabs(stacks: Sequence[SliceStack], crop: tuple[int, int], margin: int = 0) -> tuple[Tensor, Tensor]:
+def slabs(stacks: Sequence[Stack], crop: tuple[int, int], margin: int = 0) -> tuple[Tensor, Tensor]:
     """A slab at each height, from one stack after the other: images (N, contrasts, h, w) and masks (N, 1, h, w).
 
     ``margin`` slices lie on both sides of the three of a slab.
     """
     chosen = [(stacks[n % len(stacks)], height) for n, height in enumerate(HEIGHTS)]
-    slices = [load_slice(stack, index) for stack, height in chosen for index in _indices(stack, height, margin)]
-    fit = ResizeWithPadOrCrop(crop)
-    # The cropper fills with 0, so air is made 0 and afterwards -1 again.
-    fitted: Any = [(fit(image + 1), fit(mask.float())) for image, mask in slices]
-    images, masks = zip(*((image.as_tensor() - 1, mask.as_tensor() > 0.5) for image, mask in fitted), strict=True)
-    return torch.stack(images), torch.stack(masks)
+    found = read([upright(stack, n, crop) for stack, height in chosen for n in _indices(stack, height, margin)])
+    return found.image, found.mask
 
 
-def _indices(stack: SliceStack, height: float, margin: int) -> list[int]:
+def _indices(stack: Stack, height: float, margin: int) -> list[int]:
     """Indices of a slab about ``height``; beyond the ends of the stack the last slice repeats."""
-    last = len(stack.heights) - 1
+    last = stack.count - 1
     start = min(max(0, round(height * last) - SLAB // 2), max(0, last - SLAB + 1))
     return [min(max(start + n, 0), last) for n in range(-margin, SLAB + margin)]

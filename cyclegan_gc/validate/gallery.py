@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cyclegan_gc.config import PreprocessConfig
-from cyclegan_gc.data.cache import SliceStack
+from cyclegan_gc.data.planes import Stack
 from cyclegan_gc.pictures.planes import PLANES, View
 from cyclegan_gc.pictures.sheets import Row, sheet
 from cyclegan_gc.pictures.truth import ERROR_LEGEND, rows_with_truth
@@ -16,7 +16,7 @@ from cyclegan_gc.tracking import Picture, Table
 from cyclegan_gc.trained_model import Translator
 from cyclegan_gc.validate.fixed_slices import HEIGHTS, SLAB, FixedSlices, Look
 from cyclegan_gc.validate.panels import Seen, ct_to_mr_sheet, histogram_picture, mr_to_ct_sheet, planes_sheet
-from cyclegan_gc.validate.true_pairs import TruePair, slice_pixel_mm, translate_stack
+from cyclegan_gc.validate.true_pairs import TruePair, translate_stack
 
 SHOWN_SLABS = (0, 2, 5, 7)
 """Numbers of the slabs on a sheet; they show up to four of the cases that take turns."""
@@ -78,7 +78,7 @@ def _error_picture(rows: Sequence[Row], caption: str) -> Picture:
     return Picture(sheet(rows, [ERROR_LEGEND]), caption)
 
 
-def _seen(look: Look, slabs: Sequence[int], stacks: Sequence[SliceStack], settings: PreprocessConfig) -> Seen:
+def _seen(look: Look, slabs: Sequence[int], stacks: Sequence[Stack], settings: PreprocessConfig) -> Seen:
     """The middle slices of some slabs; ``stacks`` are the volumes they come from."""
     middle = [SLAB * n + SLAB // 2 for n in slabs]
     batch, images = look.batch, look.images
@@ -96,7 +96,7 @@ def _seen(look: Look, slabs: Sequence[int], stacks: Sequence[SliceStack], settin
         hu(batch.real_ct),
         plain(images.fake_mr),
         hu(images.rec_ct),
-        [View(slice_pixel_mm(stacks[n], settings.spacing_mm), PLANES[stacks[n].axis][1]) for n in slabs],
+        [View(stacks[n].spacing_mm[1:], PLANES[stacks[n].axis][1]) for n in slabs],
         settings.mr_percentiles,
     )
 

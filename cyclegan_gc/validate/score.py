@@ -11,16 +11,16 @@ from itertools import pairwise
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.ndimage import binary_fill_holes
+from scipy.ndimage import binary_fill_holes, distance_transform_edt
 from torch import Tensor
 
 from cyclegan_gc.metrics import dice
 from cyclegan_gc.metrics.voxelwise import AIR_BELOW_HU, BONE_ABOVE_HU
-from cyclegan_gc.model.depth_histogram import DEPTHS
 from cyclegan_gc.model.losses import gradient_correlation
-from cyclegan_gc.prepare.body import relative_depth
 
 BIN_HU = 25.0
+DEPTHS = (0.0, 0.08, 0.16, 0.24, 0.36, 0.5, 1.0)
+"""Shells of the body by depth below the skin, as shares of the greatest depth in the slice."""
 TISSUES_HU = (AIR_BELOW_HU, BONE_ABOVE_HU)
 """Air below, bone above, soft tissue between, as the challenges of synthetic CT divide them."""
 OUTLINE_HU = -400.0
@@ -161,6 +161,15 @@ def roughness(slabs: Slabs) -> float:
     return 2 * through / max(down + across, 1e-6)
 
 
+def relative_depth(masks: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Distance of each pixel to the outside as a share of the largest distance in its slice, in [0, 1].
+
+    It is 0 outside the body. ``masks`` are ``(..., H, W)``; beyond their borders is outside.
+    """
+    slices = masks.reshape(-1, *masks.shape[-2:])
+    return np.array([_slice_depth(mask) for mask in slices], dtype=np.float32).reshape(masks.shape)
+
+
 def _mean_step(slabs: Slabs, axis: int) -> float:
     steps = np.abs(np.diff(slabs.values, axis=axis))
     count = slabs.mask.shape[axis]
@@ -198,3 +207,8 @@ def _edges(window_hu: tuple[float, float]) -> NDArray[np.float64]:
 
 def _each(stack: NDArray) -> Iterator[NDArray]:
     yield from stack.reshape(-1, *stack.shape[-2:])
+
+
+def _slice_depth(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
+    depth = np.asarray(distance_transform_edt(np.pad(mask, 1)), dtype=np.float64)[1:-1, 1:-1]
+    return depth / max(depth.max(), 1.0)

@@ -4,20 +4,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from cyclegan_gc.config import PreprocessConfig
-from cyclegan_gc.data.cache import SliceStack
 from cyclegan_gc.data.pairs import Pair
-from cyclegan_gc.data.slices import load_slice
+from cyclegan_gc.data.planes import Stack, upright
+from cyclegan_gc.data.reading import read
 from cyclegan_gc.errors import UserError
 from cyclegan_gc.formats.volumes import read_volume
 from cyclegan_gc.inference import members_of, translate_cases, translate_slices
 from cyclegan_gc.metrics import bone_dice, mae
 from cyclegan_gc.model.passes import Passes
 from cyclegan_gc.prepare.body import ct_body_mask
-from cyclegan_gc.prepare.grid import from_plane, pixel_mm, seen_mm
+from cyclegan_gc.prepare.grid import DIRECTIONS, from_plane
 from cyclegan_gc.prepare.preprocess import Prepared, load_volume, prepare, to_hu
 from cyclegan_gc.trained_model import Translator
 
@@ -80,31 +79,15 @@ def mean_figures(figures: Sequence[Mapping[str, float | None]]) -> dict[str, flo
     return {name: float(np.mean(values)) for name, values in known.items() if values}
 
 
-def translate_stack(translator: Translator, stack: SliceStack) -> tuple[NDArray, NDArray, tuple[float, float, float]]:
-    """All prepared slices of one MR as volumes: the MR in [-1, 1], its synthetic CT in HU, and a voxel's size in mm.
+def translate_stack(translator: Translator, stack: Stack) -> tuple[NDArray, NDArray, tuple[float, float, float]]:
+    """All upright slices of one MR as volumes: the MR in [-1, 1], its synthetic CT in HU, and a voxel's size in mm.
 
     Both are ``(H, W, D)``, to the back, to the left and upwards; the MR is the first of several contrasts.
     """
-    slices = [load_slice(stack, index) for index in range(len(stack.heights))]
-    images, masks = (torch.stack(each) for each in zip(*slices, strict=True))
-    translated = translate_slices(translator.generator, images, masks, translator.context, Passes(SLICES_A_PASS))
-    mr, sct_hu = images[:, 0], to_hu(translated[:, 0], translator.preprocess)
+    found = read([upright(stack, number) for number in range(stack.count)])
+    generator, context = translator.generator, translator.context
+    translated = translate_slices(generator, found.image, found.mask, context, Passes(SLICES_A_PASS))
+    mr, sct_hu = found.image[:, 0], to_hu(translated[:, 0], translator.preprocess)
     turned = [from_plane(each.permute(1, 2, 0)[None], stack.axis)[0].numpy() for each in (mr, sct_hu)]
-    return turned[0], turned[1], _network_spacing_mm(stack, translator.preprocess.spacing_mm)
-
-
-def slice_pixel_mm(stack: SliceStack, spacing_mm: float | None) -> tuple[float, float]:
-    """Height and width of a pixel of the prepared slices; ``spacing_mm`` is the network's pixel size."""
-    height, width = pixel_mm(stack.statistics["case"]["spacing_mm"], stack.axis)
-    return seen_mm(height, spacing_mm), seen_mm(width, spacing_mm)
-
-
-def _network_spacing_mm(stack: SliceStack, spacing_mm: float | None) -> tuple[float, float, float]:
-    """Voxel size of the stack as a volume (H, W, D)."""
-    height, width, depth = stack.statistics["case"]["spacing_mm"]
-    row, column = slice_pixel_mm(stack, spacing_mm)
-    return {
-        "axial": (row, column, depth),
-        "coronal": (height, column, row),
-        "sagittal": (column, width, row),
-    }[stack.axis]
+    depth, height, width = np.abs(DIRECTIONS[stack.axis]) @ stack.spacing_mm
+    return turned[0], turned[1], (height, width, depth)

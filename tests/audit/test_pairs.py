@@ -10,9 +10,9 @@ import torch
 
 from cyclegan_gc.audit.pairs import check_alignment, measure_pair
 from cyclegan_gc.config import DataConfig, PreprocessConfig
-from cyclegan_gc.data.cache import SliceStack, cached_stacks
+from cyclegan_gc.data.cache import PreparedVolume, cached_volume
 from cyclegan_gc.data.pairs import check_pair, find_pairs, prepare_pair
-from cyclegan_gc.data.slices import PairedSlices, load_slice
+from cyclegan_gc.data.samples import PairedSamples
 from cyclegan_gc.errors import UserError, VolumeError
 from cyclegan_gc.formats.volumes import Volume, read_contrasts, read_volume
 from cyclegan_gc.prepare.preprocess import prepare
@@ -34,8 +34,8 @@ def pair(files) -> Volume:
 
 
 @pytest.fixture(scope="module")
-def stacks(files, tmp_path_factory) -> list[SliceStack]:
-    return cached_stacks(files, "pair", PreprocessConfig(spacing_mm=4.0), ("axial",), tmp_path_factory.mktemp("cache"))
+def prepared(files, tmp_path_factory) -> PreparedVolume:
+    return cached_volume(files, "pair", PreprocessConfig(spacing_mm=4.0), tmp_path_factory.mktemp("cache"))
 
 
 def displaced(pair: Volume, millimetres: float, axis: int) -> Volume:
@@ -80,52 +80,46 @@ def test_a_pair_whose_sides_are_swapped_is_named(pair):
         check_pair(swapped)
 
 
-def test_a_sample_of_a_pair_shows_one_place_in_both_modalities(stacks):
+def test_a_sample_of_a_pair_shows_one_place_in_both_modalities(prepared):
     """The CT slice is the MR slice's: with the same turn, scale and crop the body's edge and the bone lie alike."""
     flat = replace(CONFIG, rotate_degrees=0, scale=0, flip=False)
-    slices, turned = (PairedSlices(stacks, each, 0, 64) for each in (flat, CONFIG))
-    first = turned[3]
-    assert first["mr"].shape == first["ct"].shape == (1, 48, 40)
-    for sample in (slices[5], turned[5]):
-        assert torch.equal(sample["mr_mask"], sample["ct_mask"])
-        for image in (sample["mr"], sample["ct"]):
-            assert image.min() >= -1 and image.max() <= 1 and (image[~sample["mr_mask"]] == -1).all()
-    # Of an image paired with itself every augmentation must give the same picture twice.
-    twin = PairedSlices([replace(stacks[0], path=doubled(stacks[0]))], CONFIG, 0, 64)
-    assert all(torch.equal(twin[n]["mr"], twin[n]["ct"]) for n in range(6))
+    for config in (flat, replace(CONFIG, tilt_degrees=10)):
+        batch = PairedSamples([prepared], config, 0).batch([5])
+        assert batch.real_mr.shape == batch.real_ct.shape == (1, 1, 48, 40)
+        assert torch.equal(batch.mr_mask, batch.ct_mask)
+        for image in (batch.real_mr, batch.real_ct):
+            assert image.min() >= -1 and image.max() <= 1 and (image[~batch.mr_mask] == -1).all()
+    # Of an image paired with itself every plane must give the same picture twice.
+    twin = PairedSamples([replace(prepared, path=doubled(prepared))], replace(CONFIG, tilt_degrees=10), 0)
+    batch = twin.batch(range(6))
+    assert torch.equal(batch.real_mr, batch.real_ct)
 
 
-def doubled(stack: SliceStack) -> Path:
-    """The stack with its MR in place of its CT."""
-    raw = np.load(stack.path)
-    raw[:, 1] = raw[:, 0]
-    path = stack.path.with_name("twin.npy")
+def doubled(volume: PreparedVolume) -> Path:
+    """The pair with its MR in place of its CT."""
+    raw = np.load(volume.path)
+    raw[..., 1] = raw[..., 0]
+    path = volume.path.with_name("twin.npy")
     np.save(path, raw)
     return path
 
 
-def test_a_sample_depends_only_on_the_seed_its_index_and_the_stream(stacks):
-    one, other = (PairedSlices(stacks, CONFIG, 0, 64) for _ in range(2))
-    [other[n] for n in (9, 2)]
-    assert all(torch.equal(one[7][key], other[7][key]) for key in ("mr", "ct", "mr_mask"))
-    assert not torch.equal(one[7]["mr"], one[8]["mr"])
-    assert not torch.equal(one[7]["mr"], PairedSlices(stacks, CONFIG, 1, 64)[7]["mr"])
-    assert not torch.equal(one[7]["mr"], PairedSlices(stacks, CONFIG, 0, 64, stream=1)[7]["mr"])
-
-
-def test_neighbours_go_with_both_modalities(stacks):
-    deep = PairedSlices(stacks, replace(CONFIG, context_slices=1, rotate_degrees=0, scale=0, flip=False), 0, 8)
-    assert deep[0]["mr"].shape == deep[0]["ct"].shape == deep[0]["mr_mask"].shape == (3, 48, 40)
-    image, mask = load_slice(stacks[0], 10, 1)
-    assert image.shape[0] == 6 and mask.shape[0] == 3
+def test_a_sample_depends_only_on_the_seed_its_index_and_the_stream(prepared):
+    one, other = (PairedSamples([prepared], CONFIG, 0) for _ in range(2))
+    [other.batch([n]) for n in (9, 2)]
+    first, again = one.batch([7]), other.batch([7])
+    assert all(torch.equal(vars(first)[key], vars(again)[key]) for key in ("real_mr", "real_ct", "mr_mask"))
+    others = [one.batch([8]), PairedSamples([prepared], CONFIG, 1).batch([7]), one.batch([7], 1)]
+    assert not any(torch.equal(first.real_mr, each.real_mr) for each in others)
 
 
 def test_several_contrasts_and_neighbours_keep_their_order(files, tmp_path):
     """With one MR as both contrasts, the two of each slice are equal and the CT stands apart."""
-    [stack] = cached_stacks((files[0], *files), "pair", PreprocessConfig(spacing_mm=4.0), ("axial",), tmp_path)
-    sample = PairedSlices([stack], replace(CONFIG, context_slices=1, contrasts=("_a", "_b")), 0, 8)[2]
-    assert sample["mr"].shape == (6, 48, 40) and sample["ct"].shape == (3, 48, 40)
-    assert torch.equal(sample["mr"][0::2], sample["mr"][1::2]) and not torch.equal(sample["mr"][0::2], sample["ct"])
+    volume = cached_volume((files[0], *files), "pair", PreprocessConfig(spacing_mm=4.0), tmp_path)
+    batch = PairedSamples([volume], replace(CONFIG, context_slices=1, contrasts=("_a", "_b")), 0).batch([2])
+    mr, ct = batch.real_mr[0], batch.real_ct[0]
+    assert mr.shape == (6, 48, 40) and ct.shape == (3, 48, 40) == batch.mr_mask[0].shape
+    assert torch.equal(mr[0::2], mr[1::2]) and not torch.equal(mr[0::2], ct)
 
 
 def linked(folder: Path, **sides: list[Path]) -> Path:

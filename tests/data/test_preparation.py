@@ -1,4 +1,4 @@
-"""Preparing volumes for the slice cache: in parallel, deterministic, once, and continued after an interruption."""
+"""Preparing volumes for the cache: in parallel, deterministic, once, and continued after an interruption."""
 
 import os
 import signal
@@ -37,44 +37,44 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def test_the_slices_do_not_depend_on_the_number_of_threads(sources, tmp_path):
+def test_the_volumes_do_not_depend_on_the_number_of_threads(sources, tmp_path):
     for threads in (1, 3):
-        prepare_volumes(sources, SETTINGS, ("axial", "coronal"), tmp_path / str(threads), threads)
+        prepare_volumes(sources, SETTINGS, tmp_path / str(threads), threads)
     assert contents(tmp_path / "1") == contents(tmp_path / "3")
     assert len(list((tmp_path / "1").glob("*.npy"))) == 2 * len(sources)
 
 
-def test_the_stacks_come_in_the_order_of_the_sources(sources, tmp_path):
-    stacks = prepare_volumes(sources, SETTINGS, ("axial",), tmp_path / "cache")
-    turned = prepare_volumes(sources[::-1], SETTINGS, ("axial",), tmp_path / "cache")
-    assert [one.path for (one,) in turned] == [one.path for (one,) in stacks][::-1]
+def test_the_volumes_come_in_the_order_of_the_sources(sources, tmp_path):
+    volumes = prepare_volumes(sources, SETTINGS, tmp_path / "cache")
+    turned = prepare_volumes(sources[::-1], SETTINGS, tmp_path / "cache")
+    assert [one.path for one in turned] == [one.path for one in volumes][::-1]
 
 
 def test_prepared_files_are_not_read_again(sources, tmp_path):
     """A file with the same path, size and time of change is not opened."""
-    stacks = prepare_volumes(sources, SETTINGS, ("axial",), tmp_path / "cache")
+    volumes = prepare_volumes(sources, SETTINGS, tmp_path / "cache")
     for (path,), _ in sources:
         before = path.stat()
         path.write_bytes(b"?" * before.st_size)
         os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
-    assert prepare_volumes(sources, SETTINGS, ("axial",), tmp_path / "cache") == stacks
+    assert prepare_volumes(sources, SETTINGS, tmp_path / "cache") == volumes
 
 
 def test_a_changed_file_is_prepared_again(sources, tmp_path):
     ((one,), modality), folder = sources[0], tmp_path / "cache"
-    ((before,),) = prepare_volumes([([one], modality)], SETTINGS, ("axial",), folder)
+    (before,) = prepare_volumes([([one], modality)], SETTINGS, folder)
     image = nib.Nifti1Image.from_filename(one)
     nib.Nifti1Image(np.asarray(image.dataobj)[20:], image.affine).to_filename(one)
-    ((after,),) = prepare_volumes([([one], modality)], SETTINGS, ("axial",), folder)
+    (after,) = prepare_volumes([([one], modality)], SETTINGS, folder)
     assert after.path.read_bytes() != before.path.read_bytes()
 
 
 def test_a_moved_file_is_hashed_but_not_prepared_again(sources, tmp_path):
     ((one,), modality), folder = sources[0], tmp_path / "cache"
-    ((before,),) = prepare_volumes([([one], modality)], SETTINGS, ("axial",), folder)
+    (before,) = prepare_volumes([([one], modality)], SETTINGS, folder)
     written = before.path.stat().st_mtime_ns
     moved = one.rename(tmp_path / "elsewhere.nii.gz")
-    assert prepare_volumes([([moved], modality)], SETTINGS, ("axial",), folder) == [[before]]
+    assert prepare_volumes([([moved], modality)], SETTINGS, folder) == [before]
     assert before.path.stat().st_mtime_ns == written
 
 
@@ -110,7 +110,7 @@ def test_an_incomplete_note_of_a_hash_is_written_again(sources, tmp_path):
 
 
 def test_the_cache_contains_no_path_and_no_file_name(sources, tmp_path):
-    prepare_volumes(sources, SETTINGS, ("axial",), tmp_path / "cache")
+    prepare_volumes(sources, SETTINGS, tmp_path / "cache")
     everything = b"".join(name.encode() + content for name, content in contents(tmp_path / "cache").items())
     assert b"spacing_mm" in everything
     assert b"head_" not in everything and str(tmp_path).encode() not in everything
@@ -120,17 +120,17 @@ def test_every_volume_that_cannot_be_used_is_named_after_the_others_are_done(sou
     for (path,), _ in sources[:2]:
         path.write_bytes(b"nothing of use")
     with pytest.raises(VolumeError, match="2 volumes cannot be used: ") as caught:
-        prepare_volumes(sources, SETTINGS, ("axial",), tmp_path / "cache", threads=2)
+        prepare_volumes(sources, SETTINGS, tmp_path / "cache", threads=2)
     assert all(path.name in str(caught.value) for (path,), _ in sources[:2])
     assert "\n" not in str(caught.value)
-    assert len(list((tmp_path / "cache").glob("*.npy"))) == len(sources) - 2
+    assert len(list((tmp_path / "cache").glob("*.json"))) == len(sources) - 2
 
 
 def test_two_at_once_into_one_folder_agree(sources, tmp_path):
     results = {}
 
     def run(name: str) -> None:
-        results[name] = prepare_volumes(sources, SETTINGS, ("axial",), tmp_path / "cache", threads=2)
+        results[name] = prepare_volumes(sources, SETTINGS, tmp_path / "cache", threads=2)
 
     both = [threading.Thread(target=run, args=(name,)) for name in ("one", "other")]
     for each in both:
@@ -138,8 +138,8 @@ def test_two_at_once_into_one_folder_agree(sources, tmp_path):
     for each in both:
         each.join()
     assert results["one"] == results["other"]
-    alone = prepare_volumes(sources, SETTINGS, ("axial",), tmp_path / "alone")
-    for (one,), (other,) in zip(results["one"], alone, strict=True):
+    alone = prepare_volumes(sources, SETTINGS, tmp_path / "alone")
+    for one, other in zip(results["one"], alone, strict=True):
         assert one.path.read_bytes() == other.path.read_bytes()
     assert list((tmp_path / "cache").glob(".*.part")) == []
 
@@ -151,7 +151,7 @@ from cyclegan_gc.config import PreprocessConfig
 from cyclegan_gc.data.preparation import prepare_volumes
 folder = Path(sys.argv[1])
 sources = [([path], m) for m in ("mr", "ct") for path in sorted((folder / m).iterdir())]
-prepare_volumes(sources, PreprocessConfig(spacing_mm=4.0), ("axial",), folder / "cache", threads=1)
+prepare_volumes(sources, PreprocessConfig(spacing_mm=4.0), folder / "cache", threads=1)
 """
 
 
@@ -166,6 +166,6 @@ def test_a_killed_preparation_continues_with_the_missing_volumes(sources, tmp_pa
     process.wait()
     done = {path: path.stat().st_mtime_ns for path in cache.glob("*.json")}
     assert 1 <= len(done) < len(sources)
-    stacks = prepare_volumes(sources, SETTINGS, ("axial",), cache)
-    assert len(stacks) == len(sources) == len(list(cache.glob("*.json")))
+    volumes = prepare_volumes(sources, SETTINGS, cache)
+    assert len(volumes) == len(sources) == len(list(cache.glob("*.json")))
     assert all(path.stat().st_mtime_ns == then for path, then in done.items())

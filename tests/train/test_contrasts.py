@@ -12,8 +12,9 @@ from cyclegan_gc.checkpoint import load_checkpoint
 from cyclegan_gc.config import ConvertConfig, LossConfig, TrainConfig
 from cyclegan_gc.convert.batch import convert, convert_volume
 from cyclegan_gc.convert.plan import plan
-from cyclegan_gc.data.cache import cached_stacks
-from cyclegan_gc.data.slices import load_slice
+from cyclegan_gc.data.cache import cached_volume
+from cyclegan_gc.data.planes import Stack, upright
+from cyclegan_gc.data.reading import read
 from cyclegan_gc.data.subjects import subjects_of
 from cyclegan_gc.errors import UserError, VolumeError
 from cyclegan_gc.formats.files import find_cases
@@ -104,19 +105,21 @@ def test_contrasts_of_two_grids_are_refused(phantoms, small_config, tmp_path):
     image = nib.Nifti1Image.from_filename(other)
     nib.Nifti1Image(np.asarray(image.dataobj)[1:], image.affine).to_filename(other)
     with pytest.raises(VolumeError, match=r"sub-01_T2w\.nii\.gz: not on the grid of sub-01_T1w\.nii\.gz"):
-        cached_stacks([one, other], "mr", small_config.preprocess, ("axial",), tmp_path / "cache")
+        cached_volume([one, other], "mr", small_config.preprocess, tmp_path / "cache")
 
 
 def test_each_contrast_is_what_it_would_be_alone_within_the_body_of_the_first(heads, contrasted, tmp_path):
     settings = replace(contrasted.preprocess, spacing_mm=None)
     one, other = sorted((heads / "mr").glob("sub-01*"))
-    (both,) = cached_stacks([one, other], "mr", settings, ("axial",), tmp_path)
-    (first,) = cached_stacks([one], "mr", settings, ("axial",), tmp_path)
-    image, mask = load_slice(both, 20, context=1)
-    alone, body = load_slice(first, 20, context=1)
+    both = cached_volume([one, other], "mr", settings, tmp_path)
+    first = cached_volume([one], "mr", settings, tmp_path)
+    (image, alone), (mask, body) = (
+        [vars(read([upright(Stack(volume, "axial"), 20, context=1)]))[name][0] for volume in (both, first)]
+        for name in ("image", "mask")
+    )
     assert image.shape[0] == 6 and mask.shape[0] == 3
     assert torch.equal(image[::2], alone) and torch.equal(mask, body)
-    assert both.heights == first.heights and both.statistics == first.statistics
+    assert both.spans == first.spans and both.statistics == first.statistics
     inside = mask[1]
     assert np.corrcoef(image[2][inside], image[3][inside])[0, 1] < -0.5
     assert (image[3][~inside] == -1).all()

@@ -58,7 +58,7 @@ def same(one: object, other: object) -> bool:
     return one == other
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", [0, 3])
 def test_a_run_stopped_at_9_and_resumed_equals_the_uninterrupted_one_bit_for_bit(config, whole, workers):
     output = config.output.with_name(f"resumed{workers}")
     parted = replace(config, output=output, data=replace(config.data, workers=workers))

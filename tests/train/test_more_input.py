@@ -9,13 +9,10 @@ import torch
 from torch import nn
 
 from cyclegan_gc.checkpoint import load_checkpoint
-from cyclegan_gc.data.cache import cached_stacks
-from cyclegan_gc.data.slices import load_slice
 from cyclegan_gc.errors import UserError
 from cyclegan_gc.formats.volumes import read_volume
 from cyclegan_gc.inference import members_of, prepare_for, translate_volume
 from cyclegan_gc.model.cyclegan import Batch, Translations, consistency_losses
-from cyclegan_gc.prepare.grid import around
 from cyclegan_gc.prepare.preprocess import prepare
 from cyclegan_gc.train.loop import train
 from cyclegan_gc.train.state import begin_with, build_state
@@ -33,18 +30,6 @@ def deep(small_config, tmp_path_factory) -> Path:
 def flat(small_config, tmp_path_factory) -> Path:
     """A run of single slices."""
     return train(replace(small_config, output=tmp_path_factory.mktemp("flat")))
-
-
-def test_a_slice_lies_between_its_neighbours_and_the_ends_repeat(phantoms, small_config, cache):
-    path = sorted((phantoms / "mr").iterdir())[0]
-    (stack,) = cached_stacks([path], "mr", small_config.preprocess, ("axial",), cache)
-    last = len(stack.heights) - 1
-    image, mask = load_slice(stack, 5, context=2)
-    assert image.shape == mask.shape and len(image) == 5
-    for channel, index in enumerate(range(3, 8)):
-        alone, body = load_slice(stack, index)
-        assert torch.equal(image[channel], alone[0]) and torch.equal(mask[channel], body[0])
-    assert around(0, last + 1, 2) == [0, 0, 0, 1, 2] and around(last, last + 1, 1) == [last - 1, last, last]
 
 
 def test_a_run_of_2_5_d_is_resumed_bit_for_bit(deep, small_config, tmp_path, same):

@@ -8,10 +8,10 @@ import torch
 from cyclegan_gc.config import LossConfig
 from cyclegan_gc.model.acceleration import Accelerated
 from cyclegan_gc.model.cyclegan import Batch
-from cyclegan_gc.prepare.body import relative_depth
 from cyclegan_gc.train.memory import MemoryMeter, estimate_bytes, memory_line
 from cyclegan_gc.train.state import TrainState, build_state
 from cyclegan_gc.train.step import train_step
+from cyclegan_gc.validate.score import relative_depth
 
 CPU = torch.device("cpu")
 LOSS = LossConfig(identity=0.5, depth_histogram=1.0)

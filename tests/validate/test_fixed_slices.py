@@ -4,8 +4,9 @@ import torch
 from torch import nn
 
 from cyclegan_gc.config import LossConfig, PreprocessConfig
-from cyclegan_gc.data.cache import cached_stacks
-from cyclegan_gc.data.slices import load_slice
+from cyclegan_gc.data.cache import cached_volume
+from cyclegan_gc.data.planes import Stack, upright
+from cyclegan_gc.data.reading import read
 from cyclegan_gc.inference import translate_slices
 from cyclegan_gc.model.passes import Passes
 from cyclegan_gc.trained_model import Translator
@@ -31,12 +32,11 @@ def prepared(phantoms, folder):
     """A held-out head and what a model of 2.5-D makes of its slices."""
     settings, generator = PreprocessConfig(), Uneven().eval()
     (mr,), (ct,) = (sorted((phantoms / "test" / kind).iterdir()) for kind in ("mr", "ct"))
-    [mr_stack] = cached_stacks([mr], "mr", settings, ("axial",), folder)
-    [ct_stack] = cached_stacks([ct], "ct", settings, ("axial",), folder)
+    mr_stack = Stack(cached_volume([mr], "mr", settings, folder), "axial")
+    ct_stack = Stack(cached_volume([ct], "ct", settings, folder), "axial")
     translator = Translator(generator, generator, "mr_to_ct", settings, ("axial",), 1, (), CROP, {})
-    slices = [load_slice(mr_stack, index) for index in range(len(mr_stack.heights))]
-    images, masks = (torch.stack(each) for each in zip(*slices, strict=True))
-    return mr_stack, ct_stack, translator, translate_slices(generator, images, masks, 1, Passes(8))
+    slices = read([upright(mr_stack, number) for number in range(mr_stack.count)])
+    return mr_stack, ct_stack, translator, translate_slices(generator, slices.image, slices.mask, 1, Passes(8))
 
 
 def test_a_panel_of_a_2_5_d_model_shows_what_conversion_writes(phantoms, tmp_path):
@@ -44,7 +44,7 @@ def test_a_panel_of_a_2_5_d_model_shows_what_conversion_writes(phantoms, tmp_pat
     fixed = fixed_slices([mr_stack], [ct_stack], [ct_stack], CROP, translator)
     seen = look_at(fixed, translator, LossConfig()).images.fake_ct
     assert len(seen) == SLAB * len(HEIGHTS) and len(fixed.mr) > len(seen)
-    last = len(mr_stack.heights) - 1
+    last = mr_stack.count - 1
     for slab, height in enumerate(HEIGHTS):
         middle = min(max(0, round(height * last) - 1), last - 2) + 1
         shown, whole = seen[SLAB * slab + 1], converted[middle]

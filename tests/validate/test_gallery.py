@@ -10,9 +10,10 @@ from torch import nn
 
 from cyclegan_gc.cli import main
 from cyclegan_gc.config import PreprocessConfig
-from cyclegan_gc.data.cache import cached_stacks
+from cyclegan_gc.data.cache import cached_volume
 from cyclegan_gc.data.cases import find_files
 from cyclegan_gc.data.pairs import find_pairs
+from cyclegan_gc.data.planes import Stack
 from cyclegan_gc.errors import UserError
 from cyclegan_gc.prepare.preprocess import to_hu
 from cyclegan_gc.tracking import Picture, Table
@@ -66,14 +67,15 @@ def test_the_error_of_a_constant_is_computed_by_hand(config, phantoms):
 def test_a_stack_of_any_plane_becomes_the_same_volume(config, phantoms, tmp_path, axis):
     """The same head, whichever way it was sliced: equal proportions, brain above, air outside."""
     [path] = (phantoms / "test" / "mr").iterdir()
-    [stack] = cached_stacks([path], "mr", config.preprocess, (axis,), tmp_path)
+    volume = cached_volume([path], "mr", config.preprocess, tmp_path)
+    stack = Stack(volume, axis)
     mr, sct_hu, spacing_mm = translate_stack(translator(Constant(0.2), config), stack)
     assert mr.shape == sct_hu.shape and set(np.unique(sct_hu.round())) == {-1000, 500}
     body = np.argwhere(sct_hu > 0)
     extent_mm = (np.ptp(body, axis=0) + 1) * spacing_mm
-    expected_mm = stack.statistics["case"]["body_mm"]
+    expected_mm = volume.statistics["case"]["body_mm"]
     assert extent_mm == pytest.approx(expected_mm, rel=0.15)
-    assert spacing_mm == pytest.approx(stack.statistics["case"]["spacing_mm"])
+    assert spacing_mm == pytest.approx(volume.statistics["case"]["spacing_mm"])
 
 
 def test_pairs_are_shown_worst_first_under_pseudonyms(config, phantoms):

@@ -12,7 +12,8 @@ from torch import nn
 
 from cyclegan_gc.checkpoint import load_checkpoint
 from cyclegan_gc.config import DemoConfig, LossConfig, MonitorConfig, PreprocessConfig, WandbConfig
-from cyclegan_gc.data.cache import OUTSIDE, cached_stacks
+from cyclegan_gc.data.cache import OUTSIDE, cached_volume
+from cyclegan_gc.data.planes import Stack
 from cyclegan_gc.demo import recipe
 from cyclegan_gc.errors import TrainingStoppedError
 from cyclegan_gc.model.cyclegan import Batch
@@ -52,7 +53,7 @@ def held_out(phantoms, tmp_path_factory):
     settings = PreprocessConfig()
 
     def stacks(path, modality):
-        return cached_stacks([path], modality, settings, ("axial",), folder)
+        return [Stack(cached_volume([path], modality, settings, folder), "axial")]
 
     (mr,), (ct,) = (sorted((phantoms / "test" / kind).iterdir()) for kind in ("mr", "ct"))
     others = [stack for path in sorted((phantoms / "ct").iterdir()) for stack in stacks(path, "ct")]
@@ -182,7 +183,7 @@ def test_blank_volumes_are_named(config, tmp_path):
     data = replace(config.data, cache=tmp_path / "cache", validation_fraction=0)
     config = replace(config, data=data, steps=20, log_every=5)
     train(replace(config, output=tmp_path / "first", stop_at=1))
-    for path in (tmp_path / "cache").glob("*.npy"):
+    for path in (path.with_suffix(".npy") for path in (tmp_path / "cache").glob("*.json")):
         np.save(path, np.full_like(np.load(path), OUTSIDE))
     train(config)
     assert "blank_batches" in {line["alarm"] for line in alarms(config.output)}

@@ -1,6 +1,6 @@
 import numpy as np
 
-from cyclegan_gc.prepare.body import relative_depth
+from cyclegan_gc.validate.score import relative_depth
 
 
 def test_depth_grows_inwards_to_1_in_each_slice_and_the_border_of_the_picture_is_outside():

@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from cyclegan_gc.data import augment
-from cyclegan_gc.data.augment import as_another_scanner
+from cyclegan_gc.data import grey_values
+from cyclegan_gc.data.grey_values import as_another_scanner, random_grey_values
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def image() -> Tensor:
 
 
 def changed(image: Tensor, strength: float = 1.0, contrasts: int = 1, seed: int = 0) -> Tensor:
-    return as_another_scanner(image, contrasts, strength, np.random.default_rng(seed))
+    return as_another_scanner(image[None], [random_grey_values(contrasts, strength, np.random.default_rng(seed))])[0]
 
 
 def test_strength_zero_changes_no_grey_value(image):
@@ -45,7 +45,7 @@ def test_the_field_does_not_change_the_maximum_of_a_dim_slice(image, monkeypatch
     """Only the white of the whole scan is fixed, and a slice may not contain it."""
     dim = (image + 1) / 2 - 1
     brightest = [float(changed(dim, seed=seed).max()) for seed in range(8)]
-    monkeypatch.setattr(augment, "BIAS_COEFFICIENT", 0.0)
+    monkeypatch.setattr(grey_values, "BIAS_COEFFICIENT", 0.0)
     assert brightest == pytest.approx([float(changed(dim, seed=seed).max()) for seed in range(8)], abs=1e-5)
     assert len({round(value, 2) for value in brightest}) > 4
 
