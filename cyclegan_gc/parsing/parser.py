@@ -167,7 +167,7 @@ def _ending(default: Any) -> str:
 def _description(command: Command) -> str:
     """The text above the options: the purpose of a command and its examples."""
     lines = [" ".join([*_purpose(command.config), DISCLAIMER]), "", "Examples:"]
-    for purpose, words in command.examples:
+    for purpose, words in command.examples.items():
         lines += [f"  {purpose}:", f"    cyclegan-gc {words}"]
     return "\n".join(lines)
 
