@@ -23,10 +23,10 @@ def manifest_of(
     return {
         "tool": f"cyclegan-gc {__version__}",
         "disclaimer": DISCLAIMER,
-        "models": [dict(model) for model in models],
-        "settings": dict(settings),
+        "models": models,
+        "settings": settings,
         "counts": dict(counts),
-        "cases": [dict(case) for case in cases],
+        "cases": cases,
     }
 
 
@@ -64,6 +64,6 @@ def merge_manifests(folder: Path) -> Manifest:
     if any(part["settings"] != parts[0]["settings"] for part in parts):
         raise UserError(f"{folder}: the shards were converted with different models or settings; convert them again")
     cases = [case for part in parts for case in part["cases"]]
-    whole = manifest_of(cases, parts[0]["settings"], parts[0].get("models", []))
+    whole = manifest_of(cases, parts[0]["settings"], parts[0]["models"])
     write_manifest(folder, whole, None)
     return whole
