@@ -14,11 +14,7 @@ FILE = "pseudonyms.json"
 
 
 class Pseudonyms:
-    """Salted hashes of case names, the same in every call of a run; the map is kept beside the run.
-
-    Args:
-        folder: run folder.
-    """
+    """Salted hashes of case names, the same in every call of a run."""
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / FILE
