@@ -117,11 +117,7 @@ def convert(
         notes += [estimate(jobs, members)]
     started(jobs, notes)
     outcomes = []
-    steps = (
-        partial(read_case, conversion=conversion),
-        partial(translate_case, conversion=conversion),
-        partial(write_case, conversion=conversion),
-    )
+    steps = partial(read_case, conversion), partial(translate_case, conversion), partial(write_case, conversion)
     with WandbRun(config.output, config.wandb, run_settings(conversion), job_type="convert") as run:
         for artifact in conversion.artifacts:
             run.use(artifact)

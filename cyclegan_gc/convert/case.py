@@ -35,7 +35,7 @@ class Loaded:
     since: float
 
 
-def read_case(job: Job, conversion: Conversion) -> Loaded | Converted:
+def read_case(conversion: Conversion, job: Job) -> Loaded | Converted:
     """Read and prepare a case, unless an intact result of it exists."""
     since = time.perf_counter()
     try:
@@ -50,7 +50,7 @@ def read_case(job: Job, conversion: Conversion) -> Loaded | Converted:
         return _failed(job, error)
 
 
-def translate_case(loaded: Loaded | Converted, conversion: Conversion) -> tuple[Loaded, Translation] | Converted:
+def translate_case(conversion: Conversion, loaded: Loaded | Converted) -> tuple[Loaded, Translation] | Converted:
     """Translate a case with the network."""
     if isinstance(loaded, Converted):
         return loaded
@@ -63,7 +63,7 @@ def translate_case(loaded: Loaded | Converted, conversion: Conversion) -> tuple[
         return _failed(loaded.job, error)
 
 
-def write_case(translated: tuple[Loaded, Translation] | Converted, conversion: Conversion) -> Converted:
+def write_case(conversion: Conversion, translated: tuple[Loaded, Translation] | Converted) -> Converted:
     """Write and judge a case; the sidecar is written last and confirms that the other files are complete."""
     if isinstance(translated, Converted):
         return translated

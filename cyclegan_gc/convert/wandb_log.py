@@ -3,13 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
-from cyclegan_gc.convert.index import worst_first
+from cyclegan_gc.convert.index import COLUMNS, worst_first
 from cyclegan_gc.convert.outcome import Conversion, Converted, as_row
 from cyclegan_gc.pictures.sheets import read_png
 from cyclegan_gc.tracking import Picture, Pseudonyms, Table, WandbRun, code_sha256
 
 MOST_PICTURES = 40
-FIGURES = ("gc", "outline_dice", "cycle_error", "shift_mm")
 
 
 def run_settings(conversion: Conversion) -> dict[str, Any]:
@@ -29,9 +28,9 @@ def log_cases(run: WandbRun, outcomes: Sequence[Converted], conversion: Conversi
         case = pseudonyms.of(row["source"])
         shown = row["preview"] if rank < MOST_PICTURES else None
         picture = Picture(read_png(folder / shown), case) if shown else None
-        figures = [row["figures"].get(name) for name in FIGURES]
+        figures = [row["figures"].get(name) for name in COLUMNS]
         cells.append([case, row["outcome"], row["verdict"], len(row["warnings"]), row["seconds"], *figures, picture])
-    columns = ["case", "outcome", "verdict", "warnings", "seconds", *FIGURES, "picture"]
+    columns = ["case", "outcome", "verdict", "warnings", "seconds", *COLUMNS, "picture"]
     run.log({"cases/converted": Table(columns, cells)})
     for name in ("converted", "skipped", "failed"):
         run.summarise({name: sum(row["outcome"] == name for row in rows)})

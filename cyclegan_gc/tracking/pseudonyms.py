@@ -10,7 +10,6 @@ from pathlib import Path
 from cyclegan_gc.errors import UserError
 
 FILE = "pseudonyms.json"
-"""Salt and map in the run folder, readable by the owner of the run only."""
 
 
 class Pseudonyms:
