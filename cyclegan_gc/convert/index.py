@@ -57,7 +57,7 @@ def write_index(path: Path, manifest: Mapping[str, Any]) -> None:
     cases = worst_first(manifest["cases"])
     outcomes, verdicts = (_counted(cases, kind) for kind in ("outcome", "verdict"))
     plural = "s" * (len(cases) != 1)
-    facts = [f"{date.today().isoformat()}, {manifest['tool']}", *map(_model, manifest["models"])]
+    facts = [f"{date.today().isoformat()}, {manifest['tool']}", *map(_model, manifest.get("models", []))]
     settings = {name: value for name, value in manifest["settings"].items() if name not in ("tool", "models")}
     parts = [
         element("p", manifest["disclaimer"], "disclaimer"),

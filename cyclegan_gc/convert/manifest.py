@@ -64,6 +64,6 @@ def merge_manifests(folder: Path) -> Manifest:
     if any(part["settings"] != parts[0]["settings"] for part in parts):
         raise UserError(f"{folder}: the shards were converted with different models or settings; convert them again")
     cases = [case for part in parts for case in part["cases"]]
-    whole = manifest_of(cases, parts[0]["settings"], parts[0]["models"])
+    whole = manifest_of(cases, parts[0]["settings"], parts[0].get("models", []))
     write_manifest(folder, whole, None)
     return whole
