@@ -8,17 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from cyclegan_gc.config import (
-    AuditConfig,
-    ConvertConfig,
-    DemoConfig,
-    EvaluateConfig,
-    InfoConfig,
-    ManifestConfig,
-    PhantomConfig,
-    SyncConfig,
-    TrainConfig,
-)
+from cyclegan_gc import config as settings
 from cyclegan_gc.errors import Interruption, TrainingStoppedError, UserError
 from cyclegan_gc.parsing import parse
 
@@ -51,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _explain(error)
 
 
-def run_audit(config: AuditConfig) -> int:
+def run_audit(config: settings.AuditConfig) -> int:
     """Audit the volumes and print the table of findings."""
     from cyclegan_gc.audit.audit import audit, closing_line, text_table
     from cyclegan_gc.data.cases import volumes_to_audit
@@ -62,7 +52,7 @@ def run_audit(config: AuditConfig) -> int:
     return 2 if outcome.failed else 0
 
 
-def run_train(config: TrainConfig) -> int:
+def run_train(config: settings.TrainConfig) -> int:
     """Train a model."""
     from cyclegan_gc.train.loop import train
 
@@ -74,7 +64,7 @@ def run_train(config: TrainConfig) -> int:
     return 0
 
 
-def run_convert(config: ConvertConfig) -> int:
+def run_convert(config: settings.ConvertConfig) -> int:
     """Convert, with a line for each case as it ends, and a table of verdicts and remarks at the end, worst first."""
     from rich.console import Console
     from rich.progress import Progress
@@ -84,14 +74,11 @@ def run_convert(config: ConvertConfig) -> int:
     from cyclegan_gc.convert.outcome import as_row
 
     members = {"checkpoint": _checkpoint(config.checkpoint), "ensemble": tuple(map(_checkpoint, config.ensemble))}
-    count = 0
     with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
         bar = progress.add_task("converting")
 
         def started(jobs: list[Any], notes: list[str]) -> None:
-            nonlocal count
-            count = len(jobs)
-            progress.update(bar, total=count)
+            progress.update(bar, total=len(jobs))
             for note in notes:
                 print(f"note: {note}", file=sys.stderr)
 
@@ -109,11 +96,11 @@ def run_convert(config: ConvertConfig) -> int:
     if resampled := sum(RESAMPLED in " ".join(row["warnings"]) for row in rows):
         print(f"note: {resampled} of {len(rows)} resampled to the model's pixel size and back; the sidecars give sizes")
     failed = sum(case.failure is not None for case in outcomes)
-    print(f"{len(outcomes) - failed} of {count} converted to {config.output}")
+    print(f"{len(rows) - failed} of {len(rows)} converted to {config.output}")
     return 3 if failed else 0
 
 
-def run_info(config: InfoConfig) -> int:
+def run_info(config: settings.InfoConfig) -> int:
     """Describe a volume or a model."""
     from cyclegan_gc.info import describe
 
@@ -121,7 +108,7 @@ def run_info(config: InfoConfig) -> int:
     return 0
 
 
-def run_manifest(config: ManifestConfig) -> int:
+def run_manifest(config: settings.ManifestConfig) -> int:
     """Merge the manifests of shards."""
     from cyclegan_gc.convert.index import text_table
     from cyclegan_gc.convert.manifest import merge_manifests
@@ -132,7 +119,7 @@ def run_manifest(config: ManifestConfig) -> int:
     return 3 if whole["counts"].get("failed") else 0
 
 
-def run_evaluate(config: EvaluateConfig) -> int:
+def run_evaluate(config: settings.EvaluateConfig) -> int:
     """Evaluate, print the table and name the report."""
     from cyclegan_gc.evaluate.provenance import evaluate_tracked
     from cyclegan_gc.evaluate.tables import summary_table
@@ -141,20 +128,17 @@ def run_evaluate(config: EvaluateConfig) -> int:
         config = replace(config, checkpoint=_checkpoint(config.checkpoint))
     evaluation = evaluate_tracked(config)
     print(summary_table(evaluation))
-    for failure in evaluation.failures:
-        print(f"failed: {failure}", file=sys.stderr)
-    print(f"report: {config.output / 'report.html'}")
-    return 3 if evaluation.failures else 0
+    return _told(config.output / "report.html", evaluation.failures)
 
 
-def run_sync(config: SyncConfig) -> int:
+def run_sync(config: settings.SyncConfig) -> int:
     """Send an offline run."""
     from cyclegan_gc.tracking.sync import sync
 
     return sync(config.run)
 
 
-def run_phantom(config: PhantomConfig) -> int:
+def run_phantom(config: settings.PhantomConfig) -> int:
     """Generate phantoms."""
     from cyclegan_gc.phantom.subject import write_phantoms
 
@@ -170,15 +154,11 @@ def run_phantom(config: PhantomConfig) -> int:
     return 0
 
 
-def run_demo(config: DemoConfig) -> int:
+def run_demo(config: settings.DemoConfig) -> int:
     """Run the demo on phantoms."""
     from cyclegan_gc.demo import demo
 
-    report, failures = demo(config)
-    for failure in failures:
-        print(f"failed: {failure}", file=sys.stderr)
-    print(f"report: {report}")
-    return 3 if failures else 0
+    return _told(*demo(config))
 
 
 RUN: dict[str, Callable[[Any], int]] = {
@@ -204,6 +184,14 @@ def _checkpoint(path: Path) -> Path:
     return file
 
 
+def _told(report: Path, failures: Sequence[str]) -> int:
+    """Print the failed cases and where the report is; the exit code."""
+    for failure in failures:
+        print(f"failed: {failure}", file=sys.stderr)
+    print(f"report: {report}")
+    return 3 if failures else 0
+
+
 def _to_print(row: Mapping[str, Any]) -> dict[str, Any]:
     """A case for the final table, without its failure, which was printed before, and the remark for the whole batch."""
     warnings = [warning for warning in row["warnings"] if RESAMPLED not in warning]
@@ -213,14 +201,11 @@ def _to_print(row: Mapping[str, Any]) -> dict[str, Any]:
 def _explain(error: Exception) -> int:
     """Print an error in one line and return its exit code."""
     line = " ".join(str(error).split())
-    if isinstance(error, UserError):
-        print(f"cyclegan-gc: {line}", file=sys.stderr)
-        return 2
-    if isinstance(error, TrainingStoppedError):
-        print(f"cyclegan-gc: {line}", file=sys.stderr)
-        return 4
-    print(f"cyclegan-gc: internal error: {type(error).__name__}: {line} (--debug shows where)", file=sys.stderr)
-    return 1
+    code = 2 if isinstance(error, UserError) else 4 if isinstance(error, TrainingStoppedError) else 1
+    if code == 1:
+        line = f"internal error: {type(error).__name__}: {line} (--debug shows where)"
+    print(f"cyclegan-gc: {line}", file=sys.stderr)
+    return code
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Convert one volume or a whole batch; a bad case does not stop the others."""
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -12,9 +12,9 @@ from cyclegan_gc.config import ConvertConfig, Direction
 from cyclegan_gc.convert.case import read_case, translate_case, write_case
 from cyclegan_gc.convert.estimate import LONG, estimate
 from cyclegan_gc.convert.manifest import manifest_of, write_manifest
-from cyclegan_gc.convert.outcome import Conversion, Converted, as_row, models_of, settings_of
+from cyclegan_gc.convert.outcome import Conversion, Converted, as_row, models_of
 from cyclegan_gc.convert.plan import Job, part_of, plan, shard_of
-from cyclegan_gc.convert.wandb_log import log_cases, models_used, run_settings
+from cyclegan_gc.convert.wandb_log import log_cases, run_settings
 from cyclegan_gc.device import choose_device
 from cyclegan_gc.errors import UserError, named
 from cyclegan_gc.formats.files import WRITABLE, make_folder
@@ -110,21 +110,17 @@ def convert(
     if config.naming == "bids":
         write_text(config.output / "dataset_description.json", BIDS_DESCRIPTION)
     members = _members(config, models)
-    conversion = Conversion(config, models, members, settings_of(config, models, members))
+    conversion = Conversion(config, models, members)
     if config.direction == "mr_to_ct" and first.back is None:
         notes += ["the model was trained on pairs only and has no generator back to MR: the cycle error is not judged"]
     if len(jobs) >= LONG:
         notes += [estimate(jobs, members)]
     started(jobs, notes)
     outcomes = []
-    steps = (
-        partial(read_case, conversion=conversion),
-        partial(translate_case, conversion=conversion),
-        partial(write_case, conversion=conversion),
-    )
+    steps = partial(read_case, conversion), partial(translate_case, conversion), partial(write_case, conversion)
     with WandbRun(config.output, config.wandb, run_settings(conversion), job_type="convert") as run:
-        for model in (each["artifact"] for each in models_used(conversion) if each["artifact"]):
-            run.use(model)
+        for artifact in conversion.artifacts:
+            run.use(artifact)
         for outcome in overlapped(jobs, *steps):
             outcomes.append(outcome)
             done(outcome)
@@ -145,21 +141,20 @@ def overlapped(
     Reading and writing have a thread each; the work is done in the caller's. At most three items are in memory.
     """
     with ThreadPoolExecutor(1, "read") as reader, ThreadPoolExecutor(1, "write") as writer:
-        ahead: Future[Read] | None = reader.submit(read, items[0]) if items else None
-        behind: Future[Written] | None = None
-        for item in [*items[1:], None]:
-            if ahead is None:
-                return
-            loaded = ahead.result()
-            ahead = reader.submit(read, item) if item is not None else None
-            worked = work(loaded)
-            del loaded
-            if behind is not None:
-                yield behind.result()
-            behind = writer.submit(write, worked)
-            del worked
-        if behind is not None:
-            yield behind.result()
+        yield from _one_ahead(writer, write, map(work, _one_ahead(reader, read, items)))
+
+
+def _one_ahead(pool: ThreadPoolExecutor, function: Callable[[Item], Worked], items: Iterable[Item]) -> Iterator[Worked]:
+    """``function`` of every item, in order; the pool gets the next item before a result is handed on."""
+    ahead: Future[Worked] | None = None
+    for item in items:
+        following = pool.submit(function, item)
+        del item  # a volume is not kept longer than it is needed
+        if ahead is not None:
+            yield ahead.result()
+        ahead = following
+    if ahead is not None:
+        yield ahead.result()
 
 
 def _models(config: ConvertConfig) -> list[TrainedModel]:

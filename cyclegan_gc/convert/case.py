@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cyclegan_gc.atomic import atomic_write, file_sha256, remove_leftovers, write_text
+from cyclegan_gc.atomic import atomic_write, remove_leftovers, write_text
 from cyclegan_gc.config import ConvertConfig
 from cyclegan_gc.convert.outcome import TOOL, Conversion, Converted, finished, key_of, remove_replaced, sidecar
 from cyclegan_gc.convert.plan import Job, is_result
 from cyclegan_gc.convert.preview import preview_png
 from cyclegan_gc.convert.quality import Quality, judge
 from cyclegan_gc.errors import UserError, VolumeError, named
-from cyclegan_gc.formats.content import companions
+from cyclegan_gc.formats.content import bytes_hash
 from cyclegan_gc.formats.dicom.write import SeriesLabel, write_ct_series
 from cyclegan_gc.formats.sources import find_sources
 from cyclegan_gc.formats.volumes import Volume, write_volume
@@ -35,11 +35,11 @@ class Loaded:
     since: float
 
 
-def read_case(job: Job, conversion: Conversion) -> Loaded | Converted:
+def read_case(conversion: Conversion, job: Job) -> Loaded | Converted:
     """Read and prepare a case, unless an intact result of it exists."""
     since = time.perf_counter()
     try:
-        sha256 = file_sha256(file for path in job.source.files for file in (path, *companions(path)))
+        sha256 = bytes_hash(job.source.files)
         if not conversion.config.overwrite and (known := finished(job, sha256, conversion.settings)):
             return known
         volume = load_volume(job.source.readable_files(), conversion.config.max_voxels)
@@ -50,7 +50,7 @@ def read_case(job: Job, conversion: Conversion) -> Loaded | Converted:
         return _failed(job, error)
 
 
-def translate_case(loaded: Loaded | Converted, conversion: Conversion) -> tuple[Loaded, Translation] | Converted:
+def translate_case(conversion: Conversion, loaded: Loaded | Converted) -> tuple[Loaded, Translation] | Converted:
     """Translate a case with the network."""
     if isinstance(loaded, Converted):
         return loaded
@@ -63,7 +63,7 @@ def translate_case(loaded: Loaded | Converted, conversion: Conversion) -> tuple[
         return _failed(loaded.job, error)
 
 
-def write_case(translated: tuple[Loaded, Translation] | Converted, conversion: Conversion) -> Converted:
+def write_case(conversion: Conversion, translated: tuple[Loaded, Translation] | Converted) -> Converted:
     """Write and judge a case; the sidecar is written last and confirms that the other files are complete."""
     if isinstance(translated, Converted):
         return translated

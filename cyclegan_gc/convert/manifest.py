@@ -23,10 +23,10 @@ def manifest_of(
     return {
         "tool": f"cyclegan-gc {__version__}",
         "disclaimer": DISCLAIMER,
-        "models": [dict(model) for model in models],
-        "settings": dict(settings),
+        "models": models,
+        "settings": settings,
         "counts": dict(counts),
-        "cases": [dict(case) for case in cases],
+        "cases": cases,
     }
 
 

@@ -51,22 +51,25 @@ class Conversion:
     config: ConvertConfig
     models: Sequence[TrainedModel]
     members: Sequence[Member]
-    settings: Mapping[str, Any]
-    """Everything except the input that determines the result."""
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Everything except the input that determines the result, as plain values without paths."""
+        return {
+            "tool": TOOL,
+            "models": list(dict.fromkeys(model.sha256 for model in self.models)),
+            "direction": self.config.direction,
+            "planes": list(dict.fromkeys(member.axis for member in self.members)),
+            "mirror": self.config.mirror,
+            "fusion": self.config.fusion,
+            "format": self.config.format,
+            "uncertainty": self.config.uncertainty,
+        }
 
-def settings_of(config: ConvertConfig, models: Sequence[TrainedModel], members: Sequence[Member]) -> dict[str, Any]:
-    """Everything except the input that determines the pixels, as plain values without paths."""
-    return {
-        "tool": TOOL,
-        "models": list(dict.fromkeys(model.sha256 for model in models)),
-        "direction": config.direction,
-        "planes": list(dict.fromkeys(member.axis for member in members)),
-        "mirror": config.mirror,
-        "fusion": config.fusion,
-        "format": config.format,
-        "uncertainty": config.uncertainty,
-    }
+    @property
+    def artifacts(self) -> list[str]:
+        """The models in W&B, if their trainings were tracked."""
+        return sorted({model.artifact for model in self.models if model.artifact})
 
 
 def models_of(conversion: Conversion) -> list[dict[str, Any]]:
@@ -100,9 +103,9 @@ def sidecar(
             "spacing_mm": [round(mm, 6) for mm in volume.spacing_mm],
         },
         "result": {"name": job.result.name, "sha256": _result_sha256(job.result)},
-        "settings": dict(conversion.settings),
+        "settings": conversion.settings,
         "models": models_of(conversion),
-        "artifacts": sorted({model.artifact or "" for model in conversion.models} - {""}),
+        "artifacts": conversion.artifacts,
         "versions": {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__},
         "warnings": list(warnings),
         "values_in_body": {

@@ -1,6 +1,5 @@
 """The plan of a conversion: its cases, the names of their results, earlier results, collisions and shards."""
 
-import json
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -11,7 +10,7 @@ from typing import Any
 from cyclegan_gc.config import ConvertConfig, Direction
 from cyclegan_gc.errors import UserError
 from cyclegan_gc.formats.dicom.write import is_synthetic_ct
-from cyclegan_gc.formats.files import BIDS_RESULT, WRITABLE, result_of_uncertainty, uncertainty_name
+from cyclegan_gc.formats.files import BIDS_RESULT, WRITABLE, read_sidecar, result_of_uncertainty, uncertainty_name
 from cyclegan_gc.formats.sources import Source, find_sources, named_files
 
 NIFTI = ".nii.gz"
@@ -172,12 +171,8 @@ def is_result(source: Source) -> bool:
 
 def recorded_result(sidecar: Path) -> Mapping[str, Any] | None:
     """Name and hash of the result that a sidecar of this program describes; None for any other file."""
-    try:
-        known = json.loads(sidecar.read_text(encoding="utf-8"))
-        ours = known["tool"].startswith("cyclegan-gc ") and isinstance(known["result"]["name"], str)
-        return known["result"] if ours else None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # missing, or written by another program
-        return None
+    result = read_sidecar(sidecar).get("result")
+    return result if isinstance(result, dict) and isinstance(result.get("name"), str) else None
 
 
 def _is_result_file(path: Path) -> bool:

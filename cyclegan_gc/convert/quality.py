@@ -93,17 +93,18 @@ def judge(
     body = share >= 0.5
     small_affine = affine @ np.diag([*factors, 1])
     small_mm = (float(spacing_mm[0] * factors[0]), float(spacing_mm[1] * factors[1]), float(spacing_mm[2] * factors[2]))
-    counts = _histogram(values_inside(hu, mask, at_most=SAMPLE), fingerprint)
+    edges, known = (np.asarray(fingerprint["ct_histogram"][key]) for key in ("edges", "counts"))
+    counts = _histogram(values_inside(hu, mask, at_most=SAMPLE), edges)
     figures = {
         "outline_dice": dice(ct_body_mask(small_hu, small_mm), body) or 0.0,
         "gc": _gradient_correlation(small_hu, small_mr, body, small_affine),
         **({} if cycle_error is None else {"cycle_error": cycle_error}),
         "shift_mm": shift_mm(small_mr, small_hu, small_mm),
-        "histogram_hu": _wasserstein(counts, fingerprint),
-        **{f"{name}_share": _share(counts, fingerprint, limits) for name, limits in TISSUES_HU.items()},
-        **{f"{name}_peak_hu": _peak(counts, fingerprint, limits) for name, limits in PEAKS_HU.items()},
+        "histogram_hu": _wasserstein(counts, known, edges),
+        **{f"{name}_share": _share(counts, edges, limits) for name, limits in TISSUES_HU.items()},
+        **{f"{name}_peak_hu": _peak(counts, edges, limits) for name, limits in PEAKS_HU.items()},
     }
-    grades = [*_graded(figures), *_tissues(figures, fingerprint), *_unlike_training(mr_facts, fingerprint["mr"])]
+    grades = [*_graded(figures), *_tissues(figures, known, edges), *_unlike_training(mr_facts, fingerprint["mr"])]
     levels = {level for level, _ in grades}
     verdict: Verdict = "fail" if "fail" in levels else "warn" if "warn" in levels else "pass"
     return Quality(verdict, tuple(reason for _, reason in sorted(grades)), figures)
@@ -124,10 +125,9 @@ def _level(value: float, limits: tuple[float, float]) -> Literal["warn", "fail"]
     return "fail" if sign * value >= sign * fail else "warn"
 
 
-def _tissues(figures: Mapping[str, float], fingerprint: Mapping[str, Any]) -> Iterator[Grade]:
-    known = np.asarray(fingerprint["ct_histogram"]["counts"])
+def _tissues(figures: Mapping[str, float], known: NDArray, edges: NDArray) -> Iterator[Grade]:
     for name, limits in TISSUES_HU.items():
-        usual, own = _share(known, fingerprint, limits), figures[f"{name}_share"]
+        usual, own = _share(known, edges, limits), figures[f"{name}_share"]
         if usual < 0.01:
             continue
         factor = max((own + 0.005) / (usual + 0.005), (usual + 0.005) / (own + 0.005))
@@ -135,8 +135,8 @@ def _tissues(figures: Mapping[str, float], fingerprint: Mapping[str, Any]) -> It
             yield level, f"{name} takes up {own:.0%} of the body, {usual:.0%} in the training CTs"
     for name, limits in PEAKS_HU.items():
         if (
-            _share(known, fingerprint, limits) >= 0.05
-            and abs(difference := figures[f"{name}_peak_hu"] - _peak(known, fingerprint, limits))
+            _share(known, edges, limits) >= 0.05
+            and abs(difference := figures[f"{name}_peak_hu"] - _peak(known, edges, limits))
             > (limits[1] - limits[0]) / 2
         ):
             yield "warn", f"the peak of {name} lies {difference:+.0f} HU from the training CTs'"
@@ -183,29 +183,22 @@ def _gradient_correlation(hu: NDArray, mr: NDArray, body: NDArray[np.bool_], aff
     return mr_gradient_correlation(hu, mr, body, affine) or 0.0
 
 
-def _histogram(values: NDArray, fingerprint: Mapping[str, Any]) -> NDArray[np.float64]:
-    edges = np.asarray(fingerprint["ct_histogram"]["edges"])
+def _histogram(values: NDArray, edges: NDArray) -> NDArray[np.float64]:
     counts = np.histogram(np.clip(values, edges[0], edges[-1]), edges)[0]
     return counts / max(1, counts.sum())
 
 
-def _wasserstein(counts: NDArray, fingerprint: Mapping[str, Any]) -> float:
-    edges, known = (np.asarray(fingerprint["ct_histogram"][key]) for key in ("edges", "counts"))
+def _wasserstein(counts: NDArray, known: NDArray, edges: NDArray) -> float:
     return float((np.abs(np.cumsum(counts) - np.cumsum(known)) * np.diff(edges)).sum())
 
 
-def _share(counts: NDArray, fingerprint: Mapping[str, Any], limits: tuple[float, float]) -> float:
-    centres = _centres(fingerprint)
-    return float(np.asarray(counts)[(centres >= limits[0]) & (centres < limits[1])].sum())
+def _share(counts: NDArray, edges: NDArray, limits: tuple[float, float]) -> float:
+    centres = (edges[1:] + edges[:-1]) / 2
+    return float(counts[(centres >= limits[0]) & (centres < limits[1])].sum())
 
 
-def _peak(counts: NDArray, fingerprint: Mapping[str, Any], limits: tuple[float, float]) -> float:
-    centres = _centres(fingerprint)
+def _peak(counts: NDArray, edges: NDArray, limits: tuple[float, float]) -> float:
+    centres = (edges[1:] + edges[:-1]) / 2
     inside = (centres >= limits[0]) & (centres < limits[1])
     smooth = np.convolve(counts, np.ones(5) / 5, mode="same")
     return float(centres[inside][smooth[inside].argmax()]) if inside.any() else float(np.mean(limits))
-
-
-def _centres(fingerprint: Mapping[str, Any]) -> NDArray[np.float64]:
-    edges = np.asarray(fingerprint["ct_histogram"]["edges"])
-    return (edges[1:] + edges[:-1]) / 2

@@ -1,26 +1,21 @@
 """W&B log of a conversion: settings, the models used, and the table of cases, worst first."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from cyclegan_gc.convert.index import worst_first
+from cyclegan_gc.convert.index import COLUMNS, worst_first
 from cyclegan_gc.convert.outcome import Conversion, Converted, as_row
 from cyclegan_gc.pictures.sheets import read_png
 from cyclegan_gc.tracking import Picture, Pseudonyms, Table, WandbRun, code_sha256
 
 MOST_PICTURES = 40
-FIGURES = ("gc", "outline_dice", "cycle_error", "shift_mm")
 
 
 def run_settings(conversion: Conversion) -> dict[str, Any]:
     """The conversion's settings with hashes of the models and of the code; no path and no name."""
-    return {**conversion.settings, "trained_by": models_used(conversion), "code_sha256": code_sha256()}
-
-
-def models_used(conversion: Conversion) -> list[dict[str, Any]]:
-    """Hash, step and W&B artifact of each model."""
     models = {model.sha256: model for model in conversion.models}
-    return [{"sha256": sha256, "step": model.step, "artifact": model.artifact} for sha256, model in models.items()]
+    used = [{"sha256": sha256, "step": model.step, "artifact": model.artifact} for sha256, model in models.items()]
+    return {**conversion.settings, "trained_by": used, "code_sha256": code_sha256()}
 
 
 def log_cases(run: WandbRun, outcomes: Sequence[Converted], conversion: Conversion) -> None:
@@ -33,15 +28,11 @@ def log_cases(run: WandbRun, outcomes: Sequence[Converted], conversion: Conversi
         case = pseudonyms.of(row["source"])
         shown = row["preview"] if rank < MOST_PICTURES else None
         picture = Picture(read_png(folder / shown), case) if shown else None
-        cells.append([case, *_figures(row), picture])
-    columns = ["case", "outcome", "verdict", "warnings", "seconds", *FIGURES, "picture"]
+        figures = [row["figures"].get(name) for name in COLUMNS]
+        cells.append([case, row["outcome"], row["verdict"], len(row["warnings"]), row["seconds"], *figures, picture])
+    columns = ["case", "outcome", "verdict", "warnings", "seconds", *COLUMNS, "picture"]
     run.log({"cases/converted": Table(columns, cells)})
     for name in ("converted", "skipped", "failed"):
         run.summarise({name: sum(row["outcome"] == name for row in rows)})
     for name in ("pass", "warn", "fail"):
         run.summarise({f"verdict/{name}": sum(row["verdict"] == name for row in rows)})
-
-
-def _figures(row: Mapping[str, Any]) -> list[Any]:
-    figures = [row["figures"].get(name) for name in FIGURES]
-    return [row["outcome"], row["verdict"], len(row["warnings"]), row["seconds"], *figures]

@@ -17,7 +17,7 @@ from cyclegan_gc.errors import UserError
 from cyclegan_gc.evaluate.baselines import HistogramModel, best_constant_hu, count_hu, histogram_match
 from cyclegan_gc.evaluate.loading import Case, load_case
 from cyclegan_gc.evaluate.matching import CaseFiles, Sources, match_cases, sidecar_of
-from cyclegan_gc.evaluate.measures import SCT, Row, method_label, place_of
+from cyclegan_gc.evaluate.measures import SCT, Row, place_of
 from cyclegan_gc.evaluate.report import write_results
 from cyclegan_gc.evaluate.segment import find_segmenter, with_label_maps
 from cyclegan_gc.evaluate.statistics import Counts, count_agreement
@@ -42,9 +42,8 @@ def evaluate(
 ) -> Evaluation:
     """Measure synthetic CTs and simple baselines on the same voxels; write the results into a folder.
 
-    A case that cannot be evaluated is listed in ``failures``, and the others go on. The folder receives ``cases.csv``
-    (one row per case and method), ``evaluation.json`` (the rows and the summary), ``report.html`` with plots and
-    pictures of the worst cases, the plots as SVG and PDF, and the summary as ``table.tex`` and ``table.md``.
+    A case that cannot be evaluated is listed in ``failures``, and the others go on. The files of the folder are those
+    of :func:`cyclegan_gc.evaluate.report.write_results`.
 
     Args:
         sources: the files of all cases. A true CT on another grid is resampled to the synthetic CT's. Without masks
@@ -110,8 +109,7 @@ def _second_look(
         with _listed(case_files.id, failures), one_torch_thread(), ThreadPoolExecutor(1) as beside:
             case = load_case(replace(case_files, labels=None))
             if case.id in worst:
-                compared = {method_label(method): image for method, image in case.compared.items()}
-                drawn = beside.submit(case_panel, case.mr, case.sct, case.ct, case.mask, case.affine, compared)
+                drawn = beside.submit(case_panel, case.mr, case.sct, case.ct, case.mask, case.affine, case.compared)
             constant = np.where(case.mask, np.float32(constant_hu), np.float32(AIR_HU))
             rows.append(_basic_row(case, "constant", constant))
             if case.id in worst:

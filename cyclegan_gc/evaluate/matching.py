@@ -1,6 +1,5 @@
 """Match the files of each case by name."""
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,7 +8,7 @@ from typing import Any, NamedTuple
 
 from cyclegan_gc.errors import UserError, VolumeError
 from cyclegan_gc.evaluate.measures import BASELINES, COMPARED, SCT
-from cyclegan_gc.formats.files import case_id, find_volumes, uncertainty_name
+from cyclegan_gc.formats.files import case_id, find_volumes, read_sidecar, uncertainty_name
 
 NAMES_SHOWN = 5
 TAKEN = (SCT, *BASELINES, "synthetic", "true")
@@ -143,12 +142,8 @@ def match_cases(sources: Sources) -> tuple[list[CaseFiles], list[str], list[str]
 
 def sidecar_of(sct: Path) -> dict[str, Any]:
     """The JSON file that a conversion writes beside its result; empty for a CT made by another program."""
-    try:
-        sidecar = json.loads(sct.with_name(f"{case_id(sct)}.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    ours = isinstance(sidecar, dict) and str(sidecar.get("tool", "")).startswith("cyclegan-gc ")
-    return sidecar if ours and isinstance(sidecar.get("settings"), dict) else {}
+    sidecar = read_sidecar(sct.with_name(f"{case_id(sct)}.json"))
+    return sidecar if isinstance(sidecar.get("settings"), dict) else {}
 
 
 def _kind(kind: str, method: str) -> str:

@@ -6,10 +6,9 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from cyclegan_gc.atomic import file_sha256
 from cyclegan_gc.errors import UserError, VolumeError
 from cyclegan_gc.evaluate.matching import CaseFiles
-from cyclegan_gc.formats.content import companions
+from cyclegan_gc.formats.content import bytes_hash
 from cyclegan_gc.formats.files import WRITABLE, case_id
 from cyclegan_gc.formats.volumes import read_labels, read_volume, write_volume
 
@@ -49,8 +48,7 @@ def with_label_maps(files: CaseFiles, program: Path, folder: Path) -> CaseFiles:
 
 
 def _label_map(volume: Path, program: Path, folder: Path) -> Path:
-    content = file_sha256([volume, *companions(volume)])
-    made = folder / f"{case_id(volume)}_{content[:HASH_LETTERS]}.nii.gz"
+    made = folder / f"{case_id(volume)}_{bytes_hash([volume])[:HASH_LETTERS]}.nii.gz"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if not made.exists():

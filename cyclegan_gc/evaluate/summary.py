@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from cyclegan_gc.evaluate.measures import METRICS, SCT, Metric, Row, all_metrics, in_words, place_of
+from cyclegan_gc.evaluate.measures import METRICS, SCT, Metric, Row, all_metrics, format_value, in_words, place_of
 from cyclegan_gc.evaluate.statistics import Agreement, Counts, Statistics, compare, describe, pooled
 
 P_DIGITS = 3
@@ -124,13 +124,13 @@ def findings(evaluation: Evaluation) -> dict[str, list[str]]:
 def interval(metric: Metric, statistics: Statistics, value: str, bounds: str) -> str:
     """A mean with its 95 % interval in brackets; the mean alone for a single case."""
     low, high = statistics[f"{bounds}low"], statistics[f"{bounds}high"]
-    number = f"{statistics[value]:.{metric.decimals}f}"
-    return number if low is None else f"{number} ({low:.{metric.decimals}f} to {high:.{metric.decimals}f})"
+    number = format_value(metric, statistics[value])
+    return number if low is None else f"{number} ({format_value(metric, low)} to {format_value(metric, high)})"
 
 
 def mean_of(metric: Metric, statistics: Statistics, cases: float | None) -> str:
     """A mean, with the number of cases where it differs from ``cases``."""
-    mean = f"{statistics['mean']:.{metric.decimals}f}"
+    mean = format_value(metric, statistics["mean"])
     return mean if statistics["n"] == cases else f"{mean} (n {statistics['n']})"
 
 

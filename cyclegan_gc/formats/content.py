@@ -41,7 +41,7 @@ def content_hash(path: Path, folder: Path) -> str:
     if known is not None:
         return known
     with reading(path):
-        stamp, content = _stamp(path), file_sha256([path, *companions(path)])
+        stamp, content = _stamp(path), bytes_hash([path])
     folder.mkdir(parents=True, exist_ok=True)
     write_text(_note(path, folder), json.dumps({"stamp": stamp, "content": content}))
     return content
@@ -56,7 +56,12 @@ def known_hash(path: Path, folder: Path) -> str | None:
         return None
 
 
-def companions(path: Path) -> list[Path]:
+def bytes_hash(paths: Sequence[Path]) -> str:
+    """SHA-256 of the bytes of volumes or DICOM files, their separate voxel files included; not cached."""
+    return file_sha256(file for path in paths for file in (path, *_companions(path)))
+
+
+def _companions(path: Path) -> list[Path]:
     """The other files of a volume with separate header and voxel files; empty for a single file."""
     suffix = next((each for each in HEADERS if path.name.lower().endswith(each)), None)
     if suffix is None:
@@ -78,7 +83,7 @@ def _note(path: Path, folder: Path) -> Path:
 
 def _stamp(path: Path) -> str:
     """Hash of size and time of change of all files of the volume."""
-    facts = [(file.stat().st_size, file.stat().st_mtime_ns) for file in (path, *companions(path))]
+    facts = [(file.stat().st_size, file.stat().st_mtime_ns) for file in (path, *_companions(path))]
     return _hash(json.dumps(facts))
 
 

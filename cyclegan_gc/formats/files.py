@@ -1,12 +1,14 @@
 """Finding volume files in a folder, a glob pattern, a text list or a single file; making the folder of results."""
 
 import glob
+import json
 import os
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from cyclegan_gc.errors import UserError, VolumeError, named
 
@@ -70,6 +72,15 @@ def result_of_uncertainty(name: str) -> str | None:
         if name.endswith(mapped):
             return name.removesuffix(mapped) + result
     return None
+
+
+def read_sidecar(path: Path) -> dict[str, Any]:
+    """A JSON file that this program wrote beside a result; empty if it is missing or another program's."""
+    try:
+        known = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return known if isinstance(known, dict) and str(known.get("tool", "")).startswith("cyclegan-gc ") else {}
 
 
 def is_volume(path: Path) -> bool:

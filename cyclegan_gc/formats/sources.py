@@ -118,13 +118,12 @@ def _series_sources(folder: Path, grouped: Sequence[DicomSeries], root: Path) ->
     """One case per series, named after its folder or its only file; several in one folder also get their numbers."""
     numbers = [series.number for series in grouped]
     for series in grouped:
-        name, below = folder.resolve().name, _below(folder.parent, root)
+        path, name, below = folder, folder.resolve().name, _below(folder.parent, root)
         if len(series.files) == 1:
-            name, below = case_id(series.files[0]), _below(folder, root)
+            path, name, below = series.files[0], case_id(series.files[0]), _below(folder, root)
         elif len(grouped) > 1:
             unique = series.number is not None and numbers.count(series.number) == 1
             name += f"_series{series.number}" if unique else f"_series{series.uid.rsplit('.', 1)[-1][-8:]}"
-        path = series.files[0] if len(series.files) == 1 else folder
         yield Source(path, name, below, series.files, series.uid, series.fault)
 
 

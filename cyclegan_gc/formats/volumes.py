@@ -77,12 +77,12 @@ def read_contrasts(paths: Sequence[Path], *, max_voxels: int = MAX_VOXELS) -> Vo
     return replace(first, further=tuple(other.array for other in others), warnings=(*first.warnings, *notes))
 
 
-def volume_grid(path: Path, *, max_voxels: int = MAX_VOXELS) -> tuple[tuple[int, ...], np.ndarray]:
+def volume_grid(path: Path) -> tuple[tuple[int, ...], np.ndarray]:
     """Shape (X, Y, Z) and affine (4, 4) in mm, read and checked from the header only."""
     with reading(path):
         if is_itk(path):
-            return itk_grid(path, max_voxels)
-        header, shape = read_header(path, max_voxels)
+            return itk_grid(path, MAX_VOXELS)
+        header, shape = read_header(path, MAX_VOXELS)
         return shape, affine_mm(header, shape)[0]
 
 

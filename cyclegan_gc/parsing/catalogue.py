@@ -1,26 +1,17 @@
 """The commands, each with its settings, examples and most important options."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
-from cyclegan_gc.config import (
-    AuditConfig,
-    ConvertConfig,
-    DemoConfig,
-    EvaluateConfig,
-    InfoConfig,
-    ManifestConfig,
-    PhantomConfig,
-    SyncConfig,
-    TrainConfig,
-)
+from cyclegan_gc import config
 
 
 class Command(NamedTuple):
     """One command of the command line."""
 
     config: type
-    examples: tuple[tuple[str, str], ...]
-    """Purpose and words of each example."""
+    examples: Mapping[str, str]
+    """Purpose of each example -> its words."""
     positional: tuple[str, ...] = ()
     """Settings that are given without their names, in this order."""
     leading: tuple[str, ...] = ()
@@ -29,26 +20,21 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "audit": Command(
-        AuditConfig,
-        (("Check the volumes of a training", "audit --config configs/head.yaml --data.mr MR --data.ct CT"),),
+        config.AuditConfig,
+        {"Check the volumes of a training": "audit --config configs/head.yaml --data.mr MR --data.ct CT"},
         leading=("config", "data.mr", "data.ct", "output"),
     ),
     "train": Command(
-        TrainConfig,
-        (
-            (
-                "Train on unpaired volumes",
-                "train --config configs/head.yaml --data.mr MR --data.ct CT --output RUN",
+        config.TrainConfig,
+        {
+            "Train on unpaired volumes": "train --config configs/head.yaml --data.mr MR --data.ct CT --output RUN",
+            "Continue after an interruption": (
+                "train --config configs/head.yaml --data.mr MR --data.ct CT --output RUN --resume auto"
             ),
-            (
-                "Continue after an interruption",
-                "train --config configs/head.yaml --data.mr MR --data.ct CT --output RUN --resume auto",
+            "Train on registered pairs alone": (
+                "train --config configs/head.yaml --objective paired --data.pairs PAIRS --output RUN"
             ),
-            (
-                "Train on registered pairs alone",
-                "train --config configs/head.yaml --objective paired --data.pairs PAIRS --output RUN",
-            ),
-        ),
+        },
         leading=(
             "config",
             "data.mr",
@@ -65,35 +51,39 @@ COMMANDS = {
         ),
     ),
     "convert": Command(
-        ConvertConfig,
-        (
-            ("Convert a folder of MR volumes", "convert DIR/mr DIR/sct --checkpoint RUN"),
-            (
-                "Fuse three planes and write their standard deviation",
-                "convert DIR/mr DIR/sct --checkpoint RUN --planes axial coronal sagittal --uncertainty",
+        config.ConvertConfig,
+        {
+            "Convert a folder of MR volumes": "convert DIR/mr DIR/sct --checkpoint RUN",
+            "Fuse three planes and write their standard deviation": (
+                "convert DIR/mr DIR/sct --checkpoint RUN --planes axial coronal sagittal --uncertainty"
             ),
-            ("Write a DICOM series", "convert DIR/study DIR/sct --checkpoint RUN --format dicom"),
-        ),
+            "Write a DICOM series": "convert DIR/study DIR/sct --checkpoint RUN --format dicom",
+        },
         positional=("input", "output"),
         leading=("checkpoint", "planes", "format", "overwrite", "device"),
     ),
     "info": Command(
-        InfoConfig, (("Describe a volume", "info DIR/head.nii.gz"), ("Describe a model", "info RUN")), ("file",)
+        config.InfoConfig,
+        {"Describe a volume": "info DIR/head.nii.gz", "Describe a model": "info RUN"},
+        positional=("file",),
     ),
     "manifest": Command(
-        ManifestConfig, (("Merge the parts of a batch", "manifest merge DIR/sct"),), ("action", "output")
+        config.ManifestConfig,
+        {"Merge the parts of a batch": "manifest merge DIR/sct"},
+        positional=("action", "output"),
     ),
     "evaluate": Command(
-        EvaluateConfig,
-        (
-            (
-                "Compare synthetic CTs with true CTs",
-                "evaluate --predicted DIR/sct --reference DIR/ct --mr DIR/mr --output DIR/evaluation",
+        config.EvaluateConfig,
+        {
+            "Compare synthetic CTs with true CTs": (
+                "evaluate --predicted DIR/sct --reference DIR/ct --mr DIR/mr --output DIR/evaluation"
             ),
-        ),
+        },
         leading=("predicted", "reference", "output", "mr", "mask"),
     ),
-    "sync": Command(SyncConfig, (("Send a training", "sync RUN"),), ("run",)),
-    "phantom": Command(PhantomConfig, (("Generate heads", "phantom DIR/phantoms --subjects 8"),), ("output",)),
-    "demo": Command(DemoConfig, (("Run the demo", "demo --output DIR/demo"),)),
+    "sync": Command(config.SyncConfig, {"Send a training": "sync RUN"}, positional=("run",)),
+    "phantom": Command(
+        config.PhantomConfig, {"Generate heads": "phantom DIR/phantoms --subjects 8"}, positional=("output",)
+    ),
+    "demo": Command(config.DemoConfig, {"Run the demo": "demo --output DIR/demo"}),
 }

@@ -138,17 +138,13 @@ def _groups(command: Command, names: Collection[str], sections: Collection[str])
 def _add(group: Any, name: str, setting: Setting, positional: bool) -> None:
     """Add one setting to a group of the parser."""
     shown = placeholder(setting.type, name)
-    options = {"help": setting.text + _ending(setting.default), "metavar": shown, "type": setting.type}
     if positional:
-        action = group.add_argument(name, **{**options, "help": setting.text, "metavar": name.upper()})
-    elif setting.default is MISSING:
-        action = group.add_argument(f"--{name}", required=True, **options)
+        action = group.add_argument(name, help=setting.text, metavar=name.upper(), type=setting.type)
     else:
-        if setting.default is None:
-            options["type"] = setting.type | None
-        elif setting.default is False:
-            options["metavar"] = ""
-        action = group.add_argument(f"--{name}", default=setting.default, **options)
+        given = {"required": True} if setting.default is MISSING else {"default": setting.default}
+        kind = setting.type | None if setting.default is None else setting.type
+        text, metavar = setting.text + _ending(setting.default), "" if setting.default is False else shown
+        action = group.add_argument(f"--{name}", help=text, metavar=metavar, type=kind, **given)
     if "PATH" in shown:
         action.complete = FILES
 
@@ -167,7 +163,7 @@ def _ending(default: Any) -> str:
 def _description(command: Command) -> str:
     """The text above the options: the purpose of a command and its examples."""
     lines = [" ".join([*_purpose(command.config), DISCLAIMER]), "", "Examples:"]
-    for purpose, words in command.examples:
+    for purpose, words in command.examples.items():
         lines += [f"  {purpose}:", f"    cyclegan-gc {words}"]
     return "\n".join(lines)
 

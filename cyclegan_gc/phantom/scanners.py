@@ -5,7 +5,7 @@ hand to match the order and rough ratios of tissues in such images.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 from scipy import ndimage
@@ -51,19 +51,16 @@ class Protocol:
     """Standard deviation of the noise (Rician)."""
 
 
-_SPGR = Protocol()
 PROTOCOLS: dict[Scanner, Protocol] = {
-    "spgr": _SPGR,
-    "mprage": replace(
-        _SPGR,
+    "spgr": Protocol(),
+    "mprage": Protocol(
         brightness={**_SPGR_BRIGHTNESS, "fat": 0.82, "muscle": 0.36, "grey": 0.46, "white": 0.80, "fluid": 0.07},
         marrow=(0.62, 0.24),
         bias=(0.15, 0.30),
         gamma=(0.95, 1.2),
         noise=(0.010, 0.025),
     ),
-    "spin_echo": replace(
-        _SPGR,
+    "spin_echo": Protocol(
         brightness={
             **_SPGR_BRIGHTNESS,
             **{"skin": 0.26, "muscle": 0.34, "grey": 0.36, "white": 0.43, "organ": 0.40, "fluid": 0.18},
@@ -73,8 +70,7 @@ PROTOCOLS: dict[Scanner, Protocol] = {
         gamma=(0.85, 1.0),
         noise=(0.025, 0.05),
     ),
-    "gadolinium": replace(
-        _SPGR,
+    "gadolinium": Protocol(
         brightness={
             **_SPGR_BRIGHTNESS,
             **{"skin": 0.42, "muscle": 0.50, "grey": 0.55, "organ": 0.78, "vessel": 0.85, "tendon": 0.10},

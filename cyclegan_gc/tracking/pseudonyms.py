@@ -10,15 +10,10 @@ from pathlib import Path
 from cyclegan_gc.errors import UserError
 
 FILE = "pseudonyms.json"
-"""Salt and map in the run folder, readable by the owner of the run only."""
 
 
 class Pseudonyms:
-    """Salted hashes of case names, the same in every call of a run; the map is kept beside the run.
-
-    Args:
-        folder: run folder.
-    """
+    """Salted hashes of case names, the same in every call of a run."""
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / FILE

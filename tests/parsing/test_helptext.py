@@ -13,7 +13,7 @@ from cyclegan_gc.parsing import parse
 from cyclegan_gc.parsing.catalogue import COMMANDS
 from cyclegan_gc.parsing.settings import sections_of, settings_of, texts_of
 
-EXAMPLES = [(command, words) for command, each in COMMANDS.items() for _, words in each.examples]
+EXAMPLES = [(command, words) for command, each in COMMANDS.items() for words in each.examples.values()]
 
 
 @pytest.fixture
