@@ -38,7 +38,7 @@ def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Prepared slices that all runs share."""
+    """Prepared volumes that all runs share."""
     return tmp_path_factory.mktemp("cache")
 
 

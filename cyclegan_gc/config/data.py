@@ -91,8 +91,8 @@ class DataConfig:
     prepare_threads: NonNegativeInt = 0
     """Number of volumes prepared at once at the first start; 0 takes one per CPU, at most 4."""
     resident: Literal["auto", True, False] = "auto"
-    """Keep the prepared volumes on the training device: auto does so on a GPU of which they take at most a quarter of
-    the free memory. Otherwise samples are read from the cache."""
+    """Keep the prepared volumes on the GPU: auto does so if they take at most a quarter of its free memory. Otherwise
+    samples are read from the cache."""
     workers: NonNegativeInt = 1
     """Threads that read samples from the cache ahead of the training; 0 reads between the steps. The samples do not
     depend on it."""

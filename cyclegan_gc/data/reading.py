@@ -55,13 +55,15 @@ class Resident:
 def kept_on(
     device: torch.device, sets: Sequence[Sequence[PreparedVolume]], resident: bool | str, *, depths: bool
 ) -> list[Resident] | None:
-    """Each set of volumes on ``device``, or None if they are to be read from the memory maps.
+    """Each set of volumes on ``device``, or None if they are to be read from the memory maps, as always on the CPU.
 
     With ``resident`` auto they go to a GPU if they take at most a quarter of its free memory.
     """
+    if device.type == "cpu":
+        return None
     if resident == "auto":
         files = [path for volumes in sets for volume in volumes for path in (volume.path, volume.depth_path)]
-        free = free_bytes(device) if device.type != "cpu" else None
+        free = free_bytes(device)
         resident = free is not None and sum(path.stat().st_size for path in files) <= RESIDENT_SHARE * free
     return [Resident.of(volumes, device, depths=depths) for volumes in sets] if resident else None
 
@@ -69,9 +71,9 @@ def kept_on(
 def read(planes: Sequence[Plane], kept: Resident | None = None, *, depths: bool = False) -> PlaneImages:
     """Read planes of one size: all at once from ``kept``, or one by one from the memory maps, on the CPU.
 
-    Both give the same bits on one device, for any number of planes.
+    One by one, the bits of a plane do not depend on the others.
     """
-    if kept is not None and kept.values.device.type != "cpu":
+    if kept is not None:
         return _read(planes, kept.values, kept.depths, [kept.starts[plane.volume.path] for plane in planes])
     parts = []
     for plane in planes:
@@ -87,8 +89,10 @@ def _read(planes: Sequence[Plane], values: Tensor, depths: Tensor | None, starts
     whole = torch.int32 if len(values) < 2**31 else torch.int64
     shapes = torch.tensor([plane.volume.shape for plane in planes], dtype=whole, device=device).T[..., None, None, None]
     # Each volume has a rim of air one voxel wide, in which everything beyond its borders lies.
-    rims = torch.zeros_like(shapes[0], dtype=torch.float32), shapes + 1.0
-    places = [place.add_(1).clamp_(rims[0], rim) for place, rim in zip(_places(planes, device), rims[1], strict=True)]
+    places = [
+        torch.minimum(place.add_(1).clamp_min_(0), n + 1)
+        for place, n in zip(_places(planes, device), shapes, strict=True)
+    ]
     _, height, width = shapes + 2
     start = torch.tensor(starts, dtype=whole, device=device)[:, None, None, None]
 

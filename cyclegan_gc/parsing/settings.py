@@ -85,7 +85,7 @@ def placeholder(kind: Any, name: str) -> str:
     if kind is bool:
         return "{true,false}"
     if get_origin(kind) is Literal:
-        return "{" + ",".join(str(item).lower() if item in (True, False) else str(item) for item in items) + "}"
+        return "{" + ",".join(map(_word, items)) + "}"
     if get_origin(kind) is tuple:
         return " ".join("..." if item is Ellipsis else placeholder(item, name) for item in items)
     return "NUMBER" if issubclass(kind, (int, float)) else TEXTS.get(name.rsplit(".", 1)[-1], "PATH")
@@ -97,8 +97,13 @@ def allowed(kind: Any) -> str:
     if kind is bool:
         return "true or false"
     if get_origin(kind) is Literal:
-        return ", ".join(map(str, items[:-1])) + f" or {items[-1]}"
+        return ", ".join(map(_word, items[:-1])) + f" or {_word(items[-1])}"
     if get_origin(kind) is tuple:
         count = "one or more of" if Ellipsis in items else f"{len(items)} values, each"
         return f"{count} {allowed(items[0])}"
     return NUMBERS.get(kind.__name__, "a path or a name")
+
+
+def _word(choice: object) -> str:
+    """A choice as it is typed."""
+    return str(choice).lower() if isinstance(choice, bool) else str(choice)

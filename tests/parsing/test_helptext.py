@@ -88,6 +88,7 @@ def test_placeholders_and_defaults_are_readable(page):
         "--data.crop NUMBER NUMBER",
         "--data.slice_axes {axial,coronal,sagittal} ...",
         "--data.flip {true,false}",
+        "--data.resident {auto,true,false}",
         "--wandb.group NAME",
     ):
         assert f"  {heading}" in text, heading

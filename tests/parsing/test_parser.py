@@ -56,6 +56,7 @@ def test_what_is_missing_is_named_as_it_is_typed(line, said):
         ("--data.crop 64 x", "--data.crop 64 x: give 2 values, each a whole number above 0"),
         ("--optimizer.betas 0.5 2", "--optimizer.betas 0.5 2: give 2 values, each a number between 0 and 1"),
         ("--preprocess.n4 maybe", "--preprocess.n4 maybe: give true or false"),
+        ("--data.resident maybe", "--data.resident maybe: give auto, true or false"),
         ("--data.crop 63 64", "--data.crop must be multiples of 4, got (63, 64)"),
         ("word", "unexpected word word; the name of an option begins with --"),
     ],

@@ -179,7 +179,7 @@ def test_generators_that_show_white_are_named_in_all_ways(config, capsys):
 
 
 def test_blank_volumes_are_named(config, tmp_path):
-    """The prepared slices of one volume are emptied behind the reader's back, as a broken disk might."""
+    """The prepared volumes are emptied behind the reader's back, as a broken disk might."""
     data = replace(config.data, cache=tmp_path / "cache", validation_fraction=0)
     config = replace(config, data=data, steps=20, log_every=5)
     train(replace(config, output=tmp_path / "first", stop_at=1))
