@@ -37,6 +37,7 @@ def test_a_planted_field_is_found(head):
     assert np.std(found - np.log(field)[body]) < 0.3 * np.std(np.log(field)[body])
 
 
+@pytest.mark.slow
 def test_the_network_sees_nearly_the_same_with_and_without_the_field(head):
     volume, body, field = head
     worse = replace(volume, array=volume.array * field)
@@ -47,6 +48,7 @@ def test_the_network_sees_nearly_the_same_with_and_without_the_field(head):
     assert differences[1] < 0.35 * differences[0]
 
 
+@pytest.mark.slow
 def test_one_hot_voxel_changes_nothing_much(head):
     volume, body, _ = head
     hot = volume.array.copy()
@@ -55,6 +57,7 @@ def test_one_hot_voxel_changes_nothing_much(head):
     assert np.abs(after - before)[body].max() < 0.05
 
 
+@pytest.mark.slow
 def test_the_same_volume_gives_the_same_field_each_time(head):
     volume, body, _ = head
     one, other = (bias_field(volume.array, body, volume.spacing_mm) for _ in range(2))

@@ -91,6 +91,7 @@ def test_plain_cyclegan_is_that_of_its_paper():
     assert not any(plain[name] for name in ("loss.gradient", "loss.depth_histogram", "data.match_position"))
 
 
+@pytest.mark.slow
 def test_a_run_that_studies_share_has_one_folder(output):
     folders = {study: {run.arm: run.training for run in planned(study, output)} for study in studies.STUDIES}
     assert folders["gradient"]["absolute"] == folders["recipe"]["default"] == folders["weights"]["0.3"]

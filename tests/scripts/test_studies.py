@@ -55,6 +55,7 @@ def heads(folder: Path) -> set[bytes]:
     return {path.read_bytes() for path in folder.glob("*.nii.gz")}
 
 
+@pytest.mark.slow
 def test_pairs_are_of_heads_that_are_not_tested_and_fewer_are_a_part_of_more(output):
     runs = {run.arm: run for run in planned("pairs", output)}
     folders = {arm: Path(option(run, "--data.pairs") or "") for arm, run in runs.items()}
@@ -80,6 +81,7 @@ def test_test_heads_of_the_pairs_seed_are_refused(output):
         planned("pairs", output, "--test-seed", "0")
 
 
+@pytest.mark.slow
 def test_a_mixed_training_set_has_each_head_once_and_as_many_of_each_scanner(output):
     (run,) = [run for run in planned("scanners", output, volumes=4) if run.arm == "all scanners"][:1]
     paths = [Path(line) for line in Path(option(run, "--data.mr") or "").read_text().split()]

@@ -127,7 +127,7 @@ def test_only_the_first_process_writes(two):
     assert (two / "metrics.jsonl").read_text().count('"generator"') == 20
 
 
-@pytest.mark.parametrize(("before", "after"), [(2, 1), (1, 2)])
+@pytest.mark.parametrize(("before", "after"), [(2, 1), pytest.param(1, 2, marks=pytest.mark.slow)])
 def test_a_run_goes_on_with_another_number_of_processes_and_says_what_is_lost(before, after, train_options, tmp_path):
     finish(before, train_options(tmp_path, stop_at=10))
     output = finish(after, train_options(tmp_path, resume="auto"))
@@ -143,6 +143,7 @@ def test_a_batch_that_cannot_be_shared_out_is_refused(train_options, tmp_path):
     assert "--optimizer.batch_size 3: not a multiple of 2 processes" in errors
 
 
+@pytest.mark.slow
 def test_torchruns_sigterm_saves_and_the_run_goes_on_as_if_never_stopped(
     train_options, tmp_path, same, logged, wait_for_lines
 ):

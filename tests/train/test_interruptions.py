@@ -30,7 +30,10 @@ def undisturbed(train_options, start_train, tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize(("number", "workers"), [(signal.SIGTERM, 2), (signal.SIGINT, 2), (signal.SIGUSR1, 0)])
+@pytest.mark.parametrize(
+    ("number", "workers"),
+    [(signal.SIGTERM, 2), pytest.param(signal.SIGINT, 2, marks=pytest.mark.slow), (signal.SIGUSR1, 0)],
+)
 def test_a_signalled_run_saves_and_goes_on_as_if_never_stopped(
     number, workers, undisturbed, train_options, start_train, tmp_path, same, logged, wait_for_lines
 ):
@@ -107,9 +110,8 @@ def test_a_full_disk_keeps_the_checkpoint_and_says_so_in_one_line(train_options,
     assert list(tmp_path.glob(".*.part")) == []
 
 
-@pytest.mark.parametrize(
-    ("terms", "kills", "steps"), [(1, 2, 60), pytest.param(0, 30, 800, marks=pytest.mark.slow, id="30-kills")]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("terms", "kills", "steps"), [(1, 2, 60), pytest.param(0, 30, 800, id="30-kills")])
 def test_killed_at_random_moments_it_ends_with_the_same_weights(train_options, tmp_path, terms, kills, steps):
     options = train_options(tmp_path, steps=steps, log_every=1, save_every=1, validate_every=20)
     position = options.index("--output")

@@ -198,6 +198,7 @@ def test_a_training_that_fails_is_a_failed_run(small_config, tmp_path, offline_r
     assert run.exit_codes == [1] and not any(each.type == "model" for each in run.of("artifact"))
 
 
+@pytest.mark.slow
 def test_only_the_first_of_two_processes_is_tracked(train_options, tmp_path, offline_runs):
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     words = [*torchrun, "-m", "cyclegan_gc.cli", "train", *train_options(tmp_path, wandb__mode="offline")]
