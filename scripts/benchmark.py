@@ -5,7 +5,7 @@
     python scripts/benchmark.py scale --volumes 10 100 1000
 
 Both make head-like volumes in a temporary folder and remove them at the end. ``data`` also measures the GPU where there
-is one; ``scale`` measures each row in a process of its own.
+is one; ``scale`` measures in processes of their own.
 """
 
 import argparse

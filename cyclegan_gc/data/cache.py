@@ -21,13 +21,13 @@ from cyclegan_gc.errors import UserError, VolumeError
 from cyclegan_gc.formats.content import contents_hash, known_contents
 from cyclegan_gc.formats.volumes import Volume
 from cyclegan_gc.prepare.body import depth_below_skin
-from cyclegan_gc.prepare.grid import DIRECTIONS, coarser, seen_mm
+from cyclegan_gc.prepare.grid import DIRECTIONS, coarsen, seen_mm
 from cyclegan_gc.prepare.modality import Modality
 from cyclegan_gc.prepare.preprocess import Prepared, load_prepared, load_volume, to_hu
 from cyclegan_gc.prepare.statistics import case_statistics
 from cyclegan_gc.voxels import bounding_box
 
-FORMAT = 5
+FORMAT = 6
 """Increased whenever the same content and settings would give other voxels or facts."""
 OUTSIDE = -32768
 """Stored value outside the body."""
@@ -175,7 +175,7 @@ def _write(pixels: Path, volume: Volume, case: Prepared, judged: dict[str, Any],
     pixels.parent.mkdir(parents=True, exist_ok=True)
     for path, array, air in ((found.depth_path, depth[..., None], 0), (pixels, stored, OUTSIDE)):
         with atomic_write(path) as file:
-            np.save(file, np.pad(array, [(1, 1)] * 3 + [(0, 0)], constant_values=air))
+            np.save(file, np.ascontiguousarray(np.pad(array, [(1, 1)] * 3 + [(0, 0)], constant_values=air)))
     facts = {name: value for name, value in vars(found).items() if name not in ("path", "sources")}
     write_text(pixels.with_suffix(".json"), json.dumps(facts))
 
@@ -203,7 +203,7 @@ def _cut_out(
     box = bounding_box(case.mask[0].numpy())
     inside = (slice(None), *box)
     cut = [(side.start == 0, side.stop == n) for side, n in zip(box, case.mask.shape[1:], strict=True)]
-    image, mask, spacing_mm = coarser(case.image.as_tensor()[inside], case.mask[inside], case.spacing_mm, wanted_mm)
+    image, mask, spacing_mm = coarsen(case.image.as_tensor()[inside], case.mask[inside], case.spacing_mm, wanted_mm)
     height, width, depth = spacing_mm
     upwards = image.permute(3, 1, 2, 0).numpy(), mask[0].permute(2, 0, 1).numpy()
     return *upwards, (depth, height, width), [cut[2], *cut[:2]]

@@ -17,7 +17,7 @@ PIECES = 4
 BIAS_COEFFICIENT = 0.4
 """Largest coefficient of the bias field's logarithm at full strength."""
 BIAS_DEGREE = 3
-"""Degree of the bias field's logarithm, a polynomial of Legendre."""
+"""Highest power of the field's logarithm, a polynomial of Legendre with the terms of MONAI's RandBiasField."""
 
 
 class GreyValues(NamedTuple):

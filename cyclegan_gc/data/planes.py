@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from cyclegan_gc.config import DataConfig, SliceAxis
 from cyclegan_gc.data.cache import PreparedVolume, Sizes
-from cyclegan_gc.prepare.grid import DIRECTIONS, MULTIPLE, around
+from cyclegan_gc.prepare.grid import DIRECTIONS, LEAST_SIZE, MULTIPLE, around
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Plane:
 
 
 class Stack(NamedTuple):
-    """The upright slices of a volume in one plane, which validation looks at."""
+    """The slices of a volume in one of the three planes."""
 
     volume: PreparedVolume
     axis: SliceAxis
@@ -77,11 +77,8 @@ def upright(stack: Stack, number: int, size: tuple[int, int] | None = None, cont
         context: neighbours on each side; beyond the ends of the stack the last slice repeats.
     """
     own = _size_of(stack)
-    height, width = size or [-(-side // MULTIPLE) * MULTIPLE for side in own]
-    first = [
-        (n - wanted) // 2 if n > wanted else -((wanted - n) // 2)
-        for n, wanted in zip(own, (height, width), strict=True)
-    ]
+    height, width = size or [-(-max(side, LEAST_SIZE) // MULTIPLE) * MULTIPLE for side in own]
+    first = [int((n - wanted) / 2) for n, wanted in zip(own, (height, width), strict=True)]
     return _plane(stack, number, first, (height, width), context, Turn())
 
 
@@ -96,25 +93,34 @@ def random_plane(stack: Stack, number: int, config: DataConfig, random: np.rando
     angles = random.uniform(-1, 1, 3) * (tilt, tilt, turn)
     scale = random.uniform(-config.scale, config.scale, 2)
     room = [n - wanted for n, wanted in zip(_size_of(stack), config.crop, strict=True)]
-    first = [int(random.integers(spare + 1)) if spare > 0 else -(-spare // 2) for spare in room]
+    first = [int(random.integers(spare + 1)) if spare > 0 else int(spare / 2) for spare in room]
     change = Turn((angles[0], angles[1]), angles[2], (scale[0], scale[1]), mirrored)
     return _plane(stack, number, first, config.crop, config.context_slices, change)
 
 
 def _plane(stack: Stack, number: int, first: Sequence[int], size: tuple[int, int], context: int, turn: Turn) -> Plane:
-    """The plane that begins at pixel ``first`` (row, column) of a slice, turned about the slice's middle."""
+    """The plane that begins at pixel ``first`` (row, column) of a slice.
+
+    It is rotated and scaled about the slice's middle, then tilted about its own, which so stays in the slice.
+    """
     volume, axis = stack
     mirror = -1 if turn.mirrored else 1
     step_mm = np.array(stack.spacing_mm) * (1, 1 + turn.scale[0], mirror * (1 + turn.scale[1]))
-    rotation = create_rotate(3, (turn.rotation, *turn.tilt))[:3, :3]
-    linear = DIRECTIONS[axis] @ rotation @ np.diag(step_mm) / np.array(volume.voxel_mm)[:, None]
+    flat, tilted = (
+        DIRECTIONS[axis]
+        @ create_rotate(3, (turn.rotation, *tilt))[:3, :3]
+        @ np.diag(step_mm)
+        / np.array(volume.voxel_mm)[:, None]
+        for tilt in ((0.0, 0.0), turn.tilt)
+    )
 
     along = DIRECTIONS[axis][:, 0]
     centre = (np.array(volume.shape) - 1) / 2
     place = volume.spans[axis][0] + number - centre @ np.abs(along)
     centre += along * place
     middle = np.array([0, *((n - 1) / 2 - start for n, start in zip(_size_of(stack), first, strict=True))])
-    affine = np.column_stack([linear, centre - linear @ middle])
+    own_middle = np.array([0, *((side - 1) / 2 for side in size)])
+    affine = np.column_stack([tilted, centre + flat @ (own_middle - middle) - tilted @ own_middle])
     slices = tuple(other - number for other in around(number, stack.count, context))
     return Plane(volume, affine, slices, size)
 

@@ -48,8 +48,8 @@ class Resident:
         values = [_open(volume.path) for volume in volumes]
         below = torch.cat([_open(volume.depth_path) for volume in volumes]).to(device) if depths else None
         starts = np.cumsum([0, *(len(each) for each in values)]).tolist()
-        of_volumes = {volume.path: start for volume, start in zip(volumes, starts, strict=False)}
-        return Resident(torch.cat(values).to(device), below, of_volumes)
+        first = {volume.path: start for volume, start in zip(volumes, starts, strict=False)}
+        return Resident(torch.cat(values).to(device), below, first)
 
 
 def kept_on(
@@ -65,7 +65,10 @@ def kept_on(
         files = [path for volumes in sets for volume in volumes for path in (volume.path, volume.depth_path)]
         free = free_bytes(device)
         resident = free is not None and sum(path.stat().st_size for path in files) <= RESIDENT_SHARE * free
-    return [Resident.of(volumes, device, depths=depths) for volumes in sets] if resident else None
+    try:
+        return [Resident.of(volumes, device, depths=depths) for volumes in sets] if resident else None
+    except torch.OutOfMemoryError as error:
+        raise TrainingStoppedError(f"{device}: the volumes do not fit; give --data.resident false") from error
 
 
 def read(planes: Sequence[Plane], kept: Resident | None = None, *, depths: bool = False) -> PlaneImages:
@@ -74,7 +77,9 @@ def read(planes: Sequence[Plane], kept: Resident | None = None, *, depths: bool 
     One by one, the bits of a plane do not depend on the others.
     """
     if kept is not None:
-        return _read(planes, kept.values, kept.depths, [kept.starts[plane.volume.path] for plane in planes])
+        return _read(
+            planes, kept.values, kept.depths if depths else None, [kept.starts[plane.volume.path] for plane in planes]
+        )
     parts = []
     for plane in planes:
         below = _open(plane.volume.depth_path) if depths else None
@@ -86,29 +91,33 @@ def read(planes: Sequence[Plane], kept: Resident | None = None, *, depths: bool 
 def _read(planes: Sequence[Plane], values: Tensor, depths: Tensor | None, starts: Sequence[int]) -> PlaneImages:
     """Planes from a flat tensor in which each one's volume begins at its place in ``starts``."""
     device, contrasts = values.device, values.shape[1]
-    whole = torch.int32 if len(values) < 2**31 else torch.int64
-    shapes = torch.tensor([plane.volume.shape for plane in planes], dtype=whole, device=device).T[..., None, None, None]
+    integer = torch.int32 if len(values) < 2**31 else torch.int64
+    shapes = torch.tensor([plane.volume.shape for plane in planes], dtype=integer, device=device).T[
+        ..., None, None, None
+    ]
     # Each volume has a rim of air one voxel wide, in which everything beyond its borders lies.
     places = [
         torch.minimum(place.add_(1).clamp_min_(0), n + 1)
         for place, n in zip(_places(planes, device), shapes, strict=True)
     ]
     _, height, width = shapes + 2
-    start = torch.tensor(starts, dtype=whole, device=device)[:, None, None, None]
+    start = torch.tensor(starts, dtype=integer, device=device)[:, None, None, None]
 
     def voxel(depth: Tensor, row: Tensor, column: Tensor) -> Tensor:
-        return start + (depth.to(whole) * height + row.to(whole)) * width + column.to(whole)
+        return start + (depth.to(integer) * height + row.to(integer)) * width + column.to(integer)
 
-    low = [torch.minimum(place.floor(), n) for place, n in zip(places, shapes, strict=True)]
+    # Values come from the volume itself, so that no air is mixed in where the body is cut off.
+    inner = [torch.minimum(place.clamp_min(1), n) for place, n in zip(places, shapes, strict=True)]
+    low = [torch.minimum(place.floor(), n) for place, n in zip(inner, shapes, strict=True)]
     first = voxel(*low)
     corners = torch.stack([first, first + width, first + height * width, first + (height + 1) * width])
     # A voxel and its neighbour in the row lie side by side, so four readings give all eight corners.
     side_by_side = values.as_strided((len(values) - 1, 2 * contrasts), (contrasts, 1))
     found = side_by_side.index_select(0, corners.flatten()).view(2, 2, *first.shape, 2, contrasts).float()
-    slices, rows, columns = ((place - floor)[..., None] for place, floor in zip(places, low, strict=True))
-    found = torch.lerp(found[..., 0, :], found[..., 1, :], columns)
-    below, above = torch.lerp(found[:, 0], found[:, 1], rows)
-    image = torch.lerp(below, above, slices).div_(SCALE).clamp_(min=AIR)
+    upwards, backwards, leftwards = ((place - floor)[..., None] for place, floor in zip(inner, low, strict=True))
+    found = torch.lerp(found[..., 0, :], found[..., 1, :], leftwards)
+    below, above = torch.lerp(found[:, 0], found[:, 1], backwards)
+    image = torch.lerp(below, above, upwards).div_(SCALE).clamp_(min=AIR)
 
     nearest = voxel(*(place.round() for place in places)).flatten()
     mask = (values[:, 0].index_select(0, nearest) != OUTSIDE).view_as(first)
@@ -142,7 +151,9 @@ def _open(path: Path) -> Tensor:
     try:
         # Copy-on-write, because torch warns of an array that cannot be written to; nothing writes.
         return torch.from_numpy(np.load(path, mmap_mode="c")).flatten(0, 2)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError) as error:
+        if not isinstance(error, OSError):  # damaged; without it the volume is prepared again
+            path.unlink(missing_ok=True)
         raise TrainingStoppedError(
             f"{path}: a prepared volume is lost or damaged ({error}); go on with --resume auto, which prepares it again"
         ) from error

@@ -45,7 +45,7 @@ class UnpairedSamples:
         """
         mr, ct, grey_values = zip(*(self._draw(index, stream) for index in indices), strict=True)
         mr, ct = read(mr, self.kept_mr, depths=self.depths), read(ct, self.kept_ct, depths=self.depths)
-        image = _changed(mr.image, grey_values, self.config)
+        image = _changed(mr.image, grey_values)
         return Batch(image, ct.image, mr.mask, ct.mask, mr.depth, ct.depth)
 
     def _draw(self, index: int, stream: int) -> tuple[Plane, Plane, GreyValues | None]:
@@ -80,7 +80,7 @@ class PairedSamples:
         planes, grey_values = zip(*(self._draw(index, stream) for index in indices), strict=True)
         both = read(planes, self.kept)
         by_slice = both.image.unflatten(1, (both.mask.shape[1], -1))
-        mr = _changed(by_slice[:, :, :-1].flatten(1, 2), grey_values, self.config)
+        mr = _changed(by_slice[:, :, :-1].flatten(1, 2), grey_values)
         return Batch(mr, by_slice[:, :, -1], both.mask, both.mask)
 
     def _draw(self, index: int, stream: int) -> tuple[Plane, GreyValues | None]:
@@ -90,7 +90,7 @@ class PairedSamples:
         return random_plane(stack, number, self.config, random), _grey_values(self.config, random)
 
 
-def _changed(mr: Tensor, grey_values: Sequence[GreyValues | None], config: DataConfig) -> Tensor:
+def _changed(mr: Tensor, grey_values: Sequence[GreyValues | None]) -> Tensor:
     drawn = [each for each in grey_values if each is not None]
     return as_another_scanner(mr, drawn) if drawn else mr
 

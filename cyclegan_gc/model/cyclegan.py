@@ -60,8 +60,7 @@ class Batch:
 
     def to(self, device: torch.device) -> "Batch":
         """The batch on a device."""
-        moved = {n: t.to(device, non_blocking=device.type == "cuda") for n, t in vars(self).items() if t is not None}
-        return Batch(**moved)
+        return Batch(**{name: tensor.to(device) for name, tensor in vars(self).items() if tensor is not None})
 
     def parts(self, count: int) -> "list[Batch]":
         """The batch cut into ``count`` equal parts, in order."""

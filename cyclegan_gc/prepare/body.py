@@ -60,8 +60,10 @@ def depth_below_skin(mask: BoolArray, spacing_mm: Spacing, cut: Sequence[tuple[b
         outer = np.moveaxis(wider, axis, 0)
         for border, inside in zip((0, -1), borders, strict=True):
             outer[border] &= inside
+    if wider.all():  # cut off on all sides: no skin is left to measure from
+        wider = np.pad(mask, 1)
     depth_mm = np.asarray(ndimage.distance_transform_edt(wider, spacing_mm))[1:-1, 1:-1, 1:-1]
-    return depth_mm / depth_mm.max()
+    return depth_mm / max(depth_mm.max(), 1e-6)
 
 
 def _solid_body(tissue: BoolArray, spacing_mm: Spacing) -> BoolArray:

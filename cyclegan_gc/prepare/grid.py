@@ -1,7 +1,8 @@
 """From a volume's own grid to the network's and back: cut to the body, resampled in the plane, padded with air.
 
-Nothing is resampled across slices: a slice of the result is a slice of the source. Volumes are in the canonical frame
-of :mod:`cyclegan_gc.prepare.transforms`, (C, H, W, D) to the back, to the left and upwards.
+In a conversion nothing is resampled across slices: a slice of the result is a slice of the source. Training reads its
+planes from volumes whose fine axes are all resampled (:func:`coarsen`). Volumes are in the canonical frame of
+:mod:`cyclegan_gc.prepare.transforms`, (C, H, W, D) to the back, to the left and upwards.
 """
 
 from collections.abc import Sequence
@@ -21,6 +22,8 @@ from cyclegan_gc.voxels import bounding_box
 
 MULTIPLE = 4
 """The generators need heights and widths that are multiples of this."""
+LEAST_SIZE = 16
+"""Smallest height and width of a padded slice."""
 SPACING_TOLERANCE = 0.1
 """Pixels that differ from the wanted size by at most this fraction are not resampled, which would only blur."""
 
@@ -58,17 +61,17 @@ class NetworkGrid:
         return height, width
 
 
-# A plane's slices, rows and columns (the columns of each matrix) in a volume of (depth, height, width): upwards, to the
-# back and to the left. The same turns as those of `to_plane`.
 DIRECTIONS: dict[SliceAxis, NDArray[np.int64]] = {
     "axial": np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1]]),
     "coronal": np.array([[0, -1, 0], [-1, 0, 0], [0, 0, 1]]),
     "sagittal": np.array([[0, -1, 0], [0, 0, 1], [1, 0, 0]]),
 }
+"""A plane's slices, rows and columns (the columns of each matrix) in a volume of (depth, height, width): upwards, to
+the back and to the left. They are the turns of :func:`to_plane`."""
 
 
 def network_grid(
-    case: Prepared, axis: SliceAxis, spacing_mm: float | None, minimum: tuple[int, int] = (16, 16)
+    case: Prepared, axis: SliceAxis, spacing_mm: float | None, minimum: tuple[int, int] = (LEAST_SIZE, LEAST_SIZE)
 ) -> NetworkGrid:
     """The network's grid for a case, with at least one body voxel, in one plane.
 
@@ -114,12 +117,12 @@ def to_source(slices: Tensor, masks: Tensor, grid: NetworkGrid) -> Tensor:
     return from_plane(full.permute(1, 2, 0)[None], grid.axis)
 
 
-def coarser(
+def coarsen(
     image: Tensor, mask: Tensor, spacing_mm: Spacing, wanted_mm: float | None
 ) -> tuple[Tensor, Tensor, Spacing]:
     """Image (C, H, W, D) and mask (1, H, W, D) with each axis finer than the network's pixels resampled to them.
 
-    Coarser axes stay: a scan of thick slices gets none between them. Also gives the new spacing.
+    Coarser axes stay: a scan of thick slices gets none between them. Returns image, mask and the new spacing.
     """
     own = image.shape[1:]
     size = [min(n, _resized(n, mm, wanted_mm)) for n, mm in zip(own, spacing_mm, strict=True)]

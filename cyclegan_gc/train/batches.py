@@ -63,16 +63,15 @@ def batches_from(
     if not threads:
         yield from map(read, steps)
         return
-    with ThreadPoolExecutor(threads, thread_name_prefix="samples") as pool:
-        yield from _ahead(pool, read, steps, threads * AHEAD)
+    yield from _ahead(read, steps, threads)
 
 
 def _of_step(samples: Samples, config: TrainConfig, ranks: Ranks, stream: int, step: int) -> StepBatches:
     share = config.optimizer.batch_size // ranks.size
 
-    def batch(of: UnpairedSamples | PairedSamples, number: int) -> Batch:
+    def batch(stream_of: UnpairedSamples | PairedSamples, number: int) -> Batch:
         first = number * config.optimizer.batch_size + ranks.rank * share
-        return of.batch(range(first, first + share), stream)
+        return stream_of.batch(range(first, first + share), stream)
 
     every = 1 if config.objective == "paired" else config.paired.every
     due = samples.pairs if step % every == 0 else None
@@ -82,13 +81,12 @@ def _of_step(samples: Samples, config: TrainConfig, ranks: Ranks, stream: int, s
     )
 
 
-def _ahead(
-    pool: ThreadPoolExecutor, read: Callable[[int], StepBatches], steps: Iterable[int], count: int
-) -> Iterator[StepBatches]:
-    """The batches of ``steps`` in their order, with ``count`` of them read ahead."""
+def _ahead(read: Callable[[int], StepBatches], steps: Iterable[int], threads: int) -> Iterator[StepBatches]:
+    """The batches of ``steps`` in their order, read ahead by threads that end with the generator."""
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="samples")
     coming, remaining = deque[Future[StepBatches]](), iter(steps)
     try:
-        coming.extend(pool.submit(read, step) for step in islice(remaining, count))
+        coming.extend(pool.submit(read, step) for step in islice(remaining, threads * AHEAD))
         while coming:
             yield coming.popleft().result()
             coming.extend(pool.submit(read, step) for step in islice(remaining, 1))

@@ -45,7 +45,7 @@ def announce_start(run: Run) -> None:
 def take_step(run: Run, batch: Batch | None, pairs: Batch | None) -> None:
     """Train one step on this rank's batches and add its figures to the meter."""
     config = run.config
-    batch, pairs = (each and each.to(run.device) for each in (batch, pairs))
+    batch, pairs = (None if each is None else each.to(run.device) for each in (batch, pairs))
     figures = train_step(
         run.state, batch, config.loss, pairs=pairs, paired=config.paired, parts=config.accumulate, ranks=run.ranks
     )

@@ -20,7 +20,8 @@ from cyclegan_gc.model.losses import gradient_correlation
 
 BIN_HU = 25.0
 DEPTHS = (0.0, 0.08, 0.16, 0.24, 0.36, 0.5, 1.0)
-"""Shells of the body by depth below the skin, as shares of the greatest depth in the slice."""
+"""Shells of the body by depth below the skin, as shares of the greatest depth in the slice: the masks of single
+slices are all that is known here."""
 TISSUES_HU = (AIR_BELOW_HU, BONE_ABOVE_HU)
 """Air below, bone above, soft tissue between, as the challenges of synthetic CT divide them."""
 OUTLINE_HU = -400.0

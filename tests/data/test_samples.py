@@ -1,8 +1,10 @@
 """Training samples: pure functions of seed and index, and the cache that they are read from."""
 
+import threading
 from dataclasses import replace
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 import torch
@@ -14,6 +16,7 @@ from cyclegan_gc.data.reading import read
 from cyclegan_gc.data.samples import UnpairedSamples
 from cyclegan_gc.errors import TrainingStoppedError, VolumeError
 from cyclegan_gc.model.cyclegan import Batch
+from cyclegan_gc.train import batches
 
 SETTINGS = PreprocessConfig(spacing_mm=4.0)
 CONFIG = DataConfig("", "", crop=(48, 40), tilt_degrees=10.0)
@@ -153,3 +156,35 @@ def test_a_lost_or_damaged_volume_of_the_cache_is_named(volumes, tmp_path):
     lost.path.write_bytes(volumes["mr"][0].path.read_bytes()[:5000])
     with pytest.raises(TrainingStoppedError, match="lost or damaged"):
         read([upright(Stack(lost, "axial"), 3)])
+
+
+def test_a_damaged_volume_is_prepared_again(phantoms, tmp_path):
+    path = sorted((phantoms / "mr").iterdir())[0]
+    damaged = cached_volume([path], "mr", SETTINGS, tmp_path)
+    whole = damaged.path.read_bytes()
+    damaged.path.write_bytes(whole[:5000])
+    with pytest.raises(TrainingStoppedError, match="lost or damaged"):
+        read([upright(Stack(damaged, "axial"), 3)])
+    assert cached_volume([path], "mr", SETTINGS, tmp_path).path.read_bytes() == whole
+
+
+@pytest.mark.parametrize("turned", ["RAS", "SPL"])
+def test_a_volume_is_mapped_and_not_copied_however_it_was_stored(phantoms, tmp_path, turned):
+    image = nib.Nifti1Image.from_filename(sorted((phantoms / "mr").iterdir())[0])
+    nib.as_closest_canonical(image).as_reoriented(
+        nib.orientations.ornt_transform(nib.orientations.axcodes2ornt("RAS"), nib.orientations.axcodes2ornt(turned))
+    ).to_filename(tmp_path / "turned.nii")
+    volume = cached_volume([tmp_path / "turned.nii"], "mr", PreprocessConfig(), tmp_path)
+    assert np.load(volume.path, mmap_mode="r").flags.c_contiguous
+
+
+def test_threads_end_with_an_error_and_give_it_as_it_was():
+    def read_step(step: int) -> tuple[None, None]:
+        if step == 5:
+            raise TrainingStoppedError("lost")
+        return None, None
+
+    found = batches._ahead(read_step, range(100), 2)
+    with pytest.raises(TrainingStoppedError, match="lost"):
+        list(found)
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("samples")]

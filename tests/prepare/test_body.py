@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from cyclegan_gc.formats.volumes import read_volume
-from cyclegan_gc.prepare.body import ct_body_mask, mr_body_mask
+from cyclegan_gc.prepare.body import ct_body_mask, depth_below_skin, mr_body_mask
 
 SPACING = (2.0, 2.0, 2.0)
 
@@ -85,3 +85,16 @@ def test_fine_voxels_are_gathered_and_give_the_outline_of_coarse_ones():
     noise = np.random.default_rng(0).normal(0, 10, shape)
     body = ct_body_mask((np.where(inside, 40.0, -1000.0) + noise).astype(np.float32), (0.5, 0.9, 1.0))
     assert (body ^ inside).sum() < 0.2 * 4 * np.pi * 40**2  # a fifth of a voxel on average
+
+
+def test_depth_grows_inwards_in_mm_and_a_cut_side_is_no_skin():
+    """A block of 20 x 12 x 30 mm: the nearest face decides, whatever the voxels' sides."""
+    mask, spacing_mm = np.ones((10, 12, 10), bool), (2.0, 1.0, 3.0)
+    places_mm = [mm * (np.arange(n) + 1) for n, mm in zip(mask.shape, spacing_mm, strict=True)]
+    nearest = np.min(np.meshgrid(*(np.minimum(each, each[::-1]) for each in places_mm), indexing="ij"), axis=0)
+    depth = depth_below_skin(mask, spacing_mm, [(False, False)] * 3)
+    np.testing.assert_allclose(depth, nearest / nearest.max())
+    open_below = depth_below_skin(mask, spacing_mm, [(False, False), (False, False), (True, False)])
+    assert (np.diff(open_below[5, 5, :4]) == 0).all() and open_below[5, 5, 0] > depth[5, 5, 0]
+    everywhere = depth_below_skin(mask, spacing_mm, [(True, True)] * 3)
+    np.testing.assert_allclose(everywhere, depth)
