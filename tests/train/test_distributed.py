@@ -55,7 +55,7 @@ def test_one_and_two_processes_see_the_same_samples_and_agree(train_options, pha
     pairs = {"data__pairs": phantoms / "test", "paired__every": 2, "paired__l1": 3}
     for processes in (1, 2):
         folder = tmp_path / str(processes)
-        finish(processes, train_options(folder, optimizer__pool_size=0, optimizer__learning_rate=2e-4, **pairs))
+        finish(processes, train_options(folder, optimizer__pool_size=0, optimizer__learning_rate=1e-4, **pairs))
         lines.append(logged(folder))
     assert [line.keys() for line in lines[0]] == [line.keys() for line in lines[1]]
     assert lines[1][0] == pytest.approx(lines[0][0], rel=2e-5, abs=1e-6)
