@@ -61,10 +61,8 @@ def print_speeds(folder: Path) -> None:
     for device in devices:
         for crop, spacing_mm in CROPS.items():
             config = config_of(folder, 4, crop, spacing_mm)
-            cases, data = (
-                cases_of(config),
-                replace(config.data, tilt_degrees=10.0, mr_intensity=0.4, match_position=True),
-            )
+            cases = cases_of(config)
+            data = replace(config.data, tilt_degrees=10.0, mr_intensity=0.4, match_position=True)
             for resident in [False, True] if device.type != "cpu" else [False]:
                 config = replace(config, data=replace(data, resident=resident), loss=LossConfig(depth_histogram=1.0))
                 speed = samples_a_second(cases, config, device)
