@@ -17,7 +17,7 @@ PIECES = 4
 BIAS_COEFFICIENT = 0.4
 """Largest coefficient of the bias field's logarithm at full strength."""
 BIAS_DEGREE = 3
-"""Highest power of the field's logarithm, a polynomial of Legendre with the terms of MONAI's RandBiasField."""
+"""Degree of the field's logarithm, a polynomial of Legendre in height and width."""
 
 
 class GreyValues(NamedTuple):
@@ -32,8 +32,8 @@ class GreyValues(NamedTuple):
 def random_grey_values(contrasts: int, strength: float, random: np.random.Generator) -> GreyValues:
     """Smooth rising maps of [0, 1] onto itself and a smooth field; ``strength`` goes from 0, no change, to 1."""
     bias = np.zeros((BIAS_DEGREE + 1, BIAS_DEGREE + 1))
-    lower = np.tril_indices(BIAS_DEGREE + 1)
-    bias[lower] = BIAS_COEFFICIENT * strength * random.uniform(-1, 1, len(lower[0]))
+    terms = np.add(*np.indices(bias.shape)) <= BIAS_DEGREE
+    bias[terms] = BIAS_COEFFICIENT * strength * random.uniform(-1, 1, terms.sum())
     slopes = np.exp(CURVE_SPREAD * strength * random.standard_normal((contrasts, PIECES)))
     heights = np.pad(slopes.cumsum(axis=1) / slopes.sum(axis=1, keepdims=True), [(0, 0), (1, 0)])
     curves = np.array([PchipInterpolator(np.linspace(0, 1, PIECES + 1), each).c for each in heights])

@@ -54,7 +54,7 @@ class Stack(NamedTuple):
         return distance, height, width
 
 
-class Turn(NamedTuple):
+class Change(NamedTuple):
     """Random change of a plane; the default changes nothing."""
 
     tilt: tuple[float, float] = (0.0, 0.0)
@@ -79,7 +79,7 @@ def upright(stack: Stack, number: int, size: tuple[int, int] | None = None, cont
     own = _size_of(stack)
     height, width = size or [-(-max(side, LEAST_SIZE) // MULTIPLE) * MULTIPLE for side in own]
     first = [int((n - wanted) / 2) for n, wanted in zip(own, (height, width), strict=True)]
-    return _plane(stack, number, first, (height, width), context, Turn())
+    return _plane(stack, number, first, (height, width), context, Change())
 
 
 def random_plane(stack: Stack, number: int, config: DataConfig, random: np.random.Generator) -> Plane:
@@ -87,31 +87,32 @@ def random_plane(stack: Stack, number: int, config: DataConfig, random: np.rando
 
     A sagittal plane is never mirrored, which would swap front and back.
     """
-    turn = np.deg2rad(config.rotate_degrees)
-    tilt = np.deg2rad(config.tilt_degrees) * _share_of_tilt(stack)
+    rotation, tilt = np.deg2rad((config.rotate_degrees, config.tilt_degrees * _share_of_tilt(stack)))
     mirrored = bool(random.random() < 0.5) and config.flip and stack.axis != "sagittal"
-    angles = random.uniform(-1, 1, 3) * (tilt, tilt, turn)
+    angles = random.uniform(-1, 1, 3) * (tilt, tilt, rotation)
     scale = random.uniform(-config.scale, config.scale, 2)
     room = [n - wanted for n, wanted in zip(_size_of(stack), config.crop, strict=True)]
     first = [int(random.integers(spare + 1)) if spare > 0 else int(spare / 2) for spare in room]
-    change = Turn((angles[0], angles[1]), angles[2], (scale[0], scale[1]), mirrored)
+    change = Change((angles[0], angles[1]), angles[2], (scale[0], scale[1]), mirrored)
     return _plane(stack, number, first, config.crop, config.context_slices, change)
 
 
-def _plane(stack: Stack, number: int, first: Sequence[int], size: tuple[int, int], context: int, turn: Turn) -> Plane:
+def _plane(
+    stack: Stack, number: int, first: Sequence[int], size: tuple[int, int], context: int, change: Change
+) -> Plane:
     """The plane that begins at pixel ``first`` (row, column) of a slice.
 
     It is rotated and scaled about the slice's middle, then tilted about its own, which so stays in the slice.
     """
     volume, axis = stack
-    mirror = -1 if turn.mirrored else 1
-    step_mm = np.array(stack.spacing_mm) * (1, 1 + turn.scale[0], mirror * (1 + turn.scale[1]))
+    mirror = -1 if change.mirrored else 1
+    step_mm = np.array(stack.spacing_mm) * (1, 1 + change.scale[0], mirror * (1 + change.scale[1]))
     flat, tilted = (
         DIRECTIONS[axis]
-        @ create_rotate(3, (turn.rotation, *tilt))[:3, :3]
+        @ create_rotate(3, (change.rotation, *tilt))[:3, :3]
         @ np.diag(step_mm)
         / np.array(volume.voxel_mm)[:, None]
-        for tilt in ((0.0, 0.0), turn.tilt)
+        for tilt in ((0.0, 0.0), change.tilt)
     )
 
     along = DIRECTIONS[axis][:, 0]
@@ -142,5 +143,5 @@ def _size_of(stack: Stack) -> tuple[int, int]:
 
 def _in_plane(values: Sequence[float], axis: SliceAxis) -> Sizes:
     """Values along (depth, height, width) as those along (slice, row, column)."""
-    slices, rows, columns = np.abs(DIRECTIONS[axis].T) @ np.asarray(values, dtype=np.float64)
-    return float(slices), float(rows), float(columns)
+    slices, rows, columns = (values[along] for along in np.abs(DIRECTIONS[axis]).argmax(axis=0))
+    return slices, rows, columns

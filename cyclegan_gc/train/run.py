@@ -26,7 +26,10 @@ from cyclegan_gc.validate.validation import HeldOut
 from cyclegan_gc.validate.watchdog import Monitor
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-LESS_MEMORY = "--accumulate, --activation_checkpointing true, --precision bf16 or a smaller --data.crop need less"
+LESS_MEMORY = (
+    "--accumulate, --activation_checkpointing true, --precision bf16, --data.resident false or a smaller --data.crop "
+    "need less"
+)
 
 
 @dataclass

@@ -65,6 +65,13 @@ def test_the_change_is_a_rising_curve_times_a_smooth_field(image, seed):
     assert np.abs(residual).max() < 1e-4 < field.std()
 
 
+def test_the_field_varies_as_much_from_left_to_right_as_from_top_to_bottom():
+    fields = np.array([random_grey_values(1, 1.0, np.random.default_rng(seed)).bias for seed in range(400)])
+    spread = fields.std(axis=0)
+    np.testing.assert_allclose(spread, spread.T, atol=0.15 * spread.max())
+    assert spread[0, 3] > 0.2 and spread[2, 2] == 0
+
+
 def test_slices_of_a_slab_share_curve_and_field_and_contrasts_the_field_alone(image):
     slab = changed(image.expand(6, 48, 40).clone(), contrasts=2)  # three slices of two contrasts
     assert torch.equal(slab[0], slab[2]) and torch.equal(slab[1], slab[5])

@@ -10,7 +10,7 @@ from scipy.ndimage import map_coordinates
 from cyclegan_gc.config import DataConfig, PreprocessConfig, SliceAxis
 from cyclegan_gc.data import reading
 from cyclegan_gc.data.cache import DEPTH_SCALE, OUTSIDE, SCALE, PreparedVolume, cached_volume
-from cyclegan_gc.data.planes import Stack, Turn, _plane, random_plane, upright
+from cyclegan_gc.data.planes import Change, Stack, _plane, random_plane, upright
 from cyclegan_gc.data.reading import Resident, read
 from cyclegan_gc.prepare.grid import DIRECTIONS, mask_to_network, network_grid, to_network, to_plane
 from cyclegan_gc.prepare.preprocess import load_prepared
@@ -80,7 +80,9 @@ def test_turns_go_about_the_middle_of_the_slice_and_keep_lengths_in_mm(tmp_path)
     """Voxels of unequal sides: a pixel stays 2 mm whichever way the plane is turned."""
     volume = made(tmp_path, np.zeros((30, 60, 50)), (2.0, 1.0, 1.5), (2.0, 2.0, 2.0))
     stack, size = Stack(volume, "axial"), (30, 38)
-    upright_plane, turned = (_plane(stack, 10, [0, 0], size, 0, turn) for turn in (Turn(), Turn((0.3, -0.2), 0.4)))
+    upright_plane, turned = (
+        _plane(stack, 10, [0, 0], size, 0, change) for change in (Change(), Change((0.3, -0.2), 0.4))
+    )
     middle = [0, 14.5, 18.5, 1]
     assert turned.affine @ middle == pytest.approx(upright_plane.affine @ middle)
     assert upright_plane.affine @ middle == pytest.approx([10, 29.5, 24.5], abs=0.6)
