@@ -12,6 +12,9 @@ from typing import Any
 import pytest
 import torch
 
+from cyclegan_gc.cli import main
+from cyclegan_gc.device import one_torch_thread
+
 COMMAND = [sys.executable, "-m", "cyclegan_gc.cli", "train"]
 
 SMALL = {
@@ -63,6 +66,17 @@ def start_train() -> Callable[..., subprocess.Popen]:
         return subprocess.Popen([*COMMAND, *options], env=environment, **pipes, **more)
 
     return start
+
+
+@pytest.fixture(scope="session")
+def run_train() -> Callable[[Sequence[str]], None]:
+    """Runs `train` to its end in this process with one thread: the bits are those of a process of its own."""
+
+    def run(options: Sequence[str]) -> None:
+        with one_torch_thread():
+            assert main(["train", *options]) == 0
+
+    return run
 
 
 def same(one: Any, other: Any) -> bool:

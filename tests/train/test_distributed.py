@@ -1,4 +1,4 @@
-"""Two processes train one model: started by torchrun, joined over gloo."""
+"""Two processes train one model: started by torchrun, joined over gloo. A single one is this process."""
 
 import os
 import signal
@@ -22,8 +22,8 @@ def start(processes: int, options: list[str]) -> subprocess.Popen:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
 
 
-def finish(processes: int, options: list[str]) -> str:
-    process = start(processes, options)
+def finish(options: list[str]) -> str:
+    process = start(2, options)
     out, errors = process.communicate()
     assert process.returncode == 0, errors
     return out + errors
@@ -45,17 +45,17 @@ def process_of_rank(rank: int, folder: Path) -> int:
 def two(train_options, tmp_path_factory) -> Path:
     """An undisturbed run of two processes, with pools."""
     folder = tmp_path_factory.mktemp("two")
-    finish(2, train_options(folder))
+    finish(train_options(folder))
     return folder
 
 
-def test_one_and_two_processes_see_the_same_samples_and_agree(train_options, phantoms, tmp_path, logged):
+def test_one_and_two_processes_see_the_same_samples_and_agree(train_options, run_train, phantoms, tmp_path, logged):
     """The first step's figures agree to the last digits of float32; then machines differ in how rounding grows."""
     lines = []
     pairs = {"data__pairs": phantoms / "test", "paired__every": 2, "paired__l1": 3}
-    for processes in (1, 2):
-        folder = tmp_path / str(processes)
-        finish(processes, train_options(folder, optimizer__pool_size=0, optimizer__learning_rate=1e-4, **pairs))
+    for train in (run_train, finish):
+        folder = tmp_path / train.__name__
+        train(train_options(folder, optimizer__pool_size=0, optimizer__learning_rate=1e-4, **pairs))
         lines.append(logged(folder))
     assert [line.keys() for line in lines[0]] == [line.keys() for line in lines[1]]
     assert lines[1][0] == pytest.approx(lines[0][0], rel=2e-5, abs=1e-6)
@@ -107,8 +107,8 @@ def test_two_processes_train_the_weights_that_one_trains(tmp_path):
 
 
 def test_a_run_of_two_stopped_and_resumed_equals_the_undisturbed_one(two, train_options, tmp_path, same, logged):
-    finish(2, train_options(tmp_path, stop_at=9))
-    finish(2, train_options(tmp_path, resume="auto"))
+    finish(train_options(tmp_path, stop_at=9))
+    finish(train_options(tmp_path, resume="auto"))
     resumed, whole = load_checkpoint(tmp_path / "last.pt"), load_checkpoint(two / "last.pt")
     assert [part for part in STATE if not same(resumed[part], whole[part])] == []
     assert logged(tmp_path) == logged(two)
@@ -127,13 +127,18 @@ def test_only_the_first_process_writes(two):
     assert (two / "metrics.jsonl").read_text().count('"generator"') == 20
 
 
-@pytest.mark.parametrize(("before", "after"), [(2, 1), pytest.param(1, 2, marks=pytest.mark.slow)])
-def test_a_run_goes_on_with_another_number_of_processes_and_says_what_is_lost(before, after, train_options, tmp_path):
-    finish(before, train_options(tmp_path, stop_at=10))
-    output = finish(after, train_options(tmp_path, resume="auto"))
-    assert output.count("the image pools are distributed again") == 1
+def test_a_run_goes_on_with_another_number_of_processes_and_says_what_is_lost(
+    train_options, run_train, tmp_path, capfd
+):
+    run_train(train_options(tmp_path, stop_at=7))
+    said = finish(train_options(tmp_path, resume="auto", stop_at=14))
+    pools = [len(load_checkpoint(tmp_path / "last.pt")["pools"])]
+    capfd.readouterr()
+    run_train(train_options(tmp_path, resume="auto"))
     state = load_checkpoint(tmp_path / "last.pt")
-    assert state["step"] == 20 and len(state["pools"]) == after
+    assert [*pools, len(state["pools"])] == [2, 1] and state["step"] == 20
+    lost = "the image pools are distributed again"
+    assert said.count(lost) == 1 and "".join(capfd.readouterr()).count(lost) == 1
 
 
 def test_a_batch_that_cannot_be_shared_out_is_refused(train_options, tmp_path):
@@ -148,7 +153,7 @@ def test_torchruns_sigterm_saves_and_the_run_goes_on_as_if_never_stopped(
     train_options, tmp_path, same, logged, wait_for_lines
 ):
     length = {"steps": 80, "validate_every": 40, "save_every": 40}
-    finish(2, train_options(tmp_path / "whole", **length))
+    finish(train_options(tmp_path / "whole", **length))
     options = train_options(tmp_path / "parted", resume="auto", **length)
     process = start(2, options)
     wait_for_lines(process, tmp_path / "parted" / "metrics.jsonl", 5)
@@ -157,7 +162,7 @@ def test_torchruns_sigterm_saves_and_the_run_goes_on_as_if_never_stopped(
     process.communicate()
     assert process.returncode != 0 and time.monotonic() - started < 30
     assert 5 <= load_checkpoint(tmp_path / "parted" / "last.pt")["step"] < 80
-    finish(2, options)
+    finish(options)
     resumed, whole = (load_checkpoint(tmp_path / name / "last.pt") for name in ("parted", "whole"))
     assert [part for part in STATE if not same(resumed[part], whole[part])] == []
     assert logged(tmp_path / "parted") == logged(tmp_path / "whole")

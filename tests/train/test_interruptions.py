@@ -22,11 +22,10 @@ LENGTH = {"steps": 120, "validate_every": 60, "save_every": 50, "log_every": 7}
 
 
 @pytest.fixture(scope="module")
-def undisturbed(train_options, start_train, tmp_path_factory) -> Path:
+def undisturbed(train_options, run_train, tmp_path_factory) -> Path:
     """A run that nobody disturbed."""
     folder = tmp_path_factory.mktemp("undisturbed") / "run"
-    process = start_train(train_options(folder, **LENGTH))
-    assert process.wait() == 0, process.communicate()
+    run_train(train_options(folder, **LENGTH))
     return folder
 
 
@@ -35,7 +34,7 @@ def undisturbed(train_options, start_train, tmp_path_factory) -> Path:
     [(signal.SIGTERM, 2), pytest.param(signal.SIGINT, 2, marks=pytest.mark.slow), (signal.SIGUSR1, 0)],
 )
 def test_a_signalled_run_saves_and_goes_on_as_if_never_stopped(
-    number, workers, undisturbed, train_options, start_train, tmp_path, same, logged, wait_for_lines
+    number, workers, undisturbed, train_options, start_train, run_train, tmp_path, same, logged, wait_for_lines
 ):
     options = train_options(tmp_path, resume="auto", data__workers=workers, **LENGTH)
     process = start_train(options, start_new_session=True)
@@ -49,8 +48,7 @@ def test_a_signalled_run_saves_and_goes_on_as_if_never_stopped(
     assert errors == f"cyclegan-gc: stopped by {number.name} after step {stopped['step']}; go on with --resume auto\n"
     assert 21 <= stopped["step"] < 120
 
-    process = start_train(options)
-    assert process.wait() == 0, process.communicate()
+    run_train(options)
     resumed, whole = (load_checkpoint(folder / "last.pt") for folder in (tmp_path, undisturbed))
     assert [part for part in STATE if not same(resumed[part], whole[part])] == []
     assert logged(tmp_path) == logged(undisturbed)
@@ -93,9 +91,8 @@ def test_the_handlers_of_before_come_back():
     assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)] == before
 
 
-def test_a_full_disk_keeps_the_checkpoint_and_says_so_in_one_line(train_options, start_train, tmp_path):
-    process = start_train(train_options(tmp_path, stop_at=5))
-    assert process.wait() == 0, process.communicate()
+def test_a_full_disk_keeps_the_checkpoint_and_says_so_in_one_line(train_options, start_train, run_train, tmp_path):
+    run_train(train_options(tmp_path, stop_at=5))
     before = (tmp_path / "last.pt").read_bytes()
 
     def limit_files() -> None:

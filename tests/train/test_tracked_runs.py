@@ -152,7 +152,7 @@ def assert_one_curve(run: Path, offline_runs, lost: set[int], last: int = LENGTH
 
 
 def test_a_run_ended_by_sigterm_is_marked_preempted_and_resumes_as_the_same_run(
-    train_options, start_train, tmp_path, offline_runs, wait_for_lines
+    train_options, start_train, run_train, tmp_path, offline_runs, wait_for_lines
 ):
     options = train_options(tmp_path, resume="auto", **LENGTH)
     process = start_train(options, start_new_session=True)
@@ -164,13 +164,13 @@ def test_a_run_ended_by_sigterm_is_marked_preempted_and_resumes_as_the_same_run(
     assert first.exit_codes == [143] and first.of("preempting")
     assert any(artifact.type == "model" for artifact in first.of("artifact"))
     assert len(plain_lines(first.history)) == len(local_lines(tmp_path))
-    assert start_train(options).wait() == 0
+    run_train(options)
     assert_one_curve(tmp_path, offline_runs, lost=set())
     assert offline_runs(tmp_path)[1].exit_codes == [0]
 
 
 def test_a_killed_run_lacks_the_last_seconds_at_most_and_resumes_as_the_same_run(
-    train_options, start_train, tmp_path, offline_runs, wait_for_lines
+    train_options, start_train, run_train, tmp_path, offline_runs, wait_for_lines
 ):
     length = {**LENGTH, "steps": 100_000, "validate_every": 100_000}
     process = start_train(train_options(tmp_path, resume="auto", **length))
@@ -186,7 +186,7 @@ def test_a_killed_run_lacks_the_last_seconds_at_most_and_resumes_as_the_same_run
     missing = [line for line in local_lines(tmp_path) if line["step"] not in sent]
     assert sent and all(killed - line["time"] < 3 for line in missing)
     stop_at = 2 * (local_lines(tmp_path)[-1]["step"] // 2) + 6
-    assert start_train(train_options(tmp_path, resume="auto", stop_at=stop_at, **length)).wait() == 0
+    run_train(train_options(tmp_path, resume="auto", stop_at=stop_at, **length))
     assert_one_curve(tmp_path, offline_runs, lost={line["step"] for line in missing}, last=stop_at)
 
 
