@@ -1,16 +1,21 @@
 """Two processes train one model: started by torchrun, joined over gloo. A single one is this process."""
 
 import os
+import runpy
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from cyclegan_gc.checkpoint import load_checkpoint
+from cyclegan_gc.distributed import Ranks
+from cyclegan_gc.errors import UserError
+from cyclegan_gc.train.opening import open_run
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
 STATE = ("networks", "ema", "optimizers", "schedulers", "pools", "meter", "rng", "step", "best_score")
@@ -91,15 +96,15 @@ with joined(torch.device("cpu"), 60) as ranks:
 """
 
 
-def test_two_processes_train_the_weights_that_one_trains(tmp_path):
+def test_two_processes_train_the_weights_that_one_trains(tmp_path, monkeypatch):
     """In float64, where rounding stays far below Adam's epsilon; in float32 Adam makes whole steps of it."""
-    (tmp_path / "steps.py").write_text(IN_FLOAT64)
-    results = []
-    for processes in (1, 2):
-        result = tmp_path / f"{processes}.pt"
-        words = [*TORCHRUN, f"--nproc-per-node={processes}", str(tmp_path / "steps.py"), str(result)]
-        subprocess.run(words, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
-        results.append(torch.load(result))
+    script, *files = (str(tmp_path / name) for name in ("steps.py", "one.pt", "two.pt"))
+    Path(script).write_text(IN_FLOAT64)
+    monkeypatch.setattr(sys, "argv", [script, files[0]])
+    runpy.run_path(script)
+    words = [*TORCHRUN, "--nproc-per-node=2", script, files[1]]
+    subprocess.run(words, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    results = [torch.load(file) for file in files]
     for part in ("networks", "ema"):
         for name, weights in results[0][part].items():
             for key, value in weights.items():
@@ -141,11 +146,10 @@ def test_a_run_goes_on_with_another_number_of_processes_and_says_what_is_lost(
     assert said.count(lost) == 1 and "".join(capfd.readouterr()).count(lost) == 1
 
 
-def test_a_batch_that_cannot_be_shared_out_is_refused(train_options, tmp_path):
-    process = start(2, train_options(tmp_path, optimizer__batch_size=3))
-    _, errors = process.communicate()
-    assert process.returncode != 0
-    assert "--optimizer.batch_size 3: not a multiple of 2 processes" in errors
+def test_a_batch_that_cannot_be_shared_out_is_refused(small_config):
+    config = replace(small_config, optimizer=replace(small_config.optimizer, batch_size=3))
+    with pytest.raises(UserError, match=r"--optimizer\.batch_size 3: not a multiple of 2 processes"):
+        open_run(config, torch.device("cpu"), Ranks(0, 2))
 
 
 @pytest.mark.slow
