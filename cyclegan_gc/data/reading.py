@@ -44,31 +44,31 @@ class Resident:
 
     @staticmethod
     def of(volumes: Sequence[PreparedVolume], device: torch.device, *, depths: bool) -> "Resident":
-        """All of ``volumes`` on ``device``."""
+        """All of ``volumes`` on ``device``.
+
+        Raises:
+            TrainingStoppedError: if they do not fit.
+        """
         values = [_open(volume.path) for volume in volumes]
-        below = torch.cat([_open(volume.depth_path) for volume in volumes]).to(device) if depths else None
         starts = np.cumsum([0, *(len(each) for each in values)]).tolist()
         first = {volume.path: start for volume, start in zip(volumes, starts, strict=False)}
-        return Resident(torch.cat(values).to(device), below, first)
+        try:
+            below = torch.cat([_open(volume.depth_path) for volume in volumes]).to(device) if depths else None
+            return Resident(torch.cat(values).to(device), below, first)
+        except torch.OutOfMemoryError as error:
+            raise TrainingStoppedError(f"{device}: the volumes do not fit; give --data.resident false") from error
 
 
-def kept_on(
-    device: torch.device, sets: Sequence[Sequence[PreparedVolume]], resident: bool | str, *, depths: bool
-) -> list[Resident] | None:
-    """Each set of volumes on ``device``, or None if they are to be read from the memory maps, as always on the CPU.
+def are_kept_on(device: torch.device, volumes: Sequence[PreparedVolume], resident: bool | str) -> bool:
+    """Whether volumes are to be kept on ``device`` instead of being read from the memory maps, as always on the CPU.
 
-    With ``resident`` auto they go to a GPU if they take at most a quarter of its free memory.
+    With ``resident`` auto they are if they take at most a quarter of its free memory.
     """
-    if device.type == "cpu":
-        return None
-    if resident == "auto":
-        files = [path for volumes in sets for volume in volumes for path in (volume.path, volume.depth_path)]
-        free = free_bytes(device)
-        resident = free is not None and sum(path.stat().st_size for path in files) <= RESIDENT_SHARE * free
-    try:
-        return [Resident.of(volumes, device, depths=depths) for volumes in sets] if resident else None
-    except torch.OutOfMemoryError as error:
-        raise TrainingStoppedError(f"{device}: the volumes do not fit; give --data.resident false") from error
+    if device.type == "cpu" or resident != "auto":
+        return resident is True and device.type != "cpu"
+    files = [path for volume in volumes for path in (volume.path, volume.depth_path)]
+    free = free_bytes(device)
+    return free is not None and sum(path.stat().st_size for path in files) <= RESIDENT_SHARE * free
 
 
 def read(planes: Sequence[Plane], kept: Resident | None = None, *, depths: bool = False) -> PlaneImages:

@@ -1,17 +1,18 @@
 """The batches of each step: unpaired planes, registered pairs, or both."""
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 
 import torch
 
 from cyclegan_gc.config import TrainConfig
+from cyclegan_gc.data.cache import PreparedVolume
 from cyclegan_gc.data.cases import Cases
-from cyclegan_gc.data.reading import kept_on
+from cyclegan_gc.data.reading import Resident, are_kept_on
 from cyclegan_gc.data.samples import PairedSamples, UnpairedSamples
 from cyclegan_gc.distributed import Ranks
 from cyclegan_gc.model.cyclegan import Batch
@@ -37,14 +38,16 @@ class Samples:
 def open_samples(cases: Cases, config: TrainConfig, device: torch.device) -> Samples:
     """The streams of a run's cases; its volumes go to ``device`` as ``--data.resident`` says."""
     data, depths = config.data, config.loss.depth_histogram > 0
-    unpaired = [cases.mr, cases.ct] if config.objective == "unpaired" else []
-    sets = [*unpaired, *([cases.pairs] if cases.pairs else [])]
-    kept = kept_on(device, sets, data.resident, depths=depths)
-    *of_unpaired, of_pairs = [*(kept or [None] * len(sets)), *([] if cases.pairs else [None])]
+    both = (cases.mr, cases.ct) if config.objective == "unpaired" else ()
+    resident = are_kept_on(device, [*chain(*both), *cases.pairs], data.resident)
+
+    def kept(volumes: Sequence[PreparedVolume]) -> Resident | None:
+        return Resident.of(volumes, device, depths=depths) if resident else None
+
     return Samples(
-        UnpairedSamples(cases.mr, cases.ct, data, config.seed, depths, *of_unpaired) if unpaired else None,
-        PairedSamples(cases.pairs, data, config.seed, of_pairs) if cases.pairs else None,
-        resident=kept is not None,
+        UnpairedSamples(*both, data, config.seed, depths, *map(kept, both)) if both else None,
+        PairedSamples(cases.pairs, data, config.seed, kept(cases.pairs)) if cases.pairs else None,
+        resident,
     )
 
 

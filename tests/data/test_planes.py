@@ -11,7 +11,8 @@ from cyclegan_gc.config import DataConfig, PreprocessConfig, SliceAxis
 from cyclegan_gc.data import reading
 from cyclegan_gc.data.cache import DEPTH_SCALE, OUTSIDE, SCALE, PreparedVolume, cached_volume
 from cyclegan_gc.data.planes import Change, Stack, _plane, random_plane, upright
-from cyclegan_gc.data.reading import Resident, read
+from cyclegan_gc.data.reading import Resident, are_kept_on, read
+from cyclegan_gc.device import free_bytes
 from cyclegan_gc.prepare.grid import DIRECTIONS, mask_to_network, network_grid, to_network, to_plane
 from cyclegan_gc.prepare.preprocess import load_prepared
 
@@ -183,6 +184,15 @@ def test_volumes_on_the_device_are_read_at_once_as_from_the_memory_maps(smooth, 
     one_by_one = read(planes, depths=True)
     for name, tensor in vars(one_by_one).items():
         torch.testing.assert_close(vars(at_once)[name], tensor, rtol=0, atol=1e-6)
+
+
+def test_volumes_are_kept_where_they_are_wanted_and_never_on_the_cpu(smooth):
+    cpu, other = torch.device("cpu"), torch.device("meta")
+    assert not any(are_kept_on(cpu, [smooth], resident) for resident in ("auto", True, False))
+    assert are_kept_on(other, [smooth], True) and not are_kept_on(other, [smooth], False)
+    free, size = free_bytes(other) or 0, sum(path.stat().st_size for path in (smooth.path, smooth.depth_path))
+    assert are_kept_on(other, [smooth], "auto")
+    assert not are_kept_on(other, [smooth] * (free // (3 * size)), "auto")
 
 
 def test_fine_voxels_become_the_networks_pixels_and_thick_slices_stay(phantoms, tmp_path):
