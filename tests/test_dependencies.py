@@ -3,6 +3,8 @@
 import ast
 import re
 import sys
+from collections.abc import Mapping
+from functools import cache
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -22,6 +24,7 @@ def declared() -> list[str]:
     return [canonical(re.split(r"[\[<>=!~; ]", each)[0]) for each in ast.literal_eval(block)]
 
 
+@cache
 def imported() -> set[str]:
     """Top-level names that the package imports, inside functions too, without its own and the standard library's."""
     names = set()
@@ -34,8 +37,14 @@ def imported() -> set[str]:
     return names - sys.stdlib_module_names - {"cyclegan_gc"}
 
 
+@cache
+def installed() -> Mapping[str, list[str]]:
+    """The distributions that give each top-level name."""
+    return packages_distributions()
+
+
 def distributions_of(name: str) -> set[str]:
-    return {canonical(each) for each in packages_distributions().get(name, [])}
+    return {canonical(each) for each in installed().get(name, [])}
 
 
 @pytest.mark.parametrize("distribution", declared())
