@@ -5,7 +5,9 @@ import pytest
 
 from cyclegan_gc.errors import VolumeError
 from cyclegan_gc.formats.dicom.geometry import aligned
-from cyclegan_gc.formats.dicom.read import group_series, is_dicom, read_series, series_grid
+from cyclegan_gc.formats.dicom.header import is_dicom
+from cyclegan_gc.formats.dicom.read import read_series, series_grid
+from cyclegan_gc.formats.dicom.series import group_series
 from cyclegan_gc.formats.geometry import LPS_TO_RAS
 
 PIXELS = np.random.default_rng(1).integers(0, 900, (20, 24, 6)).astype(np.int16)
