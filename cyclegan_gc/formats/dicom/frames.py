@@ -25,6 +25,8 @@ def read_headers(files: Sequence[Path]) -> list[Dataset]:
     series = {text_of(header, "SeriesInstanceUID") for header in headers}
     if len(series) > 1:
         raise VolumeError(f"{len(series)} series in one input; convert one at a time (--series UID)")
+    if len({(text_of(header, "StudyInstanceUID"), text_of(header, "PatientID")) for header in headers}) > 1:
+        raise VolumeError("slices of several patients or studies in one series; split the series")
     if len({text_of(header, "PhotometricInterpretation") for header in headers}) > 1:
         raise VolumeError("MONOCHROME1 and MONOCHROME2 are mixed; export the series again with one of them")
     return headers

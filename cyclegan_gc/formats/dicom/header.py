@@ -18,7 +18,7 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian
 from cyclegan_gc.errors import VolumeError
 
 SUFFIXES = (".dcm", ".dicom", ".ima")
-MAX_INFLATED = 2**30
+MAX_INFLATED = 2**29
 """Most bytes to which the data set of a deflated file may inflate."""
 INFLATED_AT_ONCE = 2**24
 DECIMAL_TEXT = ("DS", "IS")
@@ -30,19 +30,14 @@ config.settings.reading_validation_mode = config.IGNORE
 
 
 def is_dicom(path: Path) -> bool:
-    """Whether a file is DICOM, judged by its suffix or its first bytes; the preamble may be missing."""
+    """Whether a file is DICOM by its suffix, or by its first bytes: the preamble, or an element of group 2 or 8."""
     if path.name.lower().endswith(SUFFIXES):
         return True
     try:
-        return has_dicom_content(path)
+        with path.open("rb") as file:
+            start = file.read(132)
     except OSError:
         return False
-
-
-def has_dicom_content(path: Path) -> bool:
-    """Whether the first bytes are those of a DICOM file: the preamble, or an element of group 2 or 8."""
-    with path.open("rb") as file:
-        start = file.read(132)
     if start[128:] == b"DICM":
         return True
     explicit = start[4:6].isalpha() and start[4:6].isupper()
@@ -58,7 +53,7 @@ def open_dicom(path: Path, *, pixels: bool = False, tags: Sequence[str] | None =
     """The data set of a file, without its pixels unless ``pixels``; only ``tags`` if they are given.
 
     Raises:
-        VolumeError: if the file cannot be read, or a deflated one inflates to more than a gigabyte; with its name.
+        VolumeError: if the file cannot be read, or a deflated one inflates to more than ``MAX_INFLATED``; with its name.
     """
     try:
         with path.open("rb") as file:

@@ -3,16 +3,15 @@
 import re
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pydicom import Dataset
 from pydicom.uid import UID
 
 from cyclegan_gc.errors import VolumeError
 from cyclegan_gc.formats.dicom.frames import frames_of, read_headers
 from cyclegan_gc.formats.dicom.geometry import Frame, stack
-from cyclegan_gc.formats.dicom.header import has_dicom_content, open_dicom, text_of, whole_of
+from cyclegan_gc.formats.dicom.header import open_dicom, text_of, whole_of
 from cyclegan_gc.formats.dicom.read import without_copies
 
 SERIES_TAGS = (
@@ -38,96 +37,99 @@ class DicomSeries:
     """Words that tell this picture from the others of the series; empty if it has one."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Found:
-    """What a look at its files tells of a series."""
+    """What a look at a file tells."""
 
-    uid: str
-    number: int | None
-    files: list[Path] = field(default_factory=list)
-    contrasts: set[tuple[str, ...]] = field(default_factory=set)
+    path: Path
     fault: str | None = None
-
-    @property
-    def may_be_several(self) -> bool:
-        """Whether the series may have several pictures, or lies in several folders."""
-        return len(self.contrasts) > 1
+    uid: str = ""
+    owner: tuple[str, str] = ("", "")
+    """Study and patient."""
+    number: int | None = None
+    contrast: tuple[str, ...] = ()
+    """Differs between files that may belong to different pictures."""
 
 
 def group_series(files: Sequence[Path]) -> tuple[list[DicomSeries], list[str]]:
     """Group DICOM files into image series; also returns a sentence on objects that were left out.
 
-    A series may lie in several folders. A damaged file is its series' fault; where the series is not known, it
-    becomes a series with a fault of its own, so that a batch reports it and continues.
+    A series may lie in several folders. A damaged file is the fault of its series, or of the only series of its
+    folder; otherwise it becomes a series with a fault, so that a batch reports it and continues.
     """
-    found: dict[tuple[str, ...], _Found] = {}
-    damaged: list[tuple[Path, str]] = []
+    looked = [(path, _look(path)) for path in sorted(files)]
+    series: dict[str, list[_Found]] = defaultdict(list)
+    beside: dict[Path, set[str]] = defaultdict(set)
+    for path, found in looked:
+        if isinstance(found, _Found) and not found.fault:
+            series[found.uid or str(path.parent)].append(found)
+            beside[path.parent].add(found.uid or str(path.parent))
     others: list[str] = []
-    for path in sorted(files):
-        try:
-            header = open_dicom(path, tags=SERIES_TAGS)
-        except VolumeError as error:
-            damaged.append((path, str(error)))
-            continue
-        if text_of(header.file_meta, "MediaStorageSOPClassUID") == DICOMDIR:
-            continue
-        key = _key(header, path)
-        if "Rows" in header:
-            _add(found.setdefault(key, _Found(key[0], whole_of(header, "SeriesNumber"))), path, header)
-        elif key in found or _is_image(header) or not key[0]:
-            damaged.append((path, f"{path.name} is not a readable DICOM file (no image in it); fetch it again"))
-        else:
-            others.append(text_of(header, "Modality") or "unknown")
-    broken = _blame(damaged, list(found.values()))
+    alone: list[DicomSeries] = []
+    for path, found in looked:
+        if isinstance(found, str):
+            others.append(found)
+        elif found and found.fault:
+            around = [found.uid] if found.uid in series else list(beside[path.parent])
+            if len(around) == 1:
+                series[around[0]].append(found)
+            else:
+                alone.append(DicomSeries("", None, (path,), found.fault))
     kinds = ", ".join(sorted(set(others)))
     notes = [f"{len(others)} DICOM objects without an image ({kinds}) were left out."] if others else []
-    return [each for series in found.values() for each in _pictures(series)] + broken, notes
+    grouped = [each for members in series.values() for owned in _by_owner(members) for each in _pictures(owned)]
+    return [*grouped, *alone], notes
 
 
-def _key(header: Dataset, path: Path) -> tuple[str, ...]:
-    """Equal for the files of one series. The patient and the study belong to it, because identifiers may be reused."""
-    uid, study, patient = (text_of(header, name) for name in ("SeriesInstanceUID", "StudyInstanceUID", "PatientID"))
-    return (uid, study, patient) if uid else (uid, str(path.parent))
-
-
-def _is_image(header: Dataset) -> bool:
-    return "Image Storage" in UID(text_of(header, "SOPClassUID")).name
-
-
-def _add(series: _Found, path: Path, header: Dataset) -> None:
-    series.files.append(path)
-    contrast = (text_of(header, "ImageType"), text_of(header, "EchoTime"), str(path.parent))
-    series.contrasts.add(contrast)
-    if whole_of(header, "NumberOfFrames") not in (None, 1):
-        series.contrasts.add((*contrast, "of each frame"))
-
-
-def _blame(damaged: Sequence[tuple[Path, str]], found: Sequence[_Found]) -> list[DicomSeries]:
-    """Give each damaged DICOM file to the only series of its folder; the others become series of their own."""
-    alone = []
-    for path, fault in damaged:
-        beside = [series for series in found if any(file.parent == path.parent for file in series.files)]
-        if len(beside) == 1 and _has_content(path):
-            beside[0].fault = beside[0].fault or fault
-        else:
-            alone.append(DicomSeries("", None, (path,), fault))
-    return alone
-
-
-def _has_content(path: Path) -> bool:
+def _look(path: Path) -> _Found | str | None:
+    """What is known of an image or a damaged file; the modality of another object; None for an index of files."""
     try:
-        return has_dicom_content(path)
-    except OSError:
-        return False
+        header = open_dicom(path, tags=SERIES_TAGS)
+    except VolumeError as error:
+        return _Found(path, str(error))
+    if text_of(header.file_meta, "MediaStorageSOPClassUID") == DICOMDIR:
+        return None
+    uid, fault = text_of(header, "SeriesInstanceUID"), None
+    if "Rows" not in header:
+        if uid and "Image Storage" not in UID(text_of(header, "SOPClassUID")).name:
+            return text_of(header, "Modality") or "unknown"
+        fault = f"{path.name} is not a readable DICOM file (no image in it, or cut off); fetch it again"
+    return _Found(
+        path=path,
+        fault=fault,
+        uid=uid,
+        owner=(text_of(header, "StudyInstanceUID"), text_of(header, "PatientID")),
+        number=whole_of(header, "SeriesNumber"),
+        contrast=(
+            *(text_of(header, "ImageType"), text_of(header, "EchoTime"), str(path.parent)),
+            # The frames of a multi-frame object are looked at one by one.
+            "" if whole_of(header, "NumberOfFrames") in (None, 1) else str(path),
+        ),
+    )
 
 
-def _pictures(found: _Found) -> list[DicomSeries]:
+def _by_owner(members: Sequence[_Found]) -> list[list[_Found]]:
+    """The files of a series apart by patient and study, if its identifier was used again in other folders."""
+    owners: dict[tuple[str, str], list[_Found]] = defaultdict(list)
+    for found in members:
+        owners[found.owner].append(found)
+    folders = [{found.path.parent for found in owned} for owned in owners.values()]
+    if sum(map(len, folders)) == len(set().union(*folders)):
+        return list(owners.values())
+    return [list(members)]
+
+
+def _pictures(members: Sequence[_Found]) -> list[DicomSeries]:
     """The series, or each of its pictures if it has several."""
-    whole = DicomSeries(found.uid, found.number, tuple(found.files), found.fault)
-    if found.fault or not found.may_be_several:
+    first = members[0]
+    files = tuple(found.path for found in members)
+    fault = next((found.fault for found in members if found.fault), None)
+    whole = DicomSeries(first.uid, first.number, files, fault)
+    contrasts = {found.contrast for found in members}
+    if fault or (len(contrasts) == 1 and not first.contrast[-1]):
         return [whole]
     try:
-        frames = frames_of(read_headers(found.files), found.files)
+        frames = frames_of(read_headers(files), files)
     except VolumeError as error:
         return [replace(whole, fault=str(error))]
     return [
@@ -181,7 +183,7 @@ def _words(contrasts: Sequence[tuple[str, ...]]) -> list[str]:
 
 def _tokens(types: str, echo: str = "", in_stack: str = "") -> list[str]:
     tokens = [*types.split("\\"), f"TE{echo}" if echo else "", f"stack{in_stack}" if in_stack else ""]
-    return [word for token in tokens if (word := re.sub(r"[^0-9A-Za-z.]", "", token))]
+    return [word for token in tokens if (word := re.sub(r"[^0-9A-Za-z._-]", "", token))]
 
 
 def _part(whole: DicomSeries, frames: Sequence[Frame], indices: Sequence[int], words: str) -> DicomSeries:
