@@ -190,7 +190,7 @@ def percentiles_inside(array: np.ndarray, mask: np.ndarray, percentiles: tuple[f
 
 def to_unit_range(image: TensorLike, mask: Tensor, low: float, high: float) -> TensorLike:
     """``low`` to -1 and ``high`` to 1, clipped, and air outside ``mask``."""
-    unit = (image - low).div_(max(high - low, 1e-6)).clamp_(0, 1).mul_(2).sub_(1)
+    unit = (image - low).div_(high - low or 1.0).clamp_(0, 1).mul_(2).sub_(1)
     return unit.masked_fill_(~mask, AIR)  # pyright: ignore[reportReturnType]
 
 

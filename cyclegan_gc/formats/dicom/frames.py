@@ -76,7 +76,7 @@ def _frame(header: Dataset, tags: Dataset, path: Path, number: int | None = None
     rows, columns = whole_of(header, "Rows") or 0, whole_of(header, "Columns") or 0
     if min(rows, columns) < 1:
         raise VolumeError(f"{path.name} has no Rows and Columns that can be read; fetch it again")
-    echo = text_of(tags, "EffectiveEchoTime") or text_of(tags, "EchoTime")
+    echo_ms = number_of(tags, "EffectiveEchoTime") or number_of(tags, "EchoTime")
     return Frame(
         path=path,
         name=path.name if number is None else f"frame {number} of {path.name}",
@@ -90,7 +90,11 @@ def _frame(header: Dataset, tags: Dataset, path: Path, number: int | None = None
         pixel_spacing=numbers_of(tags, "PixelSpacing", 2),
         thickness=_positive(tags, "SpacingBetweenSlices") or _positive(tags, "SliceThickness"),
         rescale=(_factor(tags, "RescaleSlope", 1.0, path), _factor(tags, "RescaleIntercept", 0.0, path)),
-        contrast=(text_of(tags, "FrameType") or text_of(header, "ImageType"), echo, text_of(tags, "StackID")),
+        contrast=(
+            text_of(tags, "FrameType") or text_of(header, "ImageType"),
+            f"{echo_ms:g}" if echo_ms else "",
+            text_of(tags, "StackID"),
+        ),
     )
 
 

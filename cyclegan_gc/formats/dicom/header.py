@@ -53,7 +53,7 @@ def open_dicom(path: Path, *, pixels: bool = False, tags: Sequence[str] | None =
     """The data set of a file, without its pixels unless ``pixels``; only ``tags`` if they are given.
 
     Raises:
-        VolumeError: if the file cannot be read, or a deflated one inflates to more than ``MAX_INFLATED``; with its name.
+        VolumeError: if the file cannot be read or inflates to more than ``MAX_INFLATED``; with its name.
     """
     try:
         with path.open("rb") as file:
@@ -70,15 +70,14 @@ def open_dicom(path: Path, *, pixels: bool = False, tags: Sequence[str] | None =
 
 
 def value_of(dataset: Dataset, name: str) -> object:
-    """The value of a tag, a number that pydicom cannot read as its text; None if it is missing or unreadable."""
-    if name not in dataset:
-        return None
+    """The value of a tag, numbers stored as text as this text; None if it is missing or unreadable."""
+    raw = dataset.get_item(name) if name in dataset else None
+    if isinstance(raw, RawDataElement) and raw.value and (raw.VR or dictionary_VR(name)) in DECIMAL_TEXT:
+        return raw.value.decode("latin-1").strip(" \0")
     try:
-        return dataset[name].value
+        return None if raw is None else dataset[name].value
     except Exception:  # pydicom raises many types for values that violate the standard
-        raw = dataset.get_item(name)
-        is_text = isinstance(raw, RawDataElement) and (raw.VR or dictionary_VR(name)) in DECIMAL_TEXT
-        return raw.value.decode("latin-1") if is_text and isinstance(raw.value, bytes) else None
+        return None
 
 
 def text_of(dataset: Dataset, name: str) -> str:
@@ -90,7 +89,7 @@ def text_of(dataset: Dataset, name: str) -> str:
 def numbers_of(dataset: Dataset, name: str, count: int) -> tuple[float, ...] | None:
     """``count`` finite numbers, decimal commas read as points; None for anything else."""
     try:
-        numbers = tuple(float(part.strip(" \0").replace(",", ".")) for part in text_of(dataset, name).split("\\"))
+        numbers = tuple(float(part.replace(",", ".")) for part in text_of(dataset, name).split("\\"))
     except ValueError:
         return None
     return numbers if len(numbers) == count and np.isfinite(numbers).all() else None
@@ -104,7 +103,7 @@ def number_of(dataset: Dataset, name: str) -> float | None:
 
 def whole_of(dataset: Dataset, name: str) -> int | None:
     """One whole number; None for anything else."""
-    text = text_of(dataset, name).strip(" \0")
+    text = text_of(dataset, name)
     digits = text.removeprefix("-")
     return int(text) if digits.isdecimal() and len(digits) <= LONGEST_NUMBER else None
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom import DataElement, Dataset, config
+from pydicom import Dataset, config
 from pydicom.dataset import FileMetaDataset
 from pydicom.multival import MultiValue
 from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian
@@ -22,7 +22,7 @@ from pydicom.valuerep import format_number_as_ds, validate_value
 from cyclegan_gc.config import DISCLAIMER
 from cyclegan_gc.errors import VolumeError
 from cyclegan_gc.formats.dicom.geometry import Frame, aligned
-from cyclegan_gc.formats.dicom.header import open_dicom, text_of, value_of, whole_of
+from cyclegan_gc.formats.dicom.header import open_dicom, text_of, whole_of
 from cyclegan_gc.formats.dicom.read import read_frames, read_slices
 
 PATIENT_AND_STUDY = (
@@ -115,8 +115,8 @@ def is_synthetic_ct(path: Path) -> bool:
 def _common(source: Dataset, label: SeriesLabel, series_uid: str) -> Dataset:
     """The attributes that all slices share."""
     common = Dataset()
-    for name in (name for name in PATIENT_AND_STUDY if value_of(source, name) is not None):
-        if name in REQUIRED or _is_valid(source[name]):
+    for name in (name for name in PATIENT_AND_STUDY if name in source):
+        if name in REQUIRED or _is_valid(source, name):
             common[name] = source[name]
     for name in EMPTY_WHERE_MISSING:
         if name not in common:
@@ -146,11 +146,12 @@ def _common(source: Dataset, label: SeriesLabel, series_uid: str) -> Dataset:
     return common
 
 
-def _is_valid(element: DataElement) -> bool:
+def _is_valid(source: Dataset, name: str) -> bool:
     try:
+        element = source[name]
         for value in element.value if isinstance(element.value, MultiValue) else [element.value]:
             validate_value(element.VR, str(value), config.RAISE)
-    except ValueError:
+    except Exception:  # pydicom raises many types for values that violate the standard
         return False
     return True
 
