@@ -104,8 +104,11 @@ def run_info(config: settings.InfoConfig) -> int:
     """Describe a volume or a model."""
     from cyclegan_gc.info import describe
 
-    print("\n".join(describe(config.file)))
-    return 0
+    lines, failures = describe(config.file)
+    print("\n".join(lines))
+    for failure in failures:
+        print(f"failed: {failure}", file=sys.stderr)
+    return 3 if failures else 0
 
 
 def run_manifest(config: settings.ManifestConfig) -> int:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cyclegan_gc.errors import VolumeError
 from cyclegan_gc.formats.geometry import axis_directions
 from cyclegan_gc.formats.sources import find_sources, read_files
 from cyclegan_gc.formats.volumes import MAX_VOXELS, Volume
@@ -12,22 +13,31 @@ CHECKPOINT_SUFFIXES = (".pt", ".pth", ".ckpt")
 RUN_CHECKPOINTS = ("last.pt", "best.pt")
 
 
-def describe(path: Path) -> list[str]:
-    """Lines of ``name: value``; a folder of several cases or a run folder gives the lines of each.
+def describe(path: Path) -> tuple[list[str], list[str]]:
+    """Lines of ``name: value``, and a line for each case that cannot be read.
+
+    A folder of several cases or a run folder gives the lines of each.
 
     Raises:
-        UserError: if the file cannot be read; one line.
+        UserError: if the only case or the checkpoint cannot be read; one line.
     """
     if path.name.lower().endswith(CHECKPOINT_SUFFIXES):
-        return _checkpoint_lines(path)
+        return _checkpoint_lines(path), []
     if models := [path / name for name in RUN_CHECKPOINTS if (path / name).is_file()]:
-        return [line for model in models for line in _checkpoint_lines(model)]
-    lines = []
-    for source in find_sources(path)[0]:
-        volume = read_files(source.readable_files(), MAX_VOXELS)
+        return [line for model in models for line in _checkpoint_lines(model)], []
+    sources, notes = find_sources(path)
+    lines, failures = [f"note: {note}" for note in notes], []
+    for source in sources:
+        try:
+            volume = read_files(source.readable_files(), MAX_VOXELS, source.frames)
+        except VolumeError as error:
+            if len(sources) == 1:
+                raise
+            failures.append(str(error))
+            continue
         kind = "volume" if source.series is None else f"DICOM series of {len(source.files)} files"
         lines += [f"{source.label}: {kind}", *_volume_lines(volume)]
-    return lines
+    return lines, failures
 
 
 def _volume_lines(volume: Volume) -> list[str]:

@@ -124,6 +124,35 @@ def write_dicom(folder: Path, datasets) -> list[Path]:
     return paths
 
 
+def enhanced_object(slices) -> pydicom.Dataset:
+    """The same slices as one multi-frame object, its geometry frame by frame."""
+    slices = list(slices)
+    dataset = slices[0]
+    dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = pydicom.uid.EnhancedMRImageStorage
+    groups = []
+    for each in slices:
+        group, place, turn, measures = (pydicom.Dataset() for _ in range(4))
+        place.ImagePositionPatient, turn.ImageOrientationPatient = (
+            each.ImagePositionPatient,
+            each.ImageOrientationPatient,
+        )
+        measures.PixelSpacing, measures.SliceThickness = each.PixelSpacing, each.SliceThickness
+        group.PlanePositionSequence, group.PlaneOrientationSequence = [place], [turn]
+        group.PixelMeasuresSequence = [measures]
+        groups.append(group)
+    dataset.PixelData = b"".join(each.PixelData for each in slices)
+    dataset.NumberOfFrames, dataset.PerFrameFunctionalGroupsSequence = len(slices), groups
+    for name in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SliceThickness"):
+        delattr(dataset, name)
+    return dataset
+
+
+@pytest.fixture(scope="session")
+def enhanced():
+    """The maker of a multi-frame object."""
+    return enhanced_object
+
+
 @pytest.fixture(scope="session")
 def slices_of():
     """The maker of DICOM slices."""

@@ -31,3 +31,15 @@ def test_a_series_and_a_file_that_cannot_be_read(slices_of, write_series, tmp_pa
     assert "T1: DICOM series of 6 files" in capsys.readouterr().out
     (tmp_path / "last.pt").write_bytes(b"no checkpoint")
     assert main(["info", str(tmp_path / "last.pt")]) == 2
+
+
+def test_a_case_that_cannot_be_read_does_not_hide_the_others(slices_of, write_series, tmp_path, capsys):
+    pixels = np.arange(20 * 24 * 6, dtype=np.int16).reshape(20, 24, 6)
+    for name in ("T1", "broken"):
+        files = write_series(tmp_path / name, slices_of(pixels))
+    for path in files:
+        path.write_bytes(path.read_bytes()[:900])
+    assert main(["info", str(tmp_path)]) == 3
+    printed = capsys.readouterr()
+    assert "T1: DICOM series of 6 files" in printed.out
+    assert printed.err.startswith(f"failed: {tmp_path / 'broken'}") and len(printed.err.splitlines()) == 1

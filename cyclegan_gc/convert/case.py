@@ -15,7 +15,7 @@ from cyclegan_gc.convert.quality import Quality, judge
 from cyclegan_gc.errors import UserError, VolumeError, named
 from cyclegan_gc.formats.content import bytes_hash
 from cyclegan_gc.formats.dicom.write import SeriesLabel, write_ct_series
-from cyclegan_gc.formats.sources import find_sources
+from cyclegan_gc.formats.sources import Source, find_sources
 from cyclegan_gc.formats.volumes import Volume, write_volume
 from cyclegan_gc.inference import Translation, prepare_for, translate_cases
 from cyclegan_gc.prepare.modality import check_volume
@@ -42,7 +42,7 @@ def read_case(conversion: Conversion, job: Job) -> Loaded | Converted:
         sha256 = bytes_hash(job.source.files)
         if not conversion.config.overwrite and (known := finished(job, sha256, conversion.settings)):
             return known
-        volume = load_volume(job.source.readable_files(), conversion.config.max_voxels)
+        volume = load_volume(job.source.readable_files(), conversion.config.max_voxels, job.source.frames)
         with named(job.source.path):
             warnings = volume.warnings + _other_modality(volume, conversion.config)
             return Loaded(job, volume, prepare_for(conversion.members, volume), sha256, warnings, since)
@@ -108,13 +108,11 @@ def _write_result(loaded: Loaded, result: Translation, conversion: Conversion) -
     """Write the result and, if wanted, its uncertainty map; returns what was written."""
     job, config = loaded.job, conversion.config
     if config.format == "dicom":
-        reference = job.source.files
-        if job.source.series is None:
-            reference = _reference_files(config.reference_dicom)
+        reference = _reference(config.reference_dicom) if job.source.series is None else job.source
         model, planes = conversion.models[0], ", ".join(conversion.settings["planes"])
         derivation = f"Model {model.sha256[:16]} at step {model.step}, planes {planes}."
         label = SeriesLabel(key_of(loaded.sha256, conversion.settings), derivation, TOOL)
-        write_ct_series(job.result, result.array, loaded.volume.affine, reference, label)
+        write_ct_series(job.result, result.array, loaded.volume.affine, reference.files, label, reference.frames)
     else:
         write_volume(job.result, result.array, loaded.volume)
     if not config.uncertainty or result.uncertainty is None:
@@ -123,7 +121,7 @@ def _write_result(loaded: Loaded, result: Translation, conversion: Conversion) -
     return {job.result, job.uncertainty}
 
 
-def _reference_files(folder: Path | None) -> tuple[Path, ...]:
+def _reference(folder: Path | None) -> Source:
     if folder is None:
         raise VolumeError(
             "a NIfTI file has no DICOM study; give the series it was made from with --reference_dicom DIR"
@@ -133,7 +131,7 @@ def _reference_files(folder: Path | None) -> tuple[Path, ...]:
         raise UserError(
             f"{folder}: must hold one DICOM series, has {len(series)} cases; give another --reference_dicom"
         )
-    return series[0].files
+    return series[0]
 
 
 def _quality(loaded: Loaded, result: Translation, conversion: Conversion) -> Quality | None:

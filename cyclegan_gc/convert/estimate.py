@@ -45,8 +45,9 @@ def estimate(jobs: Sequence[Job], members: Sequence[Member]) -> str:
 
 
 def _grid(job: Job) -> Grid | None:
+    source = job.source
     try:
-        return volume_grid(job.source.path) if job.source.series is None else series_grid(job.source.files)
+        return volume_grid(source.path) if source.series is None else series_grid(source.files, source.frames)
     except VolumeError:
         return None
 

@@ -166,7 +166,7 @@ def _unlike_training(facts: Mapping[str, Any], known: Sequence[Mapping[str, Any]
 def _shape(facts: Mapping[str, Any]) -> NDArray[np.float64]:
     """The quartiles, scaled to the range between the lowest and the highest percentile."""
     low, *quartiles, high = facts["quantiles"]
-    return (np.asarray(quartiles) - low) / max(high - low, 1e-12)
+    return (np.asarray(quartiles) - low) / max(high - low, np.finfo(np.float32).tiny)
 
 
 def _gradient_correlation(hu: NDArray, mr: NDArray, body: NDArray[np.bool_], affine: NDArray) -> float:

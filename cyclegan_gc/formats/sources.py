@@ -1,12 +1,16 @@
 """Finding cases, volume files and DICOM series, in a file, a folder, a glob pattern or a text list."""
 
 import os
+import re
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from cyclegan_gc.errors import UserError, VolumeError, named
-from cyclegan_gc.formats.dicom.read import DicomSeries, group_series, is_dicom, read_series
+from cyclegan_gc.formats.dicom.header import SUFFIXES, is_dicom
+from cyclegan_gc.formats.dicom.read import read_series
+from cyclegan_gc.formats.dicom.series import DicomSeries, group_series
 from cyclegan_gc.formats.files import case_id, is_volume, join_contrasts, list_files, listed_paths, missing_contrasts
 from cyclegan_gc.formats.volumes import Volume, read_contrasts
 
@@ -27,6 +31,8 @@ class Source:
     """SeriesInstanceUID; None for a volume file."""
     fault: str | None = None
     """Reason why the case cannot be read, if already known."""
+    frames: tuple[int, ...] = ()
+    """Indices of the case's frames among those of its DICOM files; empty for all."""
 
     @property
     def label(self) -> str:
@@ -45,8 +51,8 @@ def find_sources(
 ) -> tuple[list[Source], list[str]]:
     """Every case of a file, a folder (with its subfolders), a glob pattern or a text list.
 
-    DICOM files are grouped by folder and SeriesInstanceUID; each series of a folder is a case. Also returns a sentence
-    for each group of files that was left out.
+    DICOM files are grouped by SeriesInstanceUID, whatever their folders; each series, or each picture of it (echoes,
+    water and fat), is a case. Also returns a sentence for each group of files that was left out.
 
     Args:
         source: the input as the user named it.
@@ -61,14 +67,8 @@ def find_sources(
         joined, notes = join_contrasts([path for path in files if is_volume(path)], contrasts, str(source))
         return [_contrasts_source(case, known, contrasts, root) for case, known in joined.items()], notes
     volumes = [Source(path, case_id(path), _below(path.parent, root), (path,)) for path in files if is_volume(path)]
-    groups: dict[Path, list[Path]] = {}
-    for path in (path for path in files if not is_volume(path)):
-        groups.setdefault(path.parent, []).append(path)
-    found, notes = [], []
-    for folder, members in groups.items():
-        grouped, left_out = group_series(members)
-        notes += [f"{folder}: {note}" for note in left_out]
-        found += _series_sources(folder, grouped, root)
+    grouped, notes = group_series([path for path in files if not is_volume(path)])
+    found, notes = list(_series_sources(grouped, root)), [f"{source}: {note}" for note in notes]
     if series is not None:
         volumes, found = [], [case for case in found if case.series == series]
         if not found:
@@ -92,16 +92,16 @@ def is_series(files: Sequence[Path]) -> bool:
     return not is_volume(files[0]) and is_dicom(files[0])
 
 
-def read_files(files: Sequence[Path], max_voxels: int) -> Volume:
-    """Read a volume file, the contrasts of one case, or a DICOM series.
+def read_files(files: Sequence[Path], max_voxels: int, frames: Sequence[int] = ()) -> Volume:
+    """Read a volume file, the contrasts of one case, or a DICOM series or some ``frames`` of it.
 
     Raises:
         VolumeError: if it cannot be used; one line with the path, the cause and the cure.
     """
     if not is_series(files):
         return read_contrasts(files, max_voxels=max_voxels)
-    with named(files[0] if len(files) == 1 else files[0].parent):
-        return read_series(files, max_voxels)
+    with named(files[0] if len(files) == 1 else _common_folder(files)):
+        return read_series(files, max_voxels, frames)
 
 
 def _is_picture(path: Path) -> bool:
@@ -114,17 +114,41 @@ def _contrasts_source(case: Path, known: Mapping[str, Path], contrasts: Sequence
     return Source(files[0], case.name or case.resolve().name, _below(case.parent, root), files, fault=fault)
 
 
-def _series_sources(folder: Path, grouped: Sequence[DicomSeries], root: Path) -> Iterator[Source]:
-    """One case per series, named after its folder or its only file; several in one folder also get their numbers."""
-    numbers = [series.number for series in grouped]
+def _series_sources(grouped: Sequence[DicomSeries], root: Path) -> Iterator[Source]:
+    """One case per series or picture, named after its folder or its only file.
+
+    Several series in one folder also get their numbers, and the pictures of a series their words.
+    """
+    taken: Counter[Path] = Counter()
+    numbers: dict[Path, dict[str, int | None]] = defaultdict(dict)
     for series in grouped:
+        numbers[_common_folder(series.files)][series.uid] = series.number
+    for series in grouped:
+        folder = _common_folder(series.files)
+        beside = list(numbers[folder].values())
         path, name, below = folder, folder.resolve().name, _below(folder.parent, root)
         if len(series.files) == 1:
-            path, name, below = series.files[0], case_id(series.files[0]), _below(folder, root)
-        elif len(grouped) > 1:
-            unique = series.number is not None and numbers.count(series.number) == 1
-            name += f"_series{series.number}" if unique else f"_series{series.uid.rsplit('.', 1)[-1][-8:]}"
-        yield Source(path, name, below, series.files, series.uid, series.fault)
+            path, name, below = series.files[0], _file_name(series.files[0]), _below(folder, root)
+        elif len(beside) > 1:
+            unique = series.number is not None and beside.count(series.number) == 1
+            name += f"_series{series.number if unique else re.sub('[^0-9A-Za-z]', '', series.uid)[-8:]}"
+        name += f"_{series.picture}" if series.picture else ""
+        taken[below / name] += 1
+        name += f"_{taken[below / name]}" if taken[below / name] > 1 else ""
+        yield Source(path, name, below, series.files, series.uid, series.fault, series.frames)
+
+
+def _common_folder(files: Sequence[Path]) -> Path:
+    folders = {path.parent for path in files}
+    # The lines of a list may be relative and absolute paths.
+    mixed = len({folder.is_absolute() for folder in folders}) > 1
+    return Path(os.path.commonpath([folder.absolute() if mixed else folder for folder in folders]))
+
+
+def _file_name(path: Path) -> str:
+    """File name without its DICOM suffix."""
+    suffix = next((suffix for suffix in SUFFIXES if path.name.lower().endswith(suffix)), "")
+    return path.name[: len(path.name) - len(suffix)]
 
 
 def _below(folder: Path, root: Path) -> Path:

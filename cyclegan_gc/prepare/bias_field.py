@@ -27,7 +27,7 @@ def bias_field(array: np.ndarray, mask: np.ndarray, spacing_mm: tuple[float, flo
         return np.ones(array.shape, np.float32)
     # The logarithm needs positive values. A shift of all values would change the field, so only low values are raised.
     brightest = float(np.percentile(array[mask], 99))
-    floor = max(brightest * 1e-3, 1e-6)
+    floor = max(brightest * 1e-3, float(np.finfo(np.float32).tiny))
     image = Itk.GetImageFromArray(np.clip(array, floor, max(2 * brightest, floor)).astype(np.float32))
     body = Itk.GetImageFromArray((mask & (array > floor)).astype(np.uint8))
     factors = [

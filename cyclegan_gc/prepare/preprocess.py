@@ -63,17 +63,18 @@ def load_prepared(files: Sequence[Path], modality: Modality, settings: Preproces
         raise VolumeError(f"{files[0]}: {error}") from None
 
 
-def load_volume(files: Sequence[Path], max_voxels: int = MAX_VOXELS) -> Volume:
+def load_volume(files: Sequence[Path], max_voxels: int = MAX_VOXELS, frames: Sequence[int] = ()) -> Volume:
     """The first step of the pipeline alone, for callers that look at the volume before they :func:`prepare` it.
 
     Args:
         files: one volume file, the contrasts of one case, or the files of a DICOM series.
         max_voxels: larger volumes are refused before anything is allocated.
+        frames: indices of the wanted frames of a DICOM series; empty for all.
 
     Raises:
         VolumeError: if it cannot be read; one line with the file's name.
     """
-    return LOAD({"image": files}, VolumeReader(max_voxels))["volume"]
+    return LOAD({"image": files}, VolumeReader(max_voxels, frames))["volume"]
 
 
 def prepare(volume: Volume, modality: Modality, settings: PreprocessConfig) -> Prepared:

@@ -60,11 +60,11 @@ def after_loading(modality: Modality, settings: PreprocessConfig) -> list[MapTra
 class VolumeReader(ImageReader):
     """MONAI reader of volume files and DICOM series, with all checks of :mod:`cyclegan_gc.formats`.
 
-    ``volume`` is the volume that was read last.
+    ``volume`` is the volume that was read last; ``frames`` are those wanted of a DICOM series, all if empty.
     """
 
-    def __init__(self, max_voxels: int = MAX_VOXELS) -> None:
-        self.max_voxels = max_voxels
+    def __init__(self, max_voxels: int = MAX_VOXELS, frames: Sequence[int] = ()) -> None:
+        self.max_voxels, self.frames = max_voxels, frames
         self.volume: Volume | None = None
 
     def verify_suffix(self, filename: Sequence[PathLike] | PathLike) -> bool:
@@ -74,7 +74,7 @@ class VolumeReader(ImageReader):
 
     def read(self, data: Sequence[PathLike] | PathLike, **kwargs: Any) -> Volume:
         """Read one volume; raises VolumeError in one line with the file's name."""
-        self.volume = read_files(_paths(data), self.max_voxels)
+        self.volume = read_files(_paths(data), self.max_voxels, self.frames)
         return self.volume
 
     def get_data(self, img: Volume) -> tuple[Tensor, dict[str, Any]]:  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -190,7 +190,7 @@ def percentiles_inside(array: np.ndarray, mask: np.ndarray, percentiles: tuple[f
 
 def to_unit_range(image: TensorLike, mask: Tensor, low: float, high: float) -> TensorLike:
     """``low`` to -1 and ``high`` to 1, clipped, and air outside ``mask``."""
-    unit = (image - low).div_(max(high - low, 1e-6)).clamp_(0, 1).mul_(2).sub_(1)
+    unit = (image - low).div_(high - low or 1.0).clamp_(0, 1).mul_(2).sub_(1)
     return unit.masked_fill_(~mask, AIR)  # pyright: ignore[reportReturnType]
 
 

@@ -1,11 +1,12 @@
 import numpy as np
 import pydicom
-import pydicom.uid
 import pytest
 
 from cyclegan_gc.errors import VolumeError
 from cyclegan_gc.formats.dicom.geometry import aligned
-from cyclegan_gc.formats.dicom.read import group_series, is_dicom, read_series, series_grid
+from cyclegan_gc.formats.dicom.header import is_dicom
+from cyclegan_gc.formats.dicom.read import read_series, series_grid
+from cyclegan_gc.formats.dicom.series import group_series
 from cyclegan_gc.formats.geometry import LPS_TO_RAS
 
 PIXELS = np.random.default_rng(1).integers(0, 900, (20, 24, 6)).astype(np.int16)
@@ -162,30 +163,7 @@ def test_series_are_separated_and_objects_without_an_image_are_reported(slices_o
     assert "RTSTRUCT" in notes[0]
 
 
-def enhanced(slices) -> pydicom.Dataset:
-    """The same slices as one multi-frame object, its geometry frame by frame."""
-    slices = list(slices)
-    dataset = slices[0]
-    dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = pydicom.uid.EnhancedMRImageStorage
-    groups = []
-    for each in slices:
-        group, place, turn, measures = (pydicom.Dataset() for _ in range(4))
-        place.ImagePositionPatient, turn.ImageOrientationPatient = (
-            each.ImagePositionPatient,
-            each.ImageOrientationPatient,
-        )
-        measures.PixelSpacing, measures.SliceThickness = each.PixelSpacing, each.SliceThickness
-        group.PlanePositionSequence, group.PlaneOrientationSequence = [place], [turn]
-        group.PixelMeasuresSequence = [measures]
-        groups.append(group)
-    dataset.PixelData = b"".join(each.PixelData for each in slices)
-    dataset.NumberOfFrames, dataset.PerFrameFunctionalGroupsSequence = len(slices), groups
-    for name in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SliceThickness"):
-        delattr(dataset, name)
-    return dataset
-
-
-def test_a_multi_frame_object_is_read_where_each_frame_has_its_geometry(slices_of, write_series, tmp_path):
+def test_a_multi_frame_object_is_read_where_each_frame_has_its_geometry(slices_of, write_series, enhanced, tmp_path):
     single = read_series(write_series(tmp_path / "single", slices_of(PIXELS, "oblique")), MANY)
     [path] = write_series(tmp_path / "multi", [enhanced(slices_of(PIXELS, "oblique"))])
     multi = read_series([path], MANY)
@@ -196,6 +174,77 @@ def test_a_multi_frame_object_is_read_where_each_frame_has_its_geometry(slices_o
     dataset.save_as(path)
     with pytest.raises(VolumeError, match="without the geometry of each frame"):
         read_series([path], MANY)
+
+
+def test_objects_of_one_frame_each_are_read_as_one_stack(slices_of, write_series, enhanced, tmp_path):
+    single = read_series(write_series(tmp_path / "single", slices_of(PIXELS)), MANY)
+    objects = [enhanced([dataset]) for dataset in slices_of(PIXELS)]
+    volume = read_series(write_series(tmp_path / "objects", objects), MANY)
+    assert np.array_equal(volume.array, single.array) and np.allclose(volume.affine, single.affine)
+
+
+@pytest.mark.parametrize("step_mm", [0.1, 0.01])
+def test_rounded_positions_are_fitted_to_an_even_grid_with_a_warning(step_mm, slices_of, write_series, tmp_path):
+    pixels = np.random.default_rng(2).integers(0, 900, (20, 24, 40)).astype(np.int16)
+    gap = 12.37 * step_mm
+    slices = list(slices_of(pixels, "oblique", (1.5, 1.2, gap)))
+    exact = read_series(write_series(tmp_path / "exact", slices), MANY)
+    for dataset in slices:
+        dataset.ImagePositionPatient = [round(float(x) / step_mm) * step_mm for x in dataset.ImagePositionPatient]
+    files = write_series(tmp_path / "rounded", slices)
+    volume = read_series(files, MANY)
+    assert [f"rounded to {step_mm:g} mm" in note for note in volume.warnings] == [True]
+    assert np.array_equal(volume.array, exact.array)
+    corners = np.array([[0, 0, 0, 1], [23, 19, 39, 1]]).T
+    assert np.abs((volume.affine - exact.affine) @ corners).max() < step_mm
+    moved(slices[3], (0, 0, 4 * step_mm))
+    with pytest.raises(VolumeError, match=r"uneven gaps|missing|shifted"):
+        read_series(write_series(tmp_path / "uneven", slices), MANY)
+
+
+@pytest.mark.parametrize(
+    ("signed", "tags"),
+    [
+        (True, {"PixelPaddingValue": -32768}),
+        (False, {"PixelPaddingValue": 65535}),
+        (True, {"PixelPaddingValue": -2000, "PixelPaddingRangeLimit": -1900}),
+    ],
+)
+def test_padding_becomes_background(signed, tags, slices_of, write_series, tmp_path):
+    slices, padded = list(slices_of(PIXELS)), np.s_[:3, :4]
+    clean = read_series(write_series(tmp_path / "clean", slices), MANY)
+    for dataset in slices:
+        dataset.PixelRepresentation = int(signed)
+        pixels = dataset.pixel_array.copy()
+        pixels[padded] = np.resize(list(tags.values()), pixels[padded].shape)
+        dataset.PixelData = pixels.tobytes()
+        for name, value in tags.items():
+            dataset.add_new(name, "SS" if signed else "US", value)
+    volume = read_series(write_series(tmp_path / "padded", slices), MANY)
+    expected = clean.array.copy()
+    expected[:4, :3] = 0
+    assert np.array_equal(volume.array, expected) and "Padding (2.5 % of the voxels)" in volume.warnings[0]
+
+
+def test_monochrome1_is_turned_round_by_one_number_for_the_series(slices_of, write_series, tmp_path):
+    slices = list(slices_of(PIXELS))
+    for dataset in slices:
+        dataset.PhotometricInterpretation = "MONOCHROME1"
+        dataset.PixelPaddingValue = 0
+    volume = read_series(write_series(tmp_path, slices), MANY)
+    pixels = PIXELS.transpose(1, 0, 2)[..., :]
+    expected = np.where(pixels == 0, 0, pixels.max() - pixels)
+    assert np.array_equal(np.sort(volume.array, axis=None), np.sort(expected, axis=None))
+    slices[0].PhotometricInterpretation = "MONOCHROME2"
+    with pytest.raises(VolumeError, match="are mixed"):
+        read_series(write_series(tmp_path, slices), MANY)
+
+
+def test_a_mosaic_is_refused_by_its_name(slices_of, write_series, tmp_path):
+    [dataset] = slices_of(PIXELS[..., :1])
+    dataset.ImageType = ["ORIGINAL", "PRIMARY", "M", "ND", "MOSAIC"]
+    with pytest.raises(VolumeError, match="is a mosaic"):
+        read_series(write_series(tmp_path, [dataset]), MANY)
 
 
 REAL_REFUSED = {

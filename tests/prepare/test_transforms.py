@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,12 @@ def test_a_dicom_series_goes_the_same_way(slices_of, write_series, tmp_path):
     assert same_volume(load_volume(files), read_series(files, MAX_VOXELS))
     with pytest.raises(VolumeError, match=f"^{tmp_path}: "):
         load_volume(files, max_voxels=10)
+
+
+def test_the_unit_of_the_mr_does_not_matter(mr):
+    volume = read_volume(mr)
+    tiny = replace(volume, array=volume.array * np.float32(2.0**-32))
+    assert equal(prepare(tiny, "mr", SETTINGS), prepare(volume, "mr", SETTINGS))
 
 
 def refused(path: Path, modality: Any = "mr") -> str:

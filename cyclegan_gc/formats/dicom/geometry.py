@@ -5,9 +5,12 @@ Positions and directions are in the patient's LPS frame (DICOM PS3.3 C.7.6.2); a
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import linprog
 
 from cyclegan_gc.errors import VolumeError
 from cyclegan_gc.formats.geometry import LPS_TO_RAS, corners_of
@@ -17,7 +20,9 @@ UNEVEN = 0.02
 MISSING = 1.5
 """A gap above this multiple of the median gap means that a slice is missing."""
 TILT = 0.01
-"""Largest shift in the plane from slice to slice, as a fraction of the gap (0.6 degrees); a tilted gantry is above."""
+"""Largest shift in the plane, as a fraction of the distance (0.6 degrees); a tilted gantry is above."""
+ROUNDED_MM = (0.1, 0.01)
+"""Steps to which scanners and exports round slice positions."""
 SAME_PLACE_MM = 0.01
 SAME_DIRECTION = 1e-3
 OFF_GRID_VOXELS = 0.05
@@ -27,8 +32,9 @@ OFF_GRID_VOXELS = 0.05
 class Frame:
     """One slice: its geometry and the object or frame that holds its pixels."""
 
+    path: Path
     name: str
-    """File name, for messages."""
+    """File name, and number of the frame, for messages."""
     sop_class: str
     sop_instance: str
     number: int | None
@@ -43,6 +49,15 @@ class Frame:
     """Between rows, between columns, in mm."""
     thickness: float | None
     """Distance to the next slice according to the header, in mm."""
+    rescale: tuple[float, float]
+    """Slope and intercept."""
+    contrast: tuple[str, str, str]
+    """Frame type or image type, echo time and stack, which tell the pictures of one series apart."""
+
+    @property
+    def identity(self) -> tuple[object, ...]:
+        """Equal for copies of one slice."""
+        return (self.sop_instance or self.path, self.number, self.position, self.contrast)
 
 
 @dataclass(frozen=True)
@@ -70,12 +85,12 @@ def stack(frames: Sequence[Frame]) -> Stack:
     positions = np.array([frame.position for frame in frames])
     heights = positions @ normal
     order = np.argsort(heights, kind="stable")
-    step, notes = _step(positions[order], heights[order], normal, first.thickness)
+    origin, step, notes = _line(positions[order], heights[order], normal, first.thickness)
     affine = np.eye(4)
     affine[:3, 0] = along_row * between_columns
     affine[:3, 1] = along_column * between_rows
     affine[:3, 2] = step
-    affine[:3, 3] = positions[order[0]]
+    affine[:3, 3] = origin
     return Stack(tuple(order.tolist()), (first.columns, first.rows, len(frames)), LPS_TO_RAS @ affine, tuple(notes))
 
 
@@ -111,9 +126,11 @@ def _check_alike(frames: Sequence[Frame]) -> NDArray[np.float64]:
     first = frames[0]
     for frame in frames:
         if frame.position is None or frame.orientation is None:
-            raise VolumeError(f"{frame.name} has no slice position or orientation; export the series again")
+            raise VolumeError(
+                f"{frame.name} has no slice position or orientation that can be read; export the series again"
+            )
         if frame.pixel_spacing is None or min(frame.pixel_spacing) <= 0:
-            raise VolumeError(f"{frame.name} has no pixel spacing; export the series again")
+            raise VolumeError(f"{frame.name} has no pixel spacing that can be read; export the series again")
         if (frame.rows, frame.columns) != (first.rows, first.columns):
             raise VolumeError(
                 f"slices of different size ({first.rows} x {first.columns} and {frame.rows} x {frame.columns} in "
@@ -129,25 +146,66 @@ def _check_alike(frames: Sequence[Frame]) -> NDArray[np.float64]:
     return cosines
 
 
-def _step(
+def _line(
     positions: NDArray, heights: NDArray, normal: NDArray, thickness: float | None
-) -> tuple[NDArray[np.float64], list[str]]:
-    """Vector from one slice to the next (LPS, mm) and notes; positions and heights along the normal are sorted."""
-    if len(positions) == 1:
-        return normal * (thickness or 1.0), [f"A single slice; its thickness was set to {thickness or 1.0:g} mm."]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], list[str]]:
+    """First position and vector to the next slice (LPS, mm), and notes; the positions are sorted by their heights."""
+    first, count = positions[0], len(positions) - 1
+    if count == 0:
+        step_mm = thickness or 1.0
+        return first, normal * step_mm, [f"A single slice; its thickness was set to {step_mm:g} mm."]
     gaps = np.diff(heights)
-    usual = float(np.median(gaps))
     if gaps.min() < SAME_PLACE_MM:
-        count = int((gaps < SAME_PLACE_MM).sum())
+        same = int((gaps < SAME_PLACE_MM).sum())
         raise VolumeError(
-            f"{count} slices have the position of another one (duplicates or several time points); keep one of each"
+            f"{same} slices have the position of another one (duplicates or several time points); keep one of each"
         )
-    drift = np.linalg.norm(np.diff(positions, axis=0) - np.outer(gaps, normal), axis=1)
-    if (drift > TILT * gaps).any():
-        angle = np.degrees(np.arctan2(drift, gaps)).max()
+    step = (positions[-1] - first) / count
+    rounded_mm = next((mm for mm in ROUNDED_MM if _is_multiple(positions, mm)), 0.0)
+    _check_tilt(step, normal, np.sqrt(3) * rounded_mm / count)
+    shifts = np.linalg.norm(np.diff(positions, axis=0) - np.outer(gaps, normal), axis=1)
+    usual = float(np.median(gaps))
+    if np.abs(gaps - usual).max() <= UNEVEN * usual and (shifts <= TILT * gaps).all():
+        return first, step, []
+    if rounded_mm and (fitted := _even_line(positions, rounded_mm / 2)):
+        note = f"The slice positions are rounded to {rounded_mm:g} mm; they were fitted to an even grid."
+        return fitted[0], normal * (fitted[1] @ normal), [note]
+    _refuse(gaps, shifts)
+
+
+def _is_multiple(positions: NDArray, step_mm: float) -> bool:
+    return np.allclose(positions / step_mm, np.rint(positions / step_mm), rtol=0, atol=1e-4)
+
+
+def _check_tilt(step: NDArray, normal: NDArray, rounding_mm: float) -> None:
+    """Refuse slices that move in their plane from the first to the last; ``step`` is the mean, with its rounding."""
+    gap = float(step @ normal)
+    drift = float(np.linalg.norm(step - gap * normal))
+    if drift > TILT * gap + rounding_mm:
         raise VolumeError(
-            f"a tilted gantry ({angle:.1f} degrees), which gives a sheared grid; resample the series without tilt"
+            f"a tilted gantry ({np.degrees(np.arctan2(drift, gap)):.1f} degrees), which gives a sheared grid; "
+            "resample the series without tilt"
         )
+
+
+def _even_line(positions: NDArray, within_mm: float) -> tuple[NDArray, NDArray] | None:
+    """First point and step of the even line that no position leaves by more than ``within_mm``; None without one."""
+    count = len(positions)
+    # Unknowns: first point, step, largest distance; the last one is minimised (Chebyshev's line).
+    line = np.column_stack([np.ones(count), np.arange(count)])
+    sides = np.vstack([np.column_stack([sign * line, -np.ones(count)]) for sign in (1, -1)])
+    fits = [
+        linprog([0, 0, 1], sides, np.concatenate([along, -along]), bounds=[(None, None)] * 2 + [(0, None)])
+        for along in positions.T
+    ]
+    if any(fit.x is None or fit.x[2] > within_mm * 1.001 for fit in fits):
+        return None
+    return np.array([fit.x[0] for fit in fits]), np.array([fit.x[1] for fit in fits])
+
+
+def _refuse(gaps: NDArray, shifts: NDArray) -> NoReturn:
+    """Say why the slices are not on an even grid."""
+    usual = float(np.median(gaps))
     if gaps.max() > MISSING * usual:
         place = int(gaps.argmax()) + 1
         raise VolumeError(
@@ -158,4 +216,7 @@ def _step(
         raise VolumeError(
             f"uneven gaps between slices ({gaps.min():.4g} to {gaps.max():.4g} mm); resample the series to even gaps"
         )
-    return (positions[-1] - positions[0]) / (len(positions) - 1), []
+    place = int((shifts / gaps).argmax()) + 1
+    raise VolumeError(
+        f"slice {place + 1} is shifted in its plane by {shifts[place - 1]:.4g} mm; export the series again"
+    )

@@ -1,233 +1,166 @@
-"""Reading DICOM series: grouping files, checking headers, and reading pixels as one volume."""
+"""Reading the pixels of a DICOM series as one volume."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
-import pydicom
 from numpy.typing import NDArray
 from pydicom import Dataset
-from pydicom.errors import InvalidDicomError
+from pydicom.dataset import FileDataset
 from pydicom.pixels.decoders.base import get_decoder
-from pydicom.pixels.processing import apply_rescale
-from pydicom.uid import ImplicitVRLittleEndian
+from pydicom.pixels.processing import apply_modality_lut
+from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian
 
 from cyclegan_gc.errors import VolumeError
-from cyclegan_gc.formats.dicom.geometry import Frame, stack
+from cyclegan_gc.formats.dicom.frames import frames_of, read_headers
+from cyclegan_gc.formats.dicom.geometry import Frame, Stack, stack
+from cyclegan_gc.formats.dicom.header import brief, open_dicom, text_of, whole_of
 from cyclegan_gc.formats.geometry import checked_shape
 from cyclegan_gc.formats.volumes import Volume, volume_on_grid
 
-SUFFIXES = (".dcm", ".dicom", ".ima")
-SERIES_TAGS = ["SOPClassUID", "SeriesInstanceUID", "SeriesNumber", "Modality", "Rows", "Columns"]
-FRAME_GROUPS = (
-    *("PixelMeasuresSequence", "PlanePositionSequence", "PlaneOrientationSequence"),
-    "PixelValueTransformationSequence",
-)
-DICOMDIR = "1.2.840.10008.1.3.10"
-UNREADABLE = (InvalidDicomError, OSError, ValueError, AttributeError, KeyError, EOFError)
-"""Errors that pydicom raises for a damaged or foreign file."""
-
 
 @dataclass(frozen=True)
-class DicomSeries:
-    """The files of one series."""
+class Slices:
+    """Everything about the slices of a series but their pixels."""
 
-    uid: str
-    number: int | None
-    files: tuple[Path, ...]
-    fault: str | None = None
-    """Reason why the series cannot be read, if already known."""
-
-
-def is_dicom(path: Path) -> bool:
-    """Whether a file is DICOM, judged by its suffix or its first bytes."""
-    if path.name.lower().endswith(SUFFIXES):
-        return True
-    try:
-        with path.open("rb") as file:
-            return file.read(132)[128:] == b"DICM"
-    except OSError:
-        return False
+    first: Dataset
+    """Header of the first file."""
+    frames: tuple[Frame, ...]
+    """In the order of the files, without copies."""
+    copies: tuple[Frame, ...]
+    """Frames that repeat another one."""
+    grid: Stack
+    """The order of ``frames`` in space, and their grid."""
 
 
-def group_series(files: Sequence[Path]) -> tuple[list[DicomSeries], list[str]]:
-    """Group DICOM files into image series; also returns a sentence on objects that were left out.
-
-    A file that cannot be parsed becomes a series with a fault, so that a batch reports it and continues.
-    """
-    found: dict[str, list[Path]] = {}
-    numbers: dict[str, int | None] = {}
-    broken, others = [], []
-    for path in sorted(files):
-        try:
-            header = pydicom.dcmread(path, force=True, stop_before_pixels=True, specific_tags=list(SERIES_TAGS))
-            uid = str(header.get("SeriesInstanceUID") or "")
-        except UNREADABLE as error:
-            broken.append(DicomSeries("", None, (path,), f"not a readable DICOM file ({_brief(error)})"))
-            continue
-        if header.file_meta.get("MediaStorageSOPClassUID") == DICOMDIR:
-            continue
-        if "Rows" not in header:
-            if uid:
-                others.append(str(header.get("Modality") or "unknown"))
-            else:
-                broken.append(DicomSeries("", None, (path,), "not a readable DICOM file (no image in it)"))
-            continue
-        found.setdefault(uid, []).append(path)
-        number = header.get("SeriesNumber")
-        numbers[uid] = None if number in (None, "") else int(str(number))
-    series = [DicomSeries(uid, numbers[uid], tuple(paths)) for uid, paths in found.items()]
-    kinds = ", ".join(sorted(set(others)))
-    notes = [f"{len(others)} DICOM objects without an image ({kinds}) were left out."] if others else []
-    return [*series, *broken], notes
-
-
-def read_series(files: Sequence[Path], max_voxels: int) -> Volume:
+def read_series(files: Sequence[Path], max_voxels: int, chosen: Sequence[int] = ()) -> Volume:
     """Read a series as a volume: axes are column, row and slice, values are rescaled, the affine is to RAS in mm.
 
-    ``files`` are single slices in any order or one multi-frame object.
+    ``files`` are single slices in any order or multi-frame objects. ``chosen`` are the indices of the wanted frames
+    among those of all files; all are read without it. Padding becomes background: 0, or the smallest value below it.
 
     Raises:
         VolumeError: if the series cannot be used or has more voxels; cause and cure, without the folder's name.
     """
-    return volume_on_grid(*read_frames(files, max_voxels))
+    return volume_on_grid(*read_frames(files, max_voxels, chosen))
 
 
-def read_frames(files: Sequence[Path], max_voxels: int) -> tuple[NDArray[np.float32], NDArray[np.float64], list[str]]:
+def read_frames(
+    files: Sequence[Path], max_voxels: int, chosen: Sequence[int] = ()
+) -> tuple[NDArray[np.float32], NDArray[np.float64], list[str]]:
     """Values (X, Y, Z), affine and warnings, as in :func:`read_series`; an image without signal is accepted."""
+    slices = read_slices(files, chosen)
+    checked_shape(slices.grid.shape, max_voxels)
+    values = np.empty(slices.grid.shape, np.float32, order="F")
+    places = {slices.frames[index].identity: z for z, index in enumerate(slices.grid.order)}
+    filled: set[int] = set()
+    for frame, pixels in _planes((*slices.frames, *slices.copies)):
+        z = places[frame.identity]
+        if z in filled and not np.array_equal(values[..., z], pixels.T, equal_nan=True):
+            raise VolumeError(f"{frame.name} has the identifier of another object but other pixels; keep one of each")
+        values[..., z] = pixels.T
+        filled.add(z)
+    notes = [*_notes(slices), *slices.grid.notes]
+    if text_of(slices.first, "PhotometricInterpretation") == "MONOCHROME1":
+        np.subtract(np.nanmax(values), values, out=values)
+        notes.append("MONOCHROME1: intensities were inverted, so that bright is high.")
+    return values, slices.grid.affine, [*notes, *_fill_padding(values)]
+
+
+def read_slices(files: Sequence[Path], chosen: Sequence[int] = ()) -> Slices:
+    """The slices of a series and their grid, from the headers only; ``chosen`` and errors as in :func:`read_series`."""
     headers = read_headers(files)
-    frames = frames_of(headers, files)
-    grid = stack(frames)
-    checked_shape(grid.shape, max_voxels)
-    values = np.empty(grid.shape, np.float32, order="F")
-    together = _pixels(files[0]) if frames[0].number else None
-    for z, index in enumerate(grid.order):
-        values[..., z] = (_pixels(files[index])[0] if together is None else together[index]).T
-    return values, grid.affine, [*_notes(headers), *grid.notes]
+    every = frames_of(headers, files)
+    frames, copies = without_copies([every[index] for index in chosen or range(len(every))])
+    return Slices(headers[0], tuple(frames), tuple(copies), stack(frames))
 
 
-def series_grid(files: Sequence[Path]) -> tuple[tuple[int, ...], NDArray[np.float64]]:
+def series_grid(files: Sequence[Path], chosen: Sequence[int] = ()) -> tuple[tuple[int, ...], NDArray[np.float64]]:
     """Shape (X, Y, Z) and affine as from :func:`read_series`, read from the headers only."""
-    grid = stack(frames_of(read_headers(files), files))
+    grid = read_slices(files, chosen).grid
     return grid.shape, grid.affine
 
 
-def read_headers(files: Sequence[Path]) -> list[Dataset]:
-    """Headers of a series, without pixels; a :class:`VolumeError` unless they are greyscale images of one series."""
-    headers = []
-    for path in files:
-        try:
-            headers.append(pydicom.dcmread(path, force=True, stop_before_pixels=True))
-        except UNREADABLE as error:
-            raise VolumeError(f"{path.name} is not a readable DICOM file ({_brief(error)}); fetch it again") from None
-    for path, header in zip(files, headers, strict=True):
-        if "Rows" not in header or "Columns" not in header:
-            raise VolumeError(f"{path.name} holds no image; remove it from the series")
-        kind = str(header.get("PhotometricInterpretation") or "")
-        if int(header.get("SamplesPerPixel") or 1) > 1 or not kind.startswith("MONOCHROME"):
-            raise VolumeError(
-                f"{path.name} is in colour ({kind or 'several samples per pixel'}); give greyscale images"
-            )
-    series = {str(header.get("SeriesInstanceUID")) for header in headers}
-    if len(series) > 1:
-        raise VolumeError(f"{len(series)} series in one input; convert one at a time (--series UID)")
-    return headers
+def without_copies(frames: Sequence[Frame]) -> tuple[list[Frame], list[Frame]]:
+    """The frames without those that have the identity of an earlier one, and these copies."""
+    first = {frame.identity: frame for frame in reversed(frames)}
+    kept = [frame for frame in frames if first[frame.identity] is frame]
+    return kept, [frame for frame in frames if first[frame.identity] is not frame]
 
 
-def frames_of(headers: Sequence[Dataset], files: Sequence[Path]) -> list[Frame]:
-    """The slices of a series with their geometry, in the order of the files or of the frames."""
-    multi = ["NumberOfFrames" in header and int(header.NumberOfFrames) > 1 for header in headers]
-    if not any(multi):
-        return [_frame(header, header, path.name) for header, path in zip(headers, files, strict=True)]
-    if len(headers) > 1:
-        raise VolumeError("several multi-frame objects in one series; convert one file at a time")
-    header, name = headers[0], files[0].name
-    groups = header.get("PerFrameFunctionalGroupsSequence") or []
-    if len(groups) != int(header.NumberOfFrames):
-        raise VolumeError(f"{name} is multi-frame without the geometry of each frame; export it as single slices")
-    return [_frame(header, _flattened(header, group), name, number) for number, group in enumerate(groups, start=1)]
+def _planes(frames: Sequence[Frame]) -> Iterator[tuple[Frame, NDArray[np.float32]]]:
+    """Each frame with its rescaled pixels (rows, columns), NaN where they are padding; a file is opened once."""
+    for path, members in groupby(frames, key=lambda frame: frame.path):
+        yield from _planes_in(path, list(members))
 
 
-def _frame(header: Dataset, geometry: Dataset, name: str, number: int | None = None) -> Frame:
-    return Frame(
-        name=name if number is None else f"frame {number} of {name}",
-        sop_class=str(header.get("SOPClassUID") or ""),
-        sop_instance=str(header.get("SOPInstanceUID") or ""),
-        number=number,
-        rows=int(header.Rows),
-        columns=int(header.Columns),
-        position=_numbers(geometry, "ImagePositionPatient", 3),
-        orientation=_numbers(geometry, "ImageOrientationPatient", 6),
-        pixel_spacing=_numbers(geometry, "PixelSpacing", 2),
-        thickness=_positive(geometry.get("SpacingBetweenSlices")) or _positive(geometry.get("SliceThickness")),
-    )
-
-
-def _flattened(header: Dataset, frame: Dataset) -> Dataset:
-    """Geometry and rescaling of one frame as in a single slice; its own functional groups override the shared ones."""
-    flat = Dataset()
-    for groups in (*(header.get("SharedFunctionalGroupsSequence") or [])[:1], frame):
-        for name in FRAME_GROUPS:
-            if groups.get(name):
-                flat.update(groups[name][0])
-    return flat
-
-
-def _pixels(path: Path) -> NDArray[np.float32]:
-    """Rescaled pixels (frames, rows, columns) of one file."""
+def _planes_in(path: Path, frames: Sequence[Frame]) -> list[tuple[Frame, NDArray[np.float32]]]:
+    dataset = open_dicom(path, pixels=True)
+    if "PixelData" not in dataset:
+        raise VolumeError(f"{path.name} has no pixels; fetch it again")
     try:
-        dataset = pydicom.dcmread(path, force=True)
-        dataset.file_meta.setdefault("TransferSyntaxUID", ImplicitVRLittleEndian)
-        if "PixelData" not in dataset:
-            raise VolumeError(f"{path.name} has no pixels; fetch it again")
-        syntax = dataset.file_meta.TransferSyntaxUID
-        if syntax.is_compressed and not get_decoder(syntax).is_available:
-            raise VolumeError(f'{path.name} is compressed ({syntax.name}); run pip install "cyclegan-gc[compressed]"')
-        stored = dataset.pixel_array
+        stored = _stored(dataset, path.name)
+        return [(frame, _rescaled(stored[(frame.number or 1) - 1], frame, dataset)) for frame in frames]
     except VolumeError:
         raise
     except Exception as error:  # decoders raise many types for damaged files
-        raise VolumeError(
-            f"the pixels of {path.name} are cut off or damaged ({_brief(error)}); fetch it again"
-        ) from None
-    frames = stored.reshape(-1, *stored.shape[-2:])
-    groups = dataset.get("PerFrameFunctionalGroupsSequence")
-    if not groups:
-        return _upright(apply_rescale(frames, dataset), dataset)
-    rescaled = [apply_rescale(frame, _flattened(dataset, group)) for frame, group in zip(frames, groups, strict=True)]
-    return _upright(np.stack(rescaled), dataset)
+        told = f" ({words})" if (words := brief(error)) else ""
+        raise VolumeError(f"the pixels of {path.name} are cut off or damaged{told}; fetch it again") from None
 
 
-def _upright(values: NDArray, dataset: Dataset) -> NDArray[np.float32]:
-    """Invert MONOCHROME1, where the smallest value is the brightest."""
+def _stored(dataset: FileDataset, name: str) -> NDArray:
+    """Pixels (frames, rows, columns) as they are stored."""
+    big_endian = dataset.original_encoding[1] is False
+    dataset.file_meta.setdefault("TransferSyntaxUID", ExplicitVRBigEndian if big_endian else ImplicitVRLittleEndian)
+    syntax = dataset.file_meta.TransferSyntaxUID
+    if syntax.is_compressed and not get_decoder(syntax).is_available:
+        raise VolumeError(f'{name} is compressed ({syntax.name}); run pip install "cyclegan-gc[compressed]"')
+    pixels = dataset.pixel_array
+    return pixels.reshape(-1, *pixels.shape[-2:])
+
+
+def _rescaled(stored: NDArray, frame: Frame, dataset: Dataset) -> NDArray[np.float32]:
+    slope, intercept = frame.rescale
+    lut = "ModalityLUTSequence" in dataset
+    values = apply_modality_lut(stored, dataset) if lut else stored.astype(np.float64) * slope + intercept
     values = values.astype(np.float32)
-    return values.max() - values if dataset.PhotometricInterpretation == "MONOCHROME1" else values
+    values[_is_padding(stored, dataset)] = np.nan
+    return values
 
 
-def _notes(headers: Sequence[Dataset]) -> list[str]:
-    first, notes = headers[0], []
-    if not first.get("FrameOfReferenceUID"):
+def _is_padding(stored: NDArray, dataset: Dataset) -> NDArray[np.bool_]:
+    """Where the stored values are padding: one value, or all between it and the limit of its range."""
+    value, limit = (whole_of(dataset, name) for name in ("PixelPaddingValue", "PixelPaddingRangeLimit"))
+    if value is None or not np.issubdtype(stored.dtype, np.integer):
+        return np.zeros(stored.shape, bool)
+    # Both tags may be written signed or unsigned, whatever the pixels are.
+    bits = 8 * stored.dtype.itemsize
+    ends = [
+        np.array(end % 2**bits, f"u{stored.dtype.itemsize}").view(stored.dtype)
+        for end in (value, value if limit is None else limit)
+    ]
+    return (stored >= min(ends)) & (stored <= max(ends))
+
+
+def _fill_padding(values: NDArray[np.float32]) -> list[str]:
+    """Set padding to background in place; returns a note if there is any."""
+    padding = np.isnan(values)
+    count = int(np.count_nonzero(padding))
+    if count == 0:
+        return []
+    background = min(0.0, float(np.nanmin(values))) if count < values.size else 0.0
+    values[padding] = background
+    return [f"Padding ({100 * count / values.size:.2g} % of the voxels) was set to {background:g}."]
+
+
+def _notes(slices: Slices) -> list[str]:
+    first, notes = slices.first, []
+    if not text_of(first, "FrameOfReferenceUID"):
         notes.append("No FrameOfReferenceUID; the slice positions are regular and were used.")
-    if first.get("Modality") not in ("MR", None, ""):
-        notes.append(f"The modality of the series is {first.Modality}.")
-    if first.PhotometricInterpretation == "MONOCHROME1":
-        notes.append("MONOCHROME1: intensities were inverted, so that bright is high.")
+    if (modality := text_of(first, "Modality")) not in ("MR", ""):
+        notes.append(f"The modality of the series is {modality}.")
+    if slices.copies:
+        notes.append(f"{len(slices.copies)} exact copies, such as {slices.copies[0].name}, were left out.")
     return notes
-
-
-def _numbers(dataset: Dataset, name: str, count: int) -> tuple[float, ...] | None:
-    values = dataset.get(name)
-    if values is None or isinstance(values, str) or len(values) != count:
-        return None
-    numbers = tuple(float(value) for value in values)
-    return numbers if np.isfinite(numbers).all() else None
-
-
-def _positive(value: object) -> float | None:
-    number = float(str(value)) if value not in (None, "") else 0.0
-    return number if np.isfinite(number) and number > 0 else None
-
-
-def _brief(error: Exception) -> str:
-    return " ".join(str(error).split())[:120] or type(error).__name__

@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pydicom
 from numpy.typing import NDArray
-from pydicom import DataElement, Dataset, config
+from pydicom import Dataset, config
 from pydicom.dataset import FileMetaDataset
 from pydicom.multival import MultiValue
 from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian
@@ -22,8 +21,9 @@ from pydicom.valuerep import format_number_as_ds, validate_value
 
 from cyclegan_gc.config import DISCLAIMER
 from cyclegan_gc.errors import VolumeError
-from cyclegan_gc.formats.dicom.geometry import Frame, aligned, stack
-from cyclegan_gc.formats.dicom.read import UNREADABLE, frames_of, read_frames, read_headers
+from cyclegan_gc.formats.dicom.geometry import Frame, aligned
+from cyclegan_gc.formats.dicom.header import open_dicom, text_of, whole_of
+from cyclegan_gc.formats.dicom.read import read_frames, read_slices
 
 PATIENT_AND_STUDY = (
     *("SpecificCharacterSet", "PatientName", "PatientID", "IssuerOfPatientID", "PatientBirthDate", "PatientSex"),
@@ -66,6 +66,7 @@ def write_ct_series(
     affine: NDArray[np.float64],
     reference: Sequence[Path],
     label: SeriesLabel,
+    chosen: Sequence[int] = (),
 ) -> None:
     """Write a synthetic CT as a series into ``folder``, whole or not at all; an older folder is replaced.
 
@@ -77,21 +78,21 @@ def write_ct_series(
         affine: (4, 4) voxel index to RAS in mm; the grid of the reference, up to order and direction of the axes.
         reference: files of the source series.
         label: content of descriptions and identifiers.
+        chosen: indices of the frames of the source among those of its files; empty for all.
 
     Raises:
         VolumeError: if the reference cannot be used, the grids differ or the disk is full (without the folder's name).
     """
-    headers = read_headers(reference)
-    frames = frames_of(headers, reference)
-    grid = stack(frames)
+    source = read_slices(reference, chosen)
+    grid = source.grid
     voxels = np.ascontiguousarray(aligned(hu, affine, grid.shape, grid.affine))
-    common = _common(headers[0], label, _uid(label.key, voxels.tobytes()))
+    common = _common(source.first, label, _uid(label.key, voxels.tobytes()))
     distance_mm = float(np.linalg.norm(grid.affine[:3, 2]))
     temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:12]}.part")
     try:
         temporary.mkdir(parents=True)
         for z, index in enumerate(grid.order):
-            dataset = _slice(common, voxels[..., z].T, frames[index], z + 1, distance_mm)
+            dataset = _slice(common, voxels[..., z].T, source.frames[index], z + 1, distance_mm)
             _save(dataset, temporary / f"{z + 1:04d}.dcm")
         _verify(temporary, voxels, grid.affine)
         _take_name(temporary, folder)
@@ -103,19 +104,19 @@ def write_ct_series(
 
 def is_synthetic_ct(path: Path) -> bool:
     """Whether a DICOM file was written by this program."""
-    tags = ["Manufacturer", "SeriesDescription"]
+    tags = ("Manufacturer", "SeriesDescription")
     try:
-        header = pydicom.dcmread(path, force=True, stop_before_pixels=True, specific_tags=list(tags))
-        return [header.get(tag) for tag in tags] == [MANUFACTURER, SERIES_DESCRIPTION]
-    except UNREADABLE:
+        header = open_dicom(path, tags=tags)
+    except VolumeError:
         return False
+    return [text_of(header, tag) for tag in tags] == [MANUFACTURER, SERIES_DESCRIPTION]
 
 
 def _common(source: Dataset, label: SeriesLabel, series_uid: str) -> Dataset:
     """The attributes that all slices share."""
     common = Dataset()
     for name in (name for name in PATIENT_AND_STUDY if name in source):
-        if name in REQUIRED or _is_valid(source[name]):
+        if name in REQUIRED or _is_valid(source, name):
             common[name] = source[name]
     for name in EMPTY_WHERE_MISSING:
         if name not in common:
@@ -129,7 +130,7 @@ def _common(source: Dataset, label: SeriesLabel, series_uid: str) -> Dataset:
     common.SOPClassUID = CTImageStorage
     common.Modality = "CT"
     common.SeriesInstanceUID = series_uid
-    common.SeriesNumber = SERIES_NUMBER_OFFSET + int(source.get("SeriesNumber") or 0) % 1000
+    common.SeriesNumber = SERIES_NUMBER_OFFSET + (whole_of(source, "SeriesNumber") or 0) % 1000
     common.SeriesDescription = SERIES_DESCRIPTION
     common.Manufacturer = common.ManufacturerModelName = MANUFACTURER
     common.SoftwareVersions = label.software
@@ -145,11 +146,12 @@ def _common(source: Dataset, label: SeriesLabel, series_uid: str) -> Dataset:
     return common
 
 
-def _is_valid(element: DataElement) -> bool:
+def _is_valid(source: Dataset, name: str) -> bool:
     try:
+        element = source[name]
         for value in element.value if isinstance(element.value, MultiValue) else [element.value]:
             validate_value(element.VR, str(value), config.RAISE)
-    except ValueError:
+    except Exception:  # pydicom raises many types for values that violate the standard
         return False
     return True
 
@@ -162,7 +164,7 @@ def _slice(common: Dataset, pixels: NDArray[np.int16], frame: Frame, number: int
     dataset.ImagePositionPatient = _decimals(frame.position)
     dataset.ImageOrientationPatient = _decimals(frame.orientation)
     dataset.PixelSpacing = _decimals(frame.pixel_spacing)
-    dataset.SliceThickness = format_number_as_ds(frame.thickness or distance_mm)
+    dataset.SliceThickness = format_number_as_ds(distance_mm)
     dataset.Rows, dataset.Columns = pixels.shape
     dataset.PixelData = np.ascontiguousarray(pixels, "<i2").tobytes()
     dataset["PixelData"].VR = "OW"
