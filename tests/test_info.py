@@ -1,3 +1,4 @@
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -31,3 +32,11 @@ def test_a_series_and_a_file_that_cannot_be_read(slices_of, write_series, tmp_pa
     assert "T1: DICOM series of 6 files" in capsys.readouterr().out
     (tmp_path / "last.pt").write_bytes(b"no checkpoint")
     assert main(["info", str(tmp_path / "last.pt")]) == 2
+
+
+def test_a_folder_is_described_to_its_end_though_a_file_is_bad(phantoms, tmp_path, capsys):
+    shutil.copy(next((phantoms / "test" / "mr").iterdir()), tmp_path / "b.nii.gz")
+    (tmp_path / "a\x1b.nii.gz").write_bytes(b"no volume")
+    assert main(["info", str(tmp_path)]) == 3
+    said = capsys.readouterr()
+    assert "b.nii.gz: volume" in said.out and "a\\x1b.nii.gz" in said.err and "\x1b" not in said.err

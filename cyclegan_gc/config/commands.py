@@ -58,8 +58,10 @@ class ConvertConfig:
     """Convert even where the values look like the other modality."""
     preview: bool = True
     """Write a PNG of three planes for each case."""
+    strict: bool = False
+    """End with exit code 3 also where a result is implausible."""
     shard: str | None = None
-    """Convert the i-th of n parts, i from 1 to n (or 0 to n-1). Default: taken from a Slurm array or torchrun."""
+    """Convert the i-th of n parts, i from 1 to n (or 0 to n-1); auto takes i/n from a Slurm array or torchrun."""
     max_voxels: PositiveInt = 2**31
     """Refuse volumes with more voxels than this, from their headers."""
     batch_size: PositiveInt = 8

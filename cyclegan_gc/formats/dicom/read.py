@@ -1,5 +1,6 @@
 """Reading DICOM series: grouping files, checking headers, and reading pixels as one volume."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,12 @@ from cyclegan_gc.formats.geometry import checked_shape
 from cyclegan_gc.formats.volumes import Volume, volume_on_grid
 
 SUFFIXES = (".dcm", ".dicom", ".ima")
-SERIES_TAGS = ["SOPClassUID", "SeriesInstanceUID", "SeriesNumber", "Modality", "Rows", "Columns"]
+SERIES_TAGS = [
+    *("SOPClassUID", "SeriesInstanceUID", "SeriesNumber", "SeriesDescription", "ImageType", "Modality", "Rows"),
+    "Columns",
+]
+LOCALIZER = re.compile(r"(?<![a-z])(locali[sz]er|loc|scout|survey)(?![a-z])", re.IGNORECASE)
+"""Words in the image type or the description of a series by which others are planned."""
 FRAME_GROUPS = (
     *("PixelMeasuresSequence", "PlanePositionSequence", "PlaneOrientationSequence"),
     "PixelValueTransformationSequence",
@@ -36,6 +42,8 @@ class DicomSeries:
     uid: str
     number: int | None
     files: tuple[Path, ...]
+    kind: str = ""
+    """Modality, or "localizer"; empty if unknown."""
     fault: str | None = None
     """Reason why the series cannot be read, if already known."""
 
@@ -51,36 +59,45 @@ def is_dicom(path: Path) -> bool:
         return False
 
 
-def group_series(files: Sequence[Path]) -> tuple[list[DicomSeries], list[str]]:
-    """Group DICOM files into image series; also returns a sentence on objects that were left out.
+def group_series(files: Sequence[Path]) -> tuple[list[DicomSeries], list[tuple[Path, str]]]:
+    """Group DICOM files into image series; also returns the objects without an image, each with its modality.
 
     A file that cannot be parsed becomes a series with a fault, so that a batch reports it and continues.
     """
     found: dict[str, list[Path]] = {}
     numbers: dict[str, int | None] = {}
+    kinds: dict[str, str] = {}
     broken, others = [], []
     for path in sorted(files):
         try:
             header = pydicom.dcmread(path, force=True, stop_before_pixels=True, specific_tags=list(SERIES_TAGS))
             uid = str(header.get("SeriesInstanceUID") or "")
         except UNREADABLE as error:
-            broken.append(DicomSeries("", None, (path,), f"not a readable DICOM file ({_brief(error)})"))
+            broken.append(DicomSeries("", None, (path,), fault=f"not a readable DICOM file ({_brief(error)})"))
             continue
         if header.file_meta.get("MediaStorageSOPClassUID") == DICOMDIR:
+            others.append((path, "DICOMDIR"))
             continue
         if "Rows" not in header:
             if uid:
-                others.append(str(header.get("Modality") or "unknown"))
+                others.append((path, str(header.get("Modality") or "unknown")))
             else:
-                broken.append(DicomSeries("", None, (path,), "not a readable DICOM file (no image in it)"))
+                broken.append(DicomSeries("", None, (path,), fault="not a readable DICOM file (no image in it)"))
             continue
         found.setdefault(uid, []).append(path)
+        kinds.setdefault(uid, _kind(header))
         number = header.get("SeriesNumber")
         numbers[uid] = None if number in (None, "") else int(str(number))
-    series = [DicomSeries(uid, numbers[uid], tuple(paths)) for uid, paths in found.items()]
-    kinds = ", ".join(sorted(set(others)))
-    notes = [f"{len(others)} DICOM objects without an image ({kinds}) were left out."] if others else []
-    return [*series, *broken], notes
+    series = [DicomSeries(uid, numbers[uid], tuple(paths), kinds[uid]) for uid, paths in found.items()]
+    return [*series, *broken], others
+
+
+def _kind(header: Dataset) -> str:
+    try:
+        words = f"{header.get('ImageType')} {header.get('SeriesDescription')}"
+        return "localizer" if LOCALIZER.search(words) else str(header.get("Modality") or "")
+    except Exception:  # a value that cannot be read says nothing
+        return ""
 
 
 def read_series(files: Sequence[Path], max_voxels: int) -> Volume:

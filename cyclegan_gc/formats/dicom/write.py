@@ -44,6 +44,8 @@ SERIES_NUMBER_OFFSET = 9000
 MANUFACTURER = "cyclegan_gc"
 SERIES_DESCRIPTION = "Synthetic CT, research only"
 SOFT_TISSUE_WINDOW_HU = (40, 400)
+AXIAL_DEGREES = 1.0
+"""Most planning systems import CT slices only if they are axial."""
 PURPOSE = ("121322", "DCM", "Source image for image processing operation")
 """Context group 7202."""
 
@@ -58,6 +60,10 @@ class SeriesLabel:
     """Text on model and settings."""
     software: str
     """Name and version of this program."""
+    mark: str = ""
+    """Word of warning at the end of the series description, which viewers list."""
+    comment: str = ""
+    """Image comments of every slice."""
 
 
 def write_ct_series(
@@ -66,8 +72,10 @@ def write_ct_series(
     affine: NDArray[np.float64],
     reference: Sequence[Path],
     label: SeriesLabel,
-) -> None:
+) -> list[str]:
     """Write a synthetic CT as a series into ``folder``, whole or not at all; an older folder is replaced.
+
+    Returns warnings on what a planning system may refuse or not find.
 
     Before the folder gets its name, the series is read again and compared with the voxels and the reference's grid.
 
@@ -99,6 +107,7 @@ def write_ct_series(
         raise VolumeError(f"cannot be written ({error.strerror or error}); free or choose a disk") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+    return _warnings(headers[0], grid.affine)
 
 
 def is_synthetic_ct(path: Path) -> bool:
@@ -106,7 +115,8 @@ def is_synthetic_ct(path: Path) -> bool:
     tags = ["Manufacturer", "SeriesDescription"]
     try:
         header = pydicom.dcmread(path, force=True, stop_before_pixels=True, specific_tags=list(tags))
-        return [header.get(tag) for tag in tags] == [MANUFACTURER, SERIES_DESCRIPTION]
+        maker, description = (str(header.get(tag) or "") for tag in tags)
+        return maker == MANUFACTURER and description.startswith(SERIES_DESCRIPTION)
     except UNREADABLE:
         return False
 
@@ -130,7 +140,9 @@ def _common(source: Dataset, label: SeriesLabel, series_uid: str) -> Dataset:
     common.Modality = "CT"
     common.SeriesInstanceUID = series_uid
     common.SeriesNumber = SERIES_NUMBER_OFFSET + int(source.get("SeriesNumber") or 0) % 1000
-    common.SeriesDescription = SERIES_DESCRIPTION
+    common.SeriesDescription = f"{SERIES_DESCRIPTION}, {label.mark}" if label.mark else SERIES_DESCRIPTION
+    if label.comment:
+        common.ImageComments = label.comment[:10240]
     common.Manufacturer = common.ManufacturerModelName = MANUFACTURER
     common.SoftwareVersions = label.software
     common.ImageType = ["DERIVED", "SECONDARY", "AXIAL"]
@@ -143,6 +155,18 @@ def _common(source: Dataset, label: SeriesLabel, series_uid: str) -> Dataset:
     common.RescaleIntercept, common.RescaleSlope, common.RescaleType = 0, 1, "HU"
     common.WindowCenter, common.WindowWidth = SOFT_TISSUE_WINDOW_HU
     return common
+
+
+def _warnings(source: Dataset, affine: NDArray[np.float64]) -> list[str]:
+    """Sentences on a new study and on slices that are not axial."""
+    missing = [name for name in ("StudyInstanceUID", "FrameOfReferenceUID") if not source.get(name)]
+    notes = [f"The source has no {name}; a new one was made, so the series stands alone." for name in missing]
+    normal = np.abs(np.cross(affine[:3, 0], affine[:3, 1]))
+    degrees = np.degrees(np.arccos(min(1.0, normal[2] / np.linalg.norm(normal))))
+    if degrees > AXIAL_DEGREES:
+        plane = ("sagittal", "coronal", "oblique")[int(normal.argmax())]
+        notes.append(f"The CT series is {plane} ({degrees:.0f} degrees from axial); planning systems refuse such a CT.")
+    return notes
 
 
 def _is_valid(element: DataElement) -> bool:
@@ -162,7 +186,7 @@ def _slice(common: Dataset, pixels: NDArray[np.int16], frame: Frame, number: int
     dataset.ImagePositionPatient = _decimals(frame.position)
     dataset.ImageOrientationPatient = _decimals(frame.orientation)
     dataset.PixelSpacing = _decimals(frame.pixel_spacing)
-    dataset.SliceThickness = format_number_as_ds(frame.thickness or distance_mm)
+    dataset.SliceThickness = format_number_as_ds(distance_mm)
     dataset.Rows, dataset.Columns = pixels.shape
     dataset.PixelData = np.ascontiguousarray(pixels, "<i2").tobytes()
     dataset["PixelData"].VR = "OW"
