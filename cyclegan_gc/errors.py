@@ -40,7 +40,8 @@ def plain(text: str) -> str:
 
     Characters that a name may hold but no line should (ESC, line breaks, bytes that are not UTF-8) are escaped.
     """
-    return "".join(c if c == " " or c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    escaped = (c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return "".join(escaped).replace("\\udc", "\\x")  # a byte that is not UTF-8 is kept as a surrogate
 
 
 @contextmanager

@@ -44,7 +44,7 @@ def test_odd_names_are_escaped_wherever_they_are_written(checkpoint, source, tmp
     words = ["convert", str(tmp_path / "in"), str(out), "--checkpoint", str(checkpoint), "--device", "cpu"]
     assert main(words) == 3
     said = capsys.readouterr()
-    said.out.encode(), said.err.encode()
+    assert "M\\xfcller.nii.gz" in said.out.encode().decode() and "M\\xfcller" in said.err.encode().decode()
     assert "\x1b" not in said.out + said.err and sum(line.startswith("failed: ") for line in said.err.splitlines()) == 1
     page = (out / "index.html").read_text(encoding="utf-8")
     assert "\x1b" not in page and "x\\nfailed: y.nii.gz" in page and "M%FCller_sct.png" in page
