@@ -176,10 +176,11 @@ def test_a_series_that_planning_may_refuse_or_not_find_is_told(source, slices_of
     assert ["planning systems refuse" in each for each in warnings] == [True] * turned
     datasets = [pydicom.dcmread(path) for path in source]
     for each in datasets:
-        del each.StudyInstanceUID, each.FrameOfReferenceUID
+        del each.StudyInstanceUID, each.FrameOfReferenceUID, each.PatientID
     alone = write_series(tmp_path / "alone", datasets)
     warnings = write_ct_series(tmp_path / "ct", hu, volume.affine, alone, LABEL)
     assert sum("a new one was made" in each for each in warnings) == 2
+    assert any("no PatientID" in each for each in warnings)
 
 
 def test_an_implausible_result_says_so_in_its_tags(source, tmp_path):

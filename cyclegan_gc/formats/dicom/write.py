@@ -161,6 +161,7 @@ def _warnings(source: Dataset, affine: NDArray[np.float64]) -> list[str]:
     """Sentences on a new study and on slices that are not axial."""
     missing = [name for name in ("StudyInstanceUID", "FrameOfReferenceUID") if not source.get(name)]
     notes = [f"The source has no {name}; a new one was made, so the series stands alone." for name in missing]
+    notes += [] if source.get("PatientID") else ["The source has no PatientID, and neither has the series."]
     normal = np.abs(np.cross(affine[:3, 0], affine[:3, 1]))
     degrees = np.degrees(np.arccos(min(1.0, normal[2] / np.linalg.norm(normal))))
     if degrees > AXIAL_DEGREES:
