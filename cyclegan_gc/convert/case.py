@@ -108,7 +108,7 @@ def _write_result(
 ) -> tuple[set[Path], list[str]]:
     """Write the result and, if wanted, its uncertainty map; returns what was written, and warnings."""
     job, config, notes = loaded.job, conversion.config, []
-    if config.format == "dicom":
+    if job.is_series:
         reference = job.source if job.source.series is not None else conversion.reference
         if reference is None:
             raise VolumeError(

@@ -151,19 +151,20 @@ def finished(job: Job, source_sha256: str, conversion: Conversion) -> Converted 
 def remove_replaced(job: Job, written: Collection[Path]) -> None:
     """Remove the files of an older result of this case that the new one did not overwrite.
 
-    The result in the other format is removed only if the old sidecar names it and its content has not changed since,
+    A result in another format is removed only if the old sidecar names it and its content has not changed since,
     so call this before the new sidecar is written.
     """
     for path in {job.uncertainty, job.preview}.difference(written):
         if path.is_file():
             path.unlink()
-    old, other = recorded_result(job.sidecar), job.other_format
-    if old is None or old["name"] != other.name or not other.exists() or old.get("sha256") != _result_sha256(other):
-        return
-    if other.is_dir():
-        shutil.rmtree(other)
-    else:
-        other.unlink()
+    old = recorded_result(job.sidecar)
+    for other in job.other_formats:
+        if old is None or old["name"] != other.name or not other.exists() or old.get("sha256") != _result_sha256(other):
+            continue
+        if other.is_dir():
+            shutil.rmtree(other)
+        else:
+            other.unlink()
 
 
 def as_row(case: Converted, output: Path) -> dict[str, Any]:

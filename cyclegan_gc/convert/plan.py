@@ -11,11 +11,19 @@ from typing import Any
 from cyclegan_gc.config import ConvertConfig, Direction
 from cyclegan_gc.errors import UserError
 from cyclegan_gc.formats.dicom.write import is_synthetic_ct
-from cyclegan_gc.formats.files import BIDS_RESULT, WRITABLE, read_sidecar, result_of_uncertainty, uncertainty_name
+from cyclegan_gc.formats.files import (
+    BIDS_RESULT,
+    WRITABLE,
+    case_id,
+    read_sidecar,
+    result_of_uncertainty,
+    uncertainty_name,
+)
 from cyclegan_gc.formats.sources import LeftOut, Source, find_sources, named_files
 
 NIFTI = ".nii.gz"
-"""Suffix of a NIfTI result."""
+SUFFIXES = {"nifti": NIFTI, "mha": ".mha", "nrrd": ".nrrd", "dicom": ""}
+"""Format -> suffix of a result; a DICOM series is a folder."""
 ENDINGS: dict[Direction, str] = {"mr_to_ct": "_sct", "ct_to_mr": "_smr"}
 """Added to the source's name."""
 MODALITIES: dict[Direction, str] = {"mr_to_ct": "MR", "ct_to_mr": "CT"}
@@ -28,12 +36,17 @@ class Job:
 
     source: Source
     result: Path
-    """The NIfTI file, or the folder of the DICOM series."""
+    """The volume file, or the folder of the DICOM series."""
 
     @property
     def stem(self) -> str:
         """Name without suffix that all files of the case share."""
-        return self.result.name.removesuffix(NIFTI)
+        return case_id(self.result)
+
+    @property
+    def is_series(self) -> bool:
+        """Whether the result is a DICOM series."""
+        return self.result.name == self.stem
 
     @property
     def sidecar(self) -> Path:
@@ -51,9 +64,10 @@ class Job:
         return self.result.with_name(f"{uncertainty_name(self.stem)}{NIFTI}")
 
     @property
-    def other_format(self) -> Path:
-        """Name of the result if it were written in the other format: a folder for a NIfTI file and the reverse."""
-        return self.result.with_name(self.stem if self.result.name.endswith(NIFTI) else f"{self.stem}{NIFTI}")
+    def other_formats(self) -> list[Path]:
+        """Names of the result if it were written in the other formats."""
+        names = [self.result.with_name(f"{self.stem}{suffix}") for suffix in SUFFIXES.values()]
+        return [name for name in names if name != self.result]
 
 
 def plan(config: ConvertConfig, contrasts: Sequence[str] = ()) -> tuple[list[Job], list[LeftOut]]:
@@ -182,8 +196,17 @@ def _result(source: Source, config: ConvertConfig) -> Path:
     """Path of the result below the output folder."""
     if config.naming == "bids":
         return _bids_name(source.name)
-    ending = ENDINGS[config.direction] + (NIFTI if config.format == "nifti" else "")
-    return source.below / (source.name + ending)
+    return source.below / f"{source.name}{ENDINGS[config.direction]}{_suffix(source, config)}"
+
+
+def _suffix(source: Source, config: ConvertConfig) -> str:
+    """Suffix of the result in the wanted format, or in that of the source."""
+    if config.format != "same":
+        return SUFFIXES[config.format]
+    if source.series is not None:
+        return SUFFIXES["dicom"] if config.direction == "mr_to_ct" else NIFTI
+    name = source.path.name.lower()
+    return ".mha" if name.endswith((".mha", ".mhd")) else ".nrrd" if name.endswith((".nrrd", ".nhdr")) else NIFTI
 
 
 def _bids_name(name: str) -> Path:
@@ -232,11 +255,9 @@ def recorded_result(sidecar: Path) -> Mapping[str, Any] | None:
 
 
 def _is_result_file(path: Path) -> bool:
-    if not path.name.endswith(NIFTI):
-        return False
-    stem = path.name.removesuffix(NIFTI)
+    stem = case_id(path)
     result, mapped = recorded_result(path.with_name(f"{stem}.json")), result_of_uncertainty(stem)
     if result is not None and result["name"] == path.name:
         return True
     result = recorded_result(path.with_name(f"{mapped}.json")) if mapped else None
-    return result is not None and result["name"] in (mapped, f"{mapped}{NIFTI}")
+    return result is not None and case_id(Path(result["name"])) == mapped

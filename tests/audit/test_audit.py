@@ -124,8 +124,7 @@ def test_many_warnings_are_cut_short(config, folders, capsys, cases_of):
 
 
 def test_a_name_that_is_not_utf_8_is_escaped(folders, tmp_path):
-    source = os.fsencode(sorted(folders[0].iterdir())[0])
-    shutil.move(source, os.path.join(os.path.dirname(source), b"M\xfc\x1bller.nii.gz"))  # noqa: PTH118, PTH120
+    sorted(folders[0].iterdir())[0].rename(folders[0] / os.fsdecode(b"M\xfc\x1bller.nii.gz"))
     outcome = look(folders, tmp_path)
     report = json.loads((tmp_path / "audit" / "audit.json").read_text(encoding="utf-8"))
     assert "M\\xfc\\x1bller.nii.gz" in [case["case"] for case in report["cases"]]

@@ -36,10 +36,10 @@ def test_a_result_stays_finished_when_the_same_model_has_another_name(checkpoint
 
 
 def test_odd_names_are_escaped_wherever_they_are_written(checkpoint, source, tmp_path, capsys):
-    folder, out = os.fsencode(tmp_path / "in"), tmp_path / "out"
-    os.mkdir(folder)  # noqa: PTH102
+    folder, out = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
     for name in (b"M\xfcller.nii.gz", b"red\x1b[31m.nii.gz", b"x\nfailed: y.nii.gz"):
-        shutil.copy(source, folder + b"/" + name)
+        shutil.copy(source, folder / os.fsdecode(name))
     (tmp_path / "in" / "bad\nfailed: z.nii.gz").write_bytes(b"")
     words = ["convert", str(tmp_path / "in"), str(out), "--checkpoint", str(checkpoint), "--device", "cpu"]
     assert main(words) == 3

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
+import SimpleITK
 
 from cyclegan_gc.config import ConvertConfig
 from cyclegan_gc.convert.batch import convert
@@ -148,3 +149,20 @@ def test_a_missing_map_or_picture_is_made_again(checkpoint, folder, tmp_path):
     for name in ("a_sct_uncertainty.nii.gz", "a_sct.png"):
         (tmp_path / "out" / name).unlink()
         assert run(checkpoint, folder, tmp_path / "out", **settings) == ["converted"]
+
+
+def test_results_keep_the_format_of_their_sources(checkpoint, source, series, tmp_path):
+    voxels = SimpleITK.GetImageFromArray(np.ascontiguousarray(read_volume(source).array.T))
+    for name in ("a.mha", "b.nrrd"):
+        SimpleITK.WriteImage(voxels, str(series / name))
+    shutil.copy(source, series / "c.nii.gz")
+    out = tmp_path / "out"
+    assert run(checkpoint, series, out, format="same", preview=False) == ["converted"] * 4
+    assert names(out) - {"a_sct.json", "b_sct.json", "c_sct.json", "T1_sct.json"} == {
+        *("a_sct.mha", "b_sct.nrrd", "c_sct.nii.gz", "T1_sct"),
+    }
+    ours, nifti = read_volume(out / "a_sct.mha"), read_volume(series / "a.mha")
+    assert ours.array.shape == nifti.array.shape and np.allclose(ours.affine, nifti.affine)
+    assert run(checkpoint, series, out, format="same", preview=False) == ["skipped"] * 4
+    with pytest.raises(UserError, match="4 x result of a conversion"):
+        inputs(out, tmp_path / "other")
