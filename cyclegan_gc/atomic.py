@@ -41,13 +41,13 @@ def atomic_write(path: Path, check: Callable[[Path], None] | None = None) -> Ite
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a UTF-8 text file atomically.
+    """Write a UTF-8 text file atomically; names that are not UTF-8 are escaped.
 
     Raises:
         OSError: if the disk is full or read-only.
     """
     with atomic_write(path) as file:
-        file.write(text.encode())
+        file.write(text.encode(errors="backslashreplace"))
 
 
 def link_over(file: Path, name: Path) -> None:

@@ -5,11 +5,12 @@ import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
 from cyclegan_gc import config as settings
-from cyclegan_gc.errors import Interruption, TrainingStoppedError, UserError
+from cyclegan_gc.errors import Interruption, StoppedError, UserError, plain
 from cyclegan_gc.parsing import parse
 
 RESAMPLED = "went through the network at"
@@ -20,11 +21,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Returns:
-        0 all well, 1 internal error, 2 usage or configuration error, 3 some cases failed, 4 training stopped,
+        0 all well, 1 internal error, 2 usage or configuration error, 3 some cases failed, 4 the run stopped,
         128 + n ended by signal n.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # a name that the terminal cannot show is escaped, not an error
+            stream.reconfigure(errors="backslashreplace")
     try:
         command, config = parse([word for word in words if word != "--debug"])
         return RUN[command](config)
@@ -71,7 +75,7 @@ def run_convert(config: settings.ConvertConfig) -> int:
 
     from cyclegan_gc.convert.batch import convert
     from cyclegan_gc.convert.index import text_table
-    from cyclegan_gc.convert.outcome import as_row
+    from cyclegan_gc.convert.manifest import closing_line
 
     members = {"checkpoint": _checkpoint(config.checkpoint), "ensemble": tuple(map(_checkpoint, config.ensemble))}
     with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
@@ -80,24 +84,24 @@ def run_convert(config: settings.ConvertConfig) -> int:
         def started(jobs: list[Any], notes: list[str]) -> None:
             progress.update(bar, total=len(jobs))
             for note in notes:
-                print(f"note: {note}", file=sys.stderr)
+                print(f"note: {plain(note)}", file=sys.stderr)
 
         def done(case: Any) -> None:
             progress.advance(bar)
             if case.failure:
-                print(f"failed: {case.failure}", file=sys.stderr)
+                print(f"failed: {plain(case.failure)}", file=sys.stderr)
             elif not sys.stderr.isatty():
                 judged = f", {case.quality.verdict}" if case.quality else ""
-                print(f"{case.outcome}{judged}: {case.source} ({case.seconds:.1f} s)", file=sys.stderr)
+                print(f"{case.outcome}{judged}: {plain(str(case.source))} ({case.seconds:.1f} s)", file=sys.stderr)
 
-        outcomes = convert(replace(config, **members), started=started, done=done)
-    rows = [as_row(case, config.output) for case in outcomes]
+        manifest: dict[str, Any] = {}
+        convert(replace(config, **members), started=started, done=done, ended=manifest.update)
+    rows, counts = manifest["cases"], manifest["counts"]
     print(text_table([_to_print(row) for row in rows]))
     if resampled := sum(RESAMPLED in " ".join(row["warnings"]) for row in rows):
         print(f"note: {resampled} of {len(rows)} resampled to the model's pixel size and back; the sidecars give sizes")
-    failed = sum(case.failure is not None for case in outcomes)
-    print(f"{len(rows) - failed} of {len(rows)} converted to {config.output}")
-    return 3 if failed else 0
+    print(f"{config.output}: {closing_line(counts)}")
+    return 3 if counts.get("failed") or (config.strict and counts.get("implausible")) else 0
 
 
 def run_info(config: settings.InfoConfig) -> int:
@@ -105,20 +109,18 @@ def run_info(config: settings.InfoConfig) -> int:
     from cyclegan_gc.info import describe
 
     lines, failures = describe(config.file)
-    print("\n".join(lines))
-    for failure in failures:
-        print(f"failed: {failure}", file=sys.stderr)
-    return 3 if failures else 0
+    print("\n".join(map(plain, lines)))
+    return _failed(failures)
 
 
 def run_manifest(config: settings.ManifestConfig) -> int:
     """Merge the manifests of shards."""
     from cyclegan_gc.convert.index import text_table
-    from cyclegan_gc.convert.manifest import merge_manifests
+    from cyclegan_gc.convert.manifest import closing_line, merge_manifests
 
     whole = merge_manifests(config.output)
     print(text_table(whole["cases"]))
-    print(f"manifest: {config.output / 'manifest.json'}")
+    print(f"{config.output / 'manifest.json'}: {closing_line(whole['counts'])}")
     return 3 if whole["counts"].get("failed") else 0
 
 
@@ -189,9 +191,15 @@ def _checkpoint(path: Path) -> Path:
 
 def _told(report: Path, failures: Sequence[str]) -> int:
     """Print the failed cases and where the report is; the exit code."""
-    for failure in failures:
-        print(f"failed: {failure}", file=sys.stderr)
+    code = _failed(failures)
     print(f"report: {report}")
+    return code
+
+
+def _failed(failures: Sequence[str]) -> int:
+    """Print the failed cases; the exit code."""
+    for failure in failures:
+        print(f"failed: {plain(failure)}", file=sys.stderr)
     return 3 if failures else 0
 
 
@@ -203,8 +211,8 @@ def _to_print(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def _explain(error: Exception) -> int:
     """Print an error in one line and return its exit code."""
-    line = " ".join(str(error).split())
-    code = 2 if isinstance(error, UserError) else 4 if isinstance(error, TrainingStoppedError) else 1
+    line = plain(" ".join(str(error).split()))
+    code = 2 if isinstance(error, UserError) else 4 if isinstance(error, StoppedError) else 1
     if code == 1:
         line = f"internal error: {type(error).__name__}: {line} (--debug shows where)"
     print(f"cyclegan-gc: {line}", file=sys.stderr)

@@ -17,7 +17,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.elastic.multiprocessing.errors import record
 
-from cyclegan_gc.errors import TrainingStoppedError, UserError
+from cyclegan_gc.errors import TrainingStoppedError, UserError, plain
 
 T = TypeVar("T")
 
@@ -45,9 +45,9 @@ class Ranks:
         return self.rank == 0
 
     def says(self, text: str, *, warning: bool = False) -> None:
-        """Print on the first rank."""
+        """Print one line on the first rank."""
         if self.first:
-            print(text, file=sys.stderr if warning else sys.stdout, flush=True)
+            print(plain(text), file=sys.stderr if warning else sys.stdout, flush=True)
 
     def largest(self, number: int) -> int:
         """Largest of the numbers of all ranks."""

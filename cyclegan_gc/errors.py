@@ -14,8 +14,12 @@ class VolumeError(UserError):
     """One volume cannot be used; a batch names it, continues with the others and exits with code 3."""
 
 
-class TrainingStoppedError(Exception):
-    """Training cannot continue (a loss is not finite, a disk is full); the command line exits with code 4."""
+class StoppedError(Exception):
+    """A run cannot continue; the command line prints its message and exits with code 4."""
+
+
+class TrainingStoppedError(StoppedError):
+    """Training cannot continue (a loss is not finite, a disk is full)."""
 
 
 class Interruption(KeyboardInterrupt):
@@ -29,6 +33,15 @@ class Interruption(KeyboardInterrupt):
     def __init__(self, signal_number: int, outcome: str = "before the first step") -> None:
         super().__init__(f"stopped by {signal.Signals(signal_number).name} {outcome}")
         self.signal_number = signal_number
+
+
+def plain(text: str) -> str:
+    """A text in one line for a terminal, a log or a page.
+
+    Characters that a name may hold but no line should (ESC, line breaks, bytes that are not UTF-8) are escaped.
+    """
+    escaped = (c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return "".join(escaped).replace("\\udc", "\\x")  # a byte that is not UTF-8 is kept as a surrogate
 
 
 @contextmanager

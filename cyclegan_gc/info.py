@@ -6,7 +6,7 @@ import numpy as np
 
 from cyclegan_gc.errors import VolumeError
 from cyclegan_gc.formats.geometry import axis_directions
-from cyclegan_gc.formats.sources import find_sources, read_files
+from cyclegan_gc.formats.sources import Source, find_sources, read_files
 from cyclegan_gc.formats.volumes import MAX_VOXELS, Volume
 
 CHECKPOINT_SUFFIXES = (".pt", ".pth", ".ckpt")
@@ -14,30 +14,31 @@ RUN_CHECKPOINTS = ("last.pt", "best.pt")
 
 
 def describe(path: Path) -> tuple[list[str], list[str]]:
-    """Lines of ``name: value``, and a line for each case that cannot be read.
-
-    A folder of several cases or a run folder gives the lines of each.
+    """Lines of ``name: value`` for a volume, a model, or each case of a folder; and the cases that cannot be read.
 
     Raises:
-        UserError: if the only case or the checkpoint cannot be read; one line.
+        UserError: if a single file cannot be read; one line.
     """
     if path.name.lower().endswith(CHECKPOINT_SUFFIXES):
         return _checkpoint_lines(path), []
     if models := [path / name for name in RUN_CHECKPOINTS if (path / name).is_file()]:
         return [line for model in models for line in _checkpoint_lines(model)], []
-    sources, notes = find_sources(path)
-    lines, failures = [f"note: {note}" for note in notes], []
+    lines, failures = [], []
+    sources, left_out = find_sources(path)
     for source in sources:
         try:
-            volume = read_files(source.readable_files(), MAX_VOXELS, source.frames)
+            lines += _source_lines(source)
         except VolumeError as error:
             if len(sources) == 1:
                 raise
             failures.append(str(error))
-            continue
-        kind = "volume" if source.series is None else f"DICOM series of {len(source.files)} files"
-        lines += [f"{source.label}: {kind}", *_volume_lines(volume)]
-    return lines, failures
+    return [*lines, *(f"{each.label}: {each.reason}" for each in left_out)], failures
+
+
+def _source_lines(source: Source) -> list[str]:
+    volume = read_files(source.readable_files(), MAX_VOXELS, source.frames)
+    kind = "volume" if source.series is None else f"DICOM series of {len(source.files)} files"
+    return [f"{source.label}: {kind}", *_volume_lines(volume)]
 
 
 def _volume_lines(volume: Volume) -> list[str]:

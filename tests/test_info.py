@@ -1,3 +1,4 @@
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -43,3 +44,11 @@ def test_a_case_that_cannot_be_read_does_not_hide_the_others(slices_of, write_se
     printed = capsys.readouterr()
     assert "T1: DICOM series of 6 files" in printed.out
     assert printed.err.startswith(f"failed: {tmp_path / 'broken'}") and len(printed.err.splitlines()) == 1
+
+
+def test_a_folder_is_described_to_its_end_though_a_file_is_bad(phantoms, tmp_path, capsys):
+    shutil.copy(next((phantoms / "test" / "mr").iterdir()), tmp_path / "b.nii.gz")
+    (tmp_path / "a\x1b.nii.gz").write_bytes(b"no volume")
+    assert main(["info", str(tmp_path)]) == 3
+    said = capsys.readouterr()
+    assert "b.nii.gz: volume" in said.out and "a\\x1b.nii.gz" in said.err and "\x1b" not in said.err

@@ -41,7 +41,7 @@ def index(folder: Path) -> Path:
     case = {"source": f"{LONG_NAME}.nii.gz", "result": f"{LONG_NAME}_sct.nii.gz", "outcome": "converted"}
     case |= {
         "failure": None,
-        "verdict": "fail",
+        "verdict": "implausible",
         "reasons": reasons,
         "figures": figures,
         "warnings": [" ".join(reasons)],

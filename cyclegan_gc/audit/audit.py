@@ -15,7 +15,7 @@ from cyclegan_gc.audit.sheet import contact_sheet, views_of
 from cyclegan_gc.config import PreprocessConfig, SliceAxis
 from cyclegan_gc.device import one_torch_thread, usable_cpus
 from cyclegan_gc.distributed import Ranks
-from cyclegan_gc.errors import UserError, VolumeError
+from cyclegan_gc.errors import UserError, VolumeError, plain
 from cyclegan_gc.pictures.sheets import Pixels
 from cyclegan_gc.prepare.modality import check_volume
 from cyclegan_gc.prepare.preprocess import load_volume, prepare
@@ -102,7 +102,7 @@ def text_table(outcome: Audit) -> str:
     lines.sort(key=lambda line: LEVELS.index(line[0]))
     width = max(len(name) for _, name, _ in lines)
     shown = [
-        f"{level}  {name:{width}}  {'; '.join(f'{each.check}: {each.text}' for each in found)}".rstrip()
+        plain(f"{level}  {name:{width}}  {'; '.join(f'{each.check}: {each.text}' for each in found)}".rstrip())
         for level, name, found in lines[:MOST_LINES]
     ]
     if len(lines) > MOST_LINES:
@@ -157,4 +157,4 @@ def _line(finding: Finding) -> str:
     about = f"all {finding.domain.upper()}" if finding.domain else "MR and CT"
     if finding.case is not None:
         about = f"{finding.domain or 'pairs'}/{finding.case}"
-    return f"audit: {about}: {finding.check}: {finding.text}"
+    return plain(f"audit: {about}: {finding.check}: {finding.text}")

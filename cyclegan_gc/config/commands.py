@@ -43,8 +43,9 @@ class ConvertConfig:
     """How several translations are fused. The median keeps all of them in memory."""
     uncertainty: bool = False
     """Write the standard deviation of the fused translations in HU, as NAME_sct_uncertainty.nii.gz."""
-    format: Literal["nifti", "dicom"] = "nifti"
-    """Format of the results. dicom writes a CT series of the source's study into a folder NAME_sct."""
+    format: Literal["nifti", "mha", "nrrd", "dicom", "same"] = "nifti"
+    """Format of the results; same takes that of each source. dicom writes a CT series of the source's study into a
+    folder NAME_sct. Uncertainty maps are always NIfTI."""
     reference_dicom: Path | None = None
     """Folder of the DICOM series that a NIfTI input was made from; --format dicom needs it for a NIfTI input."""
     naming: Literal["plain", "bids"] = "plain"
@@ -58,8 +59,10 @@ class ConvertConfig:
     """Convert even where the values look like the other modality."""
     preview: bool = True
     """Write a PNG of three planes for each case."""
+    strict: bool = False
+    """End with exit code 3 also where a result is implausible."""
     shard: str | None = None
-    """Convert the i-th of n parts, i from 1 to n (or 0 to n-1). Default: taken from a Slurm array or torchrun."""
+    """Convert the i-th of n parts, i from 1 to n (or 0 to n-1); auto takes i/n from a Slurm array or torchrun."""
     max_voxels: PositiveInt = 2**31
     """Refuse volumes with more voxels than this, from their headers."""
     batch_size: PositiveInt = 8
@@ -72,8 +75,8 @@ class ConvertConfig:
     def __post_init__(self) -> None:
         if self.direction == "ct_to_mr" and (self.format == "dicom" or self.naming == "bids"):
             raise UserError("--format dicom and --naming bids are for synthetic CT; leave them out for ct_to_mr")
-        if self.format == "dicom" and self.naming == "bids":
-            raise UserError("--naming bids is for NIfTI; choose it or --format dicom")
+        if self.format != "nifti" and self.naming == "bids":
+            raise UserError(f"--naming bids is for NIfTI; choose it or --format {self.format}")
         if self.planes is not None and (not self.planes or len(set(self.planes)) < len(self.planes)):
             raise UserError(f"--planes must name planes, each once, got {list(self.planes)}")
 

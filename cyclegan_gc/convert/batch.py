@@ -2,21 +2,23 @@
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
+from queue import SimpleQueue
+from threading import Thread
 from typing import TypeVar
 
 from cyclegan_gc.atomic import write_text
 from cyclegan_gc.config import ConvertConfig, Direction
 from cyclegan_gc.convert.case import read_case, translate_case, write_case
 from cyclegan_gc.convert.estimate import LONG, estimate
-from cyclegan_gc.convert.manifest import manifest_of, write_manifest
+from cyclegan_gc.convert.manifest import Manifest, manifest_of, write_manifest
 from cyclegan_gc.convert.outcome import Conversion, Converted, as_row, models_of
-from cyclegan_gc.convert.plan import Job, part_of, plan, shard_of
+from cyclegan_gc.convert.plan import Job, left_out_lines, part_of, plan, reference_series, shard_of
 from cyclegan_gc.convert.wandb_log import log_cases, run_settings
 from cyclegan_gc.device import choose_device
-from cyclegan_gc.errors import UserError, named
+from cyclegan_gc.errors import StoppedError, UserError, named
 from cyclegan_gc.formats.files import WRITABLE, make_folder
 from cyclegan_gc.formats.volumes import write_volume
 from cyclegan_gc.inference import Member, members_of, translate_volume
@@ -29,6 +31,9 @@ Item = TypeVar("Item")
 Read = TypeVar("Read")
 Worked = TypeVar("Worked")
 Written = TypeVar("Written")
+
+GRACE_SECONDS = 5.0
+"""How long a thread may finish its case when the batch ends early."""
 
 BIDS_DESCRIPTION = """{
   "Name": "Synthetic CT",
@@ -87,6 +92,7 @@ def convert(
     *,
     started: Callable[[list[Job], list[str]], None] = lambda jobs, notes: None,
     done: Callable[[Converted], None] = lambda case: None,
+    ended: Callable[[Manifest], None] = lambda manifest: None,
 ) -> list[Converted]:
     """Convert every case of ``config.input`` and write a manifest; returns the outcome of each case, in order.
 
@@ -95,38 +101,41 @@ def convert(
         started: called before the first case with the cases of this process and with notes: files that were left
             out and, for a long batch, an estimate of time and memory.
         done: called after each case.
+        ended: called with the manifest, which accounts for all of the input.
 
     Raises:
         UserError: if input, output, checkpoint or device cannot be used, or two results would have one name.
     """
-    jobs, notes = plan(config)  # before the model is loaded, so that a wrong input is reported at once
-    shard = shard_of(config)
+    jobs, left_out = plan(config)  # before the model is loaded, so that a wrong input is reported at once
+    shard, reference = shard_of(config), reference_series(config)
     make_folder(config.output)
     models = _models(config)
     first = models[0].translator
     if config.direction == "mr_to_ct" and first.contrasts:
-        jobs, notes = plan(config, first.contrasts)
-    jobs = part_of(jobs, shard)
+        jobs, left_out = plan(config, first.contrasts)
+    own, notes = part_of(jobs, shard), left_out_lines(left_out)
     if config.naming == "bids":
         write_text(config.output / "dataset_description.json", BIDS_DESCRIPTION)
     members = _members(config, models)
-    conversion = Conversion(config, models, members)
+    conversion = Conversion(config, models, members, reference)
     if config.direction == "mr_to_ct" and first.back is None:
         notes += ["the model was trained on pairs only and has no generator back to MR: the cycle error is not judged"]
-    if len(jobs) >= LONG:
-        notes += [estimate(jobs, members)]
-    started(jobs, notes)
+    if len(own) >= LONG:
+        notes += [estimate(own, members)]
+    started(own, notes)
     outcomes = []
     steps = partial(read_case, conversion), partial(translate_case, conversion), partial(write_case, conversion)
     with WandbRun(config.output, config.wandb, run_settings(conversion), job_type="convert") as run:
         for artifact in conversion.artifacts:
             run.use(artifact)
-        for outcome in overlapped(jobs, *steps):
+        for outcome in overlapped(own, *steps):
             outcomes.append(outcome)
             done(outcome)
         run.attempt(lambda: log_cases(run, outcomes, conversion))
-    rows = [as_row(case, config.output) for case in outcomes]
-    write_manifest(config.output, manifest_of(rows, conversion.settings, models_of(conversion)), shard)
+    rows, others = [as_row(case, config.output) for case in outcomes], len(jobs) - len(own)
+    manifest = manifest_of(rows, conversion.settings, models_of(conversion), left_out, others)
+    write_manifest(config.output, manifest, shard)
+    ended(manifest)
     return outcomes
 
 
@@ -139,22 +148,51 @@ def overlapped(
     """``write(work(read(item)))`` for every item, in order; while the next item is read and the previous one written.
 
     Reading and writing have a thread each; the work is done in the caller's. At most three items are in memory.
+
+    Raises:
+        StoppedError: if a thread ends with any error; what is finished is kept.
     """
-    with ThreadPoolExecutor(1, "read") as reader, ThreadPoolExecutor(1, "write") as writer:
-        yield from _one_ahead(writer, write, map(work, _one_ahead(reader, read, items)))
+    yield from _one_ahead(write, map(work, _one_ahead(read, items)))
 
 
-def _one_ahead(pool: ThreadPoolExecutor, function: Callable[[Item], Worked], items: Iterable[Item]) -> Iterator[Worked]:
-    """``function`` of every item, in order; the pool gets the next item before a result is handed on."""
+def _one_ahead(function: Callable[[Item], Worked], items: Iterable[Item]) -> Iterator[Worked]:
+    """``function`` of every item, in order, in a thread, which gets the next item before a result is handed on."""
+    given: SimpleQueue[tuple[Item, Future[Worked]] | None] = SimpleQueue()
+    # A daemon: a thread that hangs does not keep the program from ending.
+    thread = Thread(target=_serve, args=(function, given), daemon=True)
+    thread.start()
     ahead: Future[Worked] | None = None
-    for item in items:
-        following = pool.submit(function, item)
-        del item  # a volume is not kept longer than it is needed
+    try:
+        for item in items:
+            following: Future[Worked] = Future()
+            given.put((item, following))
+            del item  # a volume is not kept longer than it is needed
+            if ahead is not None:
+                yield _result_of(ahead)
+            ahead = following
         if ahead is not None:
-            yield ahead.result()
-        ahead = following
-    if ahead is not None:
-        yield ahead.result()
+            yield _result_of(ahead)
+    finally:
+        given.put(None)
+        thread.join(GRACE_SECONDS)
+
+
+def _serve(function: Callable[[Item], Worked], given: SimpleQueue[tuple[Item, Future[Worked]] | None]) -> None:
+    while (task := given.get()) is not None:
+        item, future = task
+        try:
+            future.set_result(function(item))
+        except BaseException as error:  # an error of any kind ends the batch, not this thread alone
+            future.set_exception(error)
+        del task, item, future
+
+
+def _result_of(future: Future[Worked]) -> Worked:
+    """The result; waiting for it can be interrupted."""
+    if (error := future.exception()) is not None:
+        cause = f"{type(error).__name__}: {error}"
+        raise StoppedError(f"reading or writing ended with {cause}; start again to continue after the finished cases")
+    return future.result()
 
 
 def _models(config: ConvertConfig) -> list[TrainedModel]:

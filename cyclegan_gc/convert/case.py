@@ -9,13 +9,12 @@ from pathlib import Path
 from cyclegan_gc.atomic import atomic_write, remove_leftovers, write_text
 from cyclegan_gc.config import ConvertConfig
 from cyclegan_gc.convert.outcome import TOOL, Conversion, Converted, finished, key_of, remove_replaced, sidecar
-from cyclegan_gc.convert.plan import Job, is_result
+from cyclegan_gc.convert.plan import Job
 from cyclegan_gc.convert.preview import preview_png
 from cyclegan_gc.convert.quality import Quality, judge
-from cyclegan_gc.errors import UserError, VolumeError, named
+from cyclegan_gc.errors import UserError, VolumeError, named, plain
 from cyclegan_gc.formats.content import bytes_hash
 from cyclegan_gc.formats.dicom.write import SeriesLabel, write_ct_series
-from cyclegan_gc.formats.sources import Source, find_sources
 from cyclegan_gc.formats.volumes import Volume, write_volume
 from cyclegan_gc.inference import Translation, prepare_for, translate_cases
 from cyclegan_gc.prepare.modality import check_volume
@@ -40,7 +39,7 @@ def read_case(conversion: Conversion, job: Job) -> Loaded | Converted:
     since = time.perf_counter()
     try:
         sha256 = bytes_hash(job.source.files)
-        if not conversion.config.overwrite and (known := finished(job, sha256, conversion.settings)):
+        if not conversion.config.overwrite and (known := finished(job, sha256, conversion)):
             return known
         volume = load_volume(job.source.readable_files(), conversion.config.max_voxels, job.source.frames)
         with named(job.source.path):
@@ -74,15 +73,15 @@ def write_case(conversion: Conversion, translated: tuple[Loaded, Translation] | 
         for path in (job.result, job.uncertainty, job.preview, job.sidecar):
             remove_leftovers(path)
         with named(job.source.path):
-            written = _write_result(loaded, result, conversion)
             quality = _quality(loaded, result, conversion)
-            if conversion.config.preview and conversion.config.direction == "mr_to_ct":
+            written, notes = _write_result(loaded, result, quality, conversion)
+            if conversion.previewed:
                 mr, affine = loaded.volume.array, loaded.volume.affine
                 with atomic_write(job.preview) as file:
                     file.write(preview_png(mr, result.array, result.mask, affine, result.uncertainty))
                 written.add(job.preview)
             remove_replaced(job, written)
-            warnings = (*loaded.warnings, *result.notes)
+            warnings = (*loaded.warnings, *result.notes, *notes)
             facts = sidecar(job, loaded.volume, loaded.sha256, result, quality, warnings, conversion)
             write_text(job.sidecar, json.dumps(facts, indent=2) + "\n")
         preview = job.preview if job.preview.exists() else None
@@ -104,34 +103,34 @@ def _other_modality(volume: Volume, config: ConvertConfig) -> tuple[str, ...]:
     return ()
 
 
-def _write_result(loaded: Loaded, result: Translation, conversion: Conversion) -> set[Path]:
-    """Write the result and, if wanted, its uncertainty map; returns what was written."""
-    job, config = loaded.job, conversion.config
-    if config.format == "dicom":
-        reference = _reference(config.reference_dicom) if job.source.series is None else job.source
-        model, planes = conversion.models[0], ", ".join(conversion.settings["planes"])
-        derivation = f"Model {model.sha256[:16]} at step {model.step}, planes {planes}."
-        label = SeriesLabel(key_of(loaded.sha256, conversion.settings), derivation, TOOL)
-        write_ct_series(job.result, result.array, loaded.volume.affine, reference.files, label, reference.frames)
+def _write_result(
+    loaded: Loaded, result: Translation, quality: Quality | None, conversion: Conversion
+) -> tuple[set[Path], list[str]]:
+    """Write the result and, if wanted, its uncertainty map; returns what was written, and warnings."""
+    job, config, notes = loaded.job, conversion.config, []
+    if job.is_series:
+        reference = job.source if job.source.series is not None else conversion.reference
+        if reference is None:
+            raise VolumeError(
+                "a volume file has no DICOM study; give the series it was made from with --reference_dicom DIR"
+            )
+        label = _series_label(loaded, quality, conversion)
+        affine = loaded.volume.affine
+        notes = write_ct_series(job.result, result.array, affine, reference.files, label, reference.frames)
     else:
         write_volume(job.result, result.array, loaded.volume)
     if not config.uncertainty or result.uncertainty is None:
-        return {job.result}
+        return {job.result}, notes
     write_volume(job.uncertainty, result.uncertainty, loaded.volume)
-    return {job.result, job.uncertainty}
+    return {job.result, job.uncertainty}, notes
 
 
-def _reference(folder: Path | None) -> Source:
-    if folder is None:
-        raise VolumeError(
-            "a NIfTI file has no DICOM study; give the series it was made from with --reference_dicom DIR"
-        )
-    series = [source for source in find_sources(folder)[0] if not is_result(source)]
-    if len(series) != 1 or series[0].series is None:
-        raise UserError(
-            f"{folder}: must hold one DICOM series, has {len(series)} cases; give another --reference_dicom"
-        )
-    return series[0]
+def _series_label(loaded: Loaded, quality: Quality | None, conversion: Conversion) -> SeriesLabel:
+    model, planes = conversion.models[0], ", ".join(conversion.settings["planes"])
+    derivation = f"Model {model.sha256[:16]} at step {model.step}, planes {planes}."
+    mark = "implausible" if quality and quality.verdict == "implausible" else ""
+    comment = "; ".join([f"Check of this synthetic CT: {quality.verdict}", *quality.reasons]) if quality else ""
+    return SeriesLabel(key_of(loaded.sha256, conversion.settings), derivation, TOOL, mark, comment)
 
 
 def _quality(loaded: Loaded, result: Translation, conversion: Conversion) -> Quality | None:
@@ -153,4 +152,4 @@ def _failed(job: Job, error: Exception) -> Converted:
     message = str(error)
     if not isinstance(error, UserError):
         message = f"{job.source.path}: {type(error).__name__}: {error}"
-    return Converted(job.source.path, job.source.label, job.result, "failed", " ".join(message.split()))
+    return Converted(job.source.path, job.source.label, job.result, "failed", plain(" ".join(message.split())))

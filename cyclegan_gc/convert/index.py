@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from cyclegan_gc.atomic import write_text
+from cyclegan_gc.errors import plain
 from cyclegan_gc.formats.files import case_id, uncertainty_name
-from cyclegan_gc.pictures.pages import Html, bullets, element, figure, html, link, page, section, table
+from cyclegan_gc.pictures.pages import Html, address, bullets, element, figure, html, link, page, section, table
 
 Row = Mapping[str, Any]
 COLUMNS = {
@@ -30,8 +30,8 @@ HASH_LETTERS = 12
 
 
 def worst_first(cases: Sequence[Row]) -> list[Row]:
-    """Failed cases, then those with verdict fail, warn and pass, then those without a verdict."""
-    verdicts = ("fail", "warn", "pass", None)
+    """Failed cases, then those with verdict implausible, warn and pass, then those without a verdict."""
+    verdicts = ("implausible", "warn", "pass", None)
     return sorted(
         cases, key=lambda case: (case["outcome"] != "failed", verdicts.index(case["verdict"]), case["source"])
     )
@@ -42,7 +42,9 @@ def text_table(cases: Sequence[Row]) -> str:
     ordered = worst_first(cases)
     shown = ordered[:MAX_LINES]
     width = max((len(str(case["source"])) for case in shown), default=0)
-    lines = [f"{case['source']:{width}}  {_state(case):8}  {'; '.join(_remarks(case))}".rstrip() for case in shown]
+    lines = [
+        plain(f"{case['source']:{width}}  {_state(case):11}  {'; '.join(_remarks(case))}".rstrip()) for case in shown
+    ]
     if len(ordered) > len(shown):
         lines.append(f"... and {len(ordered) - len(shown)} more, none of them worse (see manifest.json)")
     return "\n".join(lines)
@@ -58,7 +60,9 @@ def write_index(path: Path, manifest: Mapping[str, Any]) -> None:
     outcomes, verdicts = (_counted(cases, kind) for kind in ("outcome", "verdict"))
     plural = "s" * (len(cases) != 1)
     facts = [f"{date.today().isoformat()}, {manifest['tool']}", *map(_model, manifest.get("models", []))]
-    settings = {name: value for name, value in manifest["settings"].items() if name not in ("tool", "models")}
+    hidden = ("tool", "models", "reference")
+    settings = {name: value for name, value in manifest["settings"].items() if name not in hidden}
+    left_out = [f"{each['label']}: {each['reason']}" for each in manifest["left_out"]]
     parts = [
         element("p", manifest["disclaimer"], "disclaimer"),
         element(
@@ -66,9 +70,10 @@ def write_index(path: Path, manifest: Mapping[str, Any]) -> None:
         ),
         bullets(facts),
         section("Cases, worst first", _case_table(cases, path.parent) + element("p", COLUMNS_EXPLAINED)),
+        section("Left out", bullets(left_out)),
         section("Settings", bullets([f"{name.replace('_', ' ')}: {_setting(v)}" for name, v in settings.items()])),
         section(
-            "Pictures", "".join(figure(case["source"], quote(case["preview"])) for case in cases if case["preview"])
+            "Pictures", "".join(figure(case["source"], address(case["preview"])) for case in cases if case["preview"])
         ),
     ]
     write_text(path, page("Synthetic CT: converted cases", parts))
@@ -85,7 +90,7 @@ def _case_table(cases: Sequence[Row], folder: Path) -> str:
     for case in cases:
         figures = [_number(case["figures"].get(name), decimals) for name, (_, decimals) in COLUMNS.items()]
         state = element("span", _state(case), _state(case))
-        files = Html(", ".join(link(quote(name), kind) for kind, name in _files(case, folder).items()))
+        files = Html(", ".join(link(address(name), kind) for kind, name in _files(case, folder).items()))
         name = Html(f"{html(str(case['source']))}<br>{element('small', files)}")
         cells = [name, state, bullets(_remarks(case)), *figures, _number(case["seconds"], 1)]
         rows.append(("", cells))

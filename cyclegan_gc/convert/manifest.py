@@ -11,23 +11,52 @@ from cyclegan_gc.atomic import write_text
 from cyclegan_gc.config import DISCLAIMER
 from cyclegan_gc.convert.index import write_index
 from cyclegan_gc.errors import UserError
+from cyclegan_gc.formats.sources import LeftOut
 
 Manifest = dict[str, Any]
 
 
 def manifest_of(
-    cases: Sequence[Mapping[str, Any]], settings: Mapping[str, Any], models: Sequence[Mapping[str, Any]]
+    cases: Sequence[Mapping[str, Any]],
+    settings: Mapping[str, Any],
+    models: Sequence[Mapping[str, Any]],
+    left_out: Sequence[LeftOut] = (),
+    other_shards: int = 0,
 ) -> Manifest:
-    """The manifest of a conversion from the rows of :func:`cyclegan_gc.convert.outcome.as_row`."""
-    counts = Counter(case["outcome"] for case in cases) + Counter(c["verdict"] for c in cases if c["verdict"])
+    """The manifest of a conversion, whose counts account for all of the input.
+
+    Args:
+        cases: rows of :func:`cyclegan_gc.convert.outcome.as_row`.
+        settings: of the conversion.
+        models: as :func:`cyclegan_gc.convert.outcome.models_of`.
+        left_out: what is not a case, and why.
+        other_shards: number of cases that other processes convert.
+    """
+    counts = {
+        "found": len(cases) + len(left_out) + other_shards,
+        **Counter(case["outcome"] for case in cases),
+        "left_out": len(left_out),
+        "other_shards": other_shards,
+        **Counter(case["verdict"] for case in cases if case["verdict"]),
+    }
     return {
         "tool": f"cyclegan-gc {__version__}",
         "disclaimer": DISCLAIMER,
         "models": models,
         "settings": settings,
-        "counts": dict(counts),
+        "counts": counts,
+        "left_out": [each._asdict() for each in left_out],
         "cases": cases,
     }
+
+
+def closing_line(counts: Mapping[str, int]) -> str:
+    """The last line of a conversion: the input is the sum of its outcomes."""
+    names = {"converted": "converted", "skipped": "already there", "failed": "failed", "left_out": "left out"}
+    names |= {"other_shards": "in other shards"} if counts.get("other_shards") else {}
+    line = f"{counts['found']} found = " + " + ".join(f"{counts.get(name, 0)} {word}" for name, word in names.items())
+    implausible = counts.get("implausible", 0)
+    return f"{line}; implausible results: {implausible}" if implausible else line
 
 
 def write_manifest(folder: Path, manifest: Manifest, shard: tuple[int, int] | None) -> None:
@@ -64,6 +93,7 @@ def merge_manifests(folder: Path) -> Manifest:
     if any(part["settings"] != parts[0]["settings"] for part in parts):
         raise UserError(f"{folder}: the shards were converted with different models or settings; convert them again")
     cases = [case for part in parts for case in part["cases"]]
-    whole = manifest_of(cases, parts[0]["settings"], parts[0].get("models", []))
+    left_out = [LeftOut(**each) for each in parts[0].get("left_out", [])]  # every shard saw the whole input
+    whole = manifest_of(cases, parts[0]["settings"], parts[0].get("models", []), left_out)
     write_manifest(folder, whole, None)
     return whole

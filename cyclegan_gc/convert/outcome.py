@@ -7,6 +7,7 @@ import platform
 import shutil
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,9 @@ from cyclegan_gc.checkpoint import public_name
 from cyclegan_gc.config import DISCLAIMER, ConvertConfig
 from cyclegan_gc.convert.plan import Job, recorded_result
 from cyclegan_gc.convert.quality import Quality
+from cyclegan_gc.errors import plain
+from cyclegan_gc.formats.content import bytes_hash
+from cyclegan_gc.formats.sources import Source
 from cyclegan_gc.formats.volumes import Volume
 from cyclegan_gc.inference import Member, Translation
 from cyclegan_gc.trained_model import TrainedModel
@@ -51,8 +55,10 @@ class Conversion:
     config: ConvertConfig
     models: Sequence[TrainedModel]
     members: Sequence[Member]
+    reference: Source | None = None
+    """The series into whose study volume files are written as DICOM."""
 
-    @property
+    @cached_property
     def settings(self) -> dict[str, Any]:
         """Everything except the input that determines the result, as plain values without paths."""
         return {
@@ -63,8 +69,14 @@ class Conversion:
             "mirror": self.config.mirror,
             "fusion": self.config.fusion,
             "format": self.config.format,
+            "reference": bytes_hash(self.reference.files) if self.reference else None,
             "uncertainty": self.config.uncertainty,
         }
+
+    @property
+    def previewed(self) -> bool:
+        """Whether each case gets a picture."""
+        return self.config.preview and self.config.direction == "mr_to_ct"
 
     @property
     def artifacts(self) -> list[str]:
@@ -97,7 +109,7 @@ def sidecar(
         "disclaimer": DISCLAIMER,
         "key": key_of(source_sha256, conversion.settings),
         "source": {
-            "name": job.source.path.name,
+            "name": plain(job.source.path.name),
             "sha256": source_sha256,
             "shape": list(volume.array.shape),
             "spacing_mm": [round(mm, 6) for mm in volume.spacing_mm],
@@ -117,11 +129,15 @@ def sidecar(
     }
 
 
-def finished(job: Job, source_sha256: str, settings: Mapping[str, Any]) -> Converted | None:
-    """The outcome of an earlier run, if source and settings are the same and the result has not changed since."""
+def finished(job: Job, source_sha256: str, conversion: Conversion) -> Converted | None:
+    """The outcome of an earlier run, if source and settings are the same and its files are whole and unchanged."""
+    key, config = key_of(source_sha256, conversion.settings), conversion.config
+    wanted = [*([job.uncertainty] if config.uncertainty else []), *([job.preview] if conversion.previewed else [])]
     try:
         known = json.loads(job.sidecar.read_text(encoding="utf-8"))
-        if known["key"] != key_of(source_sha256, settings) or known["result"]["sha256"] != _result_sha256(job.result):
+        if known["key"] != key or known["result"]["sha256"] != _result_sha256(job.result):
+            return None
+        if not all(path.is_file() for path in wanted):
             return None
         quality = Quality(**known["quality"]) if known["quality"] else None
     except (OSError, ValueError, KeyError, TypeError):
@@ -135,27 +151,30 @@ def finished(job: Job, source_sha256: str, settings: Mapping[str, Any]) -> Conve
 def remove_replaced(job: Job, written: Collection[Path]) -> None:
     """Remove the files of an older result of this case that the new one did not overwrite.
 
-    The result in the other format is removed only if the old sidecar names it and its content has not changed since,
+    A result in another format is removed only if the old sidecar names it and its content has not changed since,
     so call this before the new sidecar is written.
     """
     for path in {job.uncertainty, job.preview}.difference(written):
         if path.is_file():
             path.unlink()
-    old, other = recorded_result(job.sidecar), job.other_format
-    if old is None or old["name"] != other.name or not other.exists() or old.get("sha256") != _result_sha256(other):
-        return
-    if other.is_dir():
-        shutil.rmtree(other)
-    else:
-        other.unlink()
+    old = recorded_result(job.sidecar)
+    for other in job.other_formats:
+        if old is None or old["name"] != other.name or not other.exists() or old.get("sha256") != _result_sha256(other):
+            continue
+        if other.is_dir():
+            shutil.rmtree(other)
+        else:
+            other.unlink()
 
 
 def as_row(case: Converted, output: Path) -> dict[str, Any]:
     """Row of a case for the manifest: plain values, with paths relative to the input and the output."""
     quality = case.quality
-    # Messages begin with the source's whole path, which must not leave the machine.
-    failure = case.failure.replace(str(case.source), case.label) if case.failure else None
-    failure = failure.replace(f"{case.source.parent}{os.sep}", "") if failure else None
+    # Whole paths, such as the source's at the beginning of a message, must not leave the machine.
+    private = {str(case.source): case.label, f"{case.source.parent}{os.sep}": "", f"{output}{os.sep}": ""}
+    failure = case.failure
+    for path, public in private.items():
+        failure = failure.replace(plain(path), public) if failure else None
     return {
         "source": case.label,
         "result": None if failure else case.result.relative_to(output).as_posix(),

@@ -2,21 +2,32 @@
 
 import os
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from cyclegan_gc.config import ConvertConfig, Direction
 from cyclegan_gc.errors import UserError
 from cyclegan_gc.formats.dicom.write import is_synthetic_ct
-from cyclegan_gc.formats.files import BIDS_RESULT, WRITABLE, read_sidecar, result_of_uncertainty, uncertainty_name
-from cyclegan_gc.formats.sources import Source, find_sources, named_files
+from cyclegan_gc.formats.files import (
+    BIDS_RESULT,
+    WRITABLE,
+    case_id,
+    read_sidecar,
+    result_of_uncertainty,
+    uncertainty_name,
+)
+from cyclegan_gc.formats.sources import LeftOut, Source, find_sources, named_files
 
 NIFTI = ".nii.gz"
-"""Suffix of a NIfTI result."""
+SUFFIXES = {"nifti": NIFTI, "mha": ".mha", "nrrd": ".nrrd", "dicom": ""}
+"""Format -> suffix of a result; a DICOM series is a folder."""
 ENDINGS: dict[Direction, str] = {"mr_to_ct": "_sct", "ct_to_mr": "_smr"}
 """Added to the source's name."""
+MODALITIES: dict[Direction, str] = {"mr_to_ct": "MR", "ct_to_mr": "CT"}
+"""Modality of the DICOM series that are converted."""
 
 
 @dataclass(frozen=True)
@@ -25,12 +36,17 @@ class Job:
 
     source: Source
     result: Path
-    """The NIfTI file, or the folder of the DICOM series."""
+    """The volume file, or the folder of the DICOM series."""
 
     @property
     def stem(self) -> str:
         """Name without suffix that all files of the case share."""
-        return self.result.name.removesuffix(NIFTI)
+        return case_id(self.result)
+
+    @property
+    def is_series(self) -> bool:
+        """Whether the result is a DICOM series."""
+        return self.result.name == self.stem
 
     @property
     def sidecar(self) -> Path:
@@ -48,16 +64,17 @@ class Job:
         return self.result.with_name(f"{uncertainty_name(self.stem)}{NIFTI}")
 
     @property
-    def other_format(self) -> Path:
-        """Name of the result if it were written in the other format: a folder for a NIfTI file and the reverse."""
-        return self.result.with_name(self.stem if self.result.name.endswith(NIFTI) else f"{self.stem}{NIFTI}")
+    def other_formats(self) -> list[Path]:
+        """Names of the result if it were written in the other formats."""
+        names = [self.result.with_name(f"{self.stem}{suffix}") for suffix in SUFFIXES.values()]
+        return [name for name in names if name != self.result]
 
 
-def plan(config: ConvertConfig, contrasts: Sequence[str] = ()) -> tuple[list[Job], list[str]]:
-    """All cases of the input, and a sentence for each group of files that was left out.
+def plan(config: ConvertConfig, contrasts: Sequence[str] = ()) -> tuple[list[Job], list[LeftOut]]:
+    """All cases of the input, and everything else in it that was left out.
 
-    Files below the output folder and results of earlier conversions are left out. ``contrasts`` are the endings of the
-    names of a case's files, for a model of several contrasts.
+    Left out are series of another modality, localizers, files below the output folder and results of earlier
+    conversions. ``contrasts`` are the endings of the names of a case's files, for a model of several contrasts.
 
     Raises:
         UserError: if there is no input, a named file is a result, two cases would be written to one file, or the
@@ -68,54 +85,97 @@ def plan(config: ConvertConfig, contrasts: Sequence[str] = ()) -> tuple[list[Job
     folder = Path(config.input).expanduser()
     if folder.is_dir() and folder.resolve() == config.output.resolve():
         raise UserError(f"{config.output}: this is also the input; choose another output folder")
-    sources, notes = _inputs(config, contrasts)
-    jobs = [Job(source, _result(source, config)) for source in sources]
+    sources, left_out = _inputs(config, contrasts)
+    jobs = [_job(source, config) for source in sources]
     _check_collisions(jobs)
-    return jobs, notes
+    return jobs, left_out
 
 
-def _inputs(config: ConvertConfig, contrasts: Sequence[str]) -> tuple[list[Source], list[str]]:
-    """The cases that were not written by this program."""
-    found, notes = find_sources(config.input, config.series, contrasts)
-    output = config.output.resolve()
-    elsewhere = [source for source in found if not source.path.resolve().is_relative_to(output)]
-    results = [source for source in elsewhere if is_result(source)]
-    named = named_files(config.input)
-    for source in results:
-        if named.intersection(source.files):
+def left_out_lines(left_out: Sequence[LeftOut]) -> list[str]:
+    """A line for each reason: how many were left out, and an example."""
+    counts = Counter(each.reason for each in left_out)
+    examples = {each.reason: each.label for each in reversed(left_out)}
+    return [f"left out: {count} x {reason}, such as {examples[reason]}" for reason, count in counts.items()]
+
+
+def _inputs(config: ConvertConfig, contrasts: Sequence[str]) -> tuple[list[Source], list[LeftOut]]:
+    """The cases to convert, and what was left out."""
+    found, left_out = find_sources(config.input, config.series, contrasts)
+    named, sources = named_files(config.input), []
+    for source in found:
+        written, in_output = is_result(source), _is_below(source.path, config.output)
+        if written and named.intersection(source.files):
             raise UserError(f"{source.path}: is the result of a conversion; give the volume it was made from")
-    sources = [source for source in elsewhere if source not in results]
-    if not elsewhere:
-        raise UserError(f"{config.input}: lies in the output folder {config.output}; choose another output folder")
+        reason = "result of a conversion" if written else "file in the output folder" if in_output else None
+        reason = reason or _other_kind(source, config)
+        if reason is None:
+            sources.append(source)
+        elif not (written and in_output):  # results of this conversion are no input
+            left_out.append(LeftOut(source.label, reason))
     if not sources:
-        raise UserError(f"{config.input}: holds only results of conversions; choose another input")
-    if results:
-        example = results[0].label
-        notes = [*notes, f"{config.input}: results of conversions were left out ({len(results)}, such as {example})"]
-    return sources, notes
+        why = "; ".join(left_out_lines(left_out)) or "it holds only its own results"
+        raise UserError(f"{config.input}: nothing to convert ({why}); choose another input or name one --series")
+    return sources, left_out
+
+
+def _other_kind(source: Source, config: ConvertConfig) -> str | None:
+    """What a series is, if it is not of the modality to convert and ``--series`` does not name it."""
+    if source.kind in ("", MODALITIES[config.direction]) or config.series is not None:
+        return None
+    return source.kind if source.kind == "localizer" else f"{source.kind} series"
+
+
+def _is_below(path: Path, folder: Path) -> bool:
+    """Whether a path lies in a folder, whatever links lead there."""
+    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
+
+
+def reference_series(config: ConvertConfig) -> Source | None:
+    """The series of ``--reference_dicom``; None without one.
+
+    Raises:
+        UserError: if the folder does not hold one series.
+    """
+    if config.format != "dicom" or config.reference_dicom is None:
+        return None
+    series = [source for source in find_sources(config.reference_dicom)[0] if not is_result(source)]
+    if len(series) != 1 or series[0].series is None:
+        raise UserError(
+            f"{config.reference_dicom}: must hold one DICOM series, has {len(series)} cases; give another "
+            "--reference_dicom"
+        )
+    return series[0]
 
 
 def shard_of(config: ConvertConfig, environment: Mapping[str, str] = os.environ) -> tuple[int, int] | None:
     """Number of this process's shard, from 1, and the count of shards; None for a run without shards.
 
+    Only ``--shard auto`` looks at the environment, which may be that of a user's own array job.
+
     Raises:
-        UserError: if ``--shard`` is not i/n with i from 0 to n.
+        UserError: if ``--shard`` is not i/n with i from 0 to n, or auto without an even array or torchrun.
     """
-    if config.shard is not None:
-        match = re.fullmatch(r"(\d+)/([1-9]\d*)", config.shard)
-        if match is None or int(match[1]) > int(match[2]):
-            raise UserError(f"--shard {config.shard}: give i/n, i from 1 to n")
-        index, count = int(match[1]), int(match[2])
-    elif "SLURM_ARRAY_TASK_ID" in environment and "SLURM_ARRAY_TASK_COUNT" in environment:
-        first, step = (int(environment.get(f"SLURM_ARRAY_TASK_{name}", d)) for name, d in (("MIN", "0"), ("STEP", "1")))
-        index = (int(environment["SLURM_ARRAY_TASK_ID"]) - first) // step + 1
-        count = int(environment["SLURM_ARRAY_TASK_COUNT"])
-    elif "RANK" in environment and "WORLD_SIZE" in environment:
-        index, count = int(environment["RANK"]) + 1, int(environment["WORLD_SIZE"])
-    else:
+    if config.shard is None:
         return None
+    words = _shard_of_job(environment) if config.shard == "auto" else config.shard
+    match = re.fullmatch(r"(\d+)/([1-9]\d*)", words)
+    if match is None or int(match[1]) > int(match[2]):
+        raise UserError(f"--shard {config.shard}: give i/n, i from 1 to n; auto needs torchrun or a Slurm array 1-n")
+    index, count = int(match[1]), int(match[2])
     # 0/n means n/n, so counting from 0 and from 1 both cover every shard once.
     return (index or count, count) if count > 1 else None
+
+
+def _shard_of_job(environment: Mapping[str, str]) -> str:
+    """i/n of a task of a Slurm array or a process of torchrun; empty without one, or if the array has gaps."""
+    found = {name: environment.get(f"SLURM_ARRAY_TASK_{name}", "") for name in ("ID", "COUNT", "MIN", "MAX", "STEP")}
+    slurm = {name: int(value) for name, value in found.items() if value.isdecimal()}
+    if "ID" in slurm and "COUNT" in slurm:
+        first, step, count = slurm.get("MIN", 0), slurm.get("STEP", 1), slurm["COUNT"]
+        last = first + step * (count - 1)
+        return f"{(slurm['ID'] - first) // step + 1}/{count}" if slurm.get("MAX", last) == last else ""
+    rank = environment.get("RANK", "")
+    return f"{int(rank) + 1}/{environment.get('WORLD_SIZE')}" if rank.isdecimal() else ""
 
 
 def part_of(jobs: Sequence[Job], shard: tuple[int, int] | None) -> list[Job]:
@@ -123,11 +183,30 @@ def part_of(jobs: Sequence[Job], shard: tuple[int, int] | None) -> list[Job]:
     return list(jobs) if shard is None else list(jobs[shard[0] - 1 :: shard[1]])
 
 
+def _job(source: Source, config: ConvertConfig) -> Job:
+    """The job of a case; one whose result would leave the output folder, through a link in it, has a fault."""
+    result = config.output / _result(source, config)
+    if not _is_below(result.parent, config.output):
+        fault = f"its result {result} would lie outside the output folder; remove the link or choose another output"
+        source = replace(source, fault=source.fault or fault)
+    return Job(source, result)
+
+
 def _result(source: Source, config: ConvertConfig) -> Path:
+    """Path of the result below the output folder."""
     if config.naming == "bids":
-        return config.output / _bids_name(source.name)
-    ending = ENDINGS[config.direction] + (NIFTI if config.format == "nifti" else "")
-    return config.output / source.below / (source.name + ending)
+        return _bids_name(source.name)
+    return source.below / f"{source.name}{ENDINGS[config.direction]}{_suffix(source, config)}"
+
+
+def _suffix(source: Source, config: ConvertConfig) -> str:
+    """Suffix of the result in the wanted format, or in that of the source."""
+    if config.format != "same":
+        return SUFFIXES[config.format]
+    if source.series is not None:
+        return SUFFIXES["dicom"] if config.direction == "mr_to_ct" else NIFTI
+    name = source.path.name.lower()
+    return ".mha" if name.endswith((".mha", ".mhd")) else ".nrrd" if name.endswith((".nrrd", ".nhdr")) else NIFTI
 
 
 def _bids_name(name: str) -> Path:
@@ -176,11 +255,9 @@ def recorded_result(sidecar: Path) -> Mapping[str, Any] | None:
 
 
 def _is_result_file(path: Path) -> bool:
-    if not path.name.endswith(NIFTI):
-        return False
-    stem = path.name.removesuffix(NIFTI)
+    stem = case_id(path)
     result, mapped = recorded_result(path.with_name(f"{stem}.json")), result_of_uncertainty(stem)
     if result is not None and result["name"] == path.name:
         return True
     result = recorded_result(path.with_name(f"{mapped}.json")) if mapped else None
-    return result is not None and result["name"] in (mapped, f"{mapped}{NIFTI}")
+    return result is not None and case_id(Path(result["name"])) == mapped

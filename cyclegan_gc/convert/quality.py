@@ -1,4 +1,4 @@
-"""Judgement of a synthetic CT without a true CT: pass, warn or fail, with reasons.
+"""Judgement of a synthetic CT without a true CT: pass, warn or implausible, with reasons.
 
 Outline Dice, gradient correlation and displacement are measured on voxels averaged to about 3 mm. The HU histogram and
 the tissue shares and peaks taken from it use a sample of the full-resolution voxels in the body. Where possible,
@@ -19,29 +19,29 @@ from cyclegan_gc.metrics.voxelwise import AIR_BELOW_HU, BONE_ABOVE_HU
 from cyclegan_gc.prepare.body import ct_body_mask
 from cyclegan_gc.voxels import dice, values_inside
 
-Verdict = Literal["pass", "warn", "fail"]
-Grade = tuple[Literal["warn", "fail"], str]
+Verdict = Literal["pass", "warn", "implausible"]
+Grade = tuple[Literal["warn", "implausible"], str]
 
 SAMPLE = 300_000
 """Approximate number of voxels in the body from which the HU histogram is made."""
 OUTLINE_DICE = (0.965, 0.93)
-"""Warn and fail below. Good phantom conversions reach 0.97 to 0.98, displaced by 10 mm 0.89 to 0.94."""
+"""Warn and implausible below. Good phantom conversions reach 0.97 to 0.98, displaced by 10 mm 0.89 to 0.94."""
 GC = (0.2, 0.1)
-"""Warn and fail below. Good phantom conversions reach 0.49 to 0.55, noise 0.02, shuffled slices 0.04 to 0.14."""
+"""Warn and implausible below. Good phantom conversions reach 0.49 to 0.55, noise 0.02, shuffled slices 0.04 to 0.14."""
 CYCLE_ERROR = (0.6, 0.9)
-"""Warn and fail above. Good phantom conversions have 0.35 to 0.55, a CT given as MR 0.93 to 1.01."""
+"""Warn and implausible above. Good phantom conversions have 0.35 to 0.55, a CT given as MR 0.93 to 1.01."""
 SHIFT_MM = (2.0, 4.0)
-"""Warn and fail at this displacement, at which the edges of MR and CT agree best."""
+"""Warn and implausible at this displacement, at which the edges of MR and CT agree best."""
 HISTOGRAM_HU = (150.0, 300.0)
-"""Warn and fail above this distance (Wasserstein) between the HU in the body and those of the training CTs. Good
+"""Warn and implausible above this distance (Wasserstein) between the HU in the body and those of the training CTs. Good
 phantom conversions have 46 to 77 HU, with 200 HU added 187 to 207, inverted 754 to 773."""
 SHARE_FACTOR = (2.5, 5.0)
-"""Warn and fail if the share of a tissue in the body differs by this factor from the training CTs."""
+"""Warn and implausible if the share of a tissue in the body differs by this factor from the training CTs."""
 SIZE_FACTOR = (1.4, 2.0)
-"""Warn and fail if the body is larger or smaller by this factor than in every training MR."""
+"""Warn and implausible if the body is larger or smaller by this factor than in every training MR."""
 SPACING_FACTOR = 2.0
 QUANTILE_DISTANCE = (0.2, 0.35)
-"""Warn and fail if the distribution of MR intensities differs by this distance from every training MR."""
+"""Warn and implausible if the distribution of MR intensities differs by this distance from every training MR."""
 TISSUES_HU = {
     "air": (-1100.0, AIR_BELOW_HU),
     "soft": (AIR_BELOW_HU, BONE_ABOVE_HU),
@@ -106,23 +106,23 @@ def judge(
     }
     grades = [*_graded(figures), *_tissues(figures, known, edges), *_unlike_training(mr_facts, fingerprint["mr"])]
     levels = {level for level, _ in grades}
-    verdict: Verdict = "fail" if "fail" in levels else "warn" if "warn" in levels else "pass"
+    verdict: Verdict = "implausible" if "implausible" in levels else "warn" if "warn" in levels else "pass"
     return Quality(verdict, tuple(reason for _, reason in sorted(grades)), figures)
 
 
 def _graded(figures: Mapping[str, float]) -> Iterator[Grade]:
     for name, (limits, words) in GRADED.items():
         if name in figures and (level := _level(figures[name], limits)):
-            yield level, f"{words.format(figures[name])}; limit {limits[level == 'fail']:g}"
+            yield level, f"{words.format(figures[name])}; limit {limits[level == 'implausible']:g}"
 
 
-def _level(value: float, limits: tuple[float, float]) -> Literal["warn", "fail"] | None:
-    """Whether a value reaches the limit of a warning or of a failure, which lies further on the same side."""
-    warn, fail = limits
-    sign = 1 if fail > warn else -1
+def _level(value: float, limits: tuple[float, float]) -> Literal["warn", "implausible"] | None:
+    """Whether a value reaches the limit of a warning or the one of an implausible result further on the same side."""
+    warn, implausible = limits
+    sign = 1 if implausible > warn else -1
     if sign * value < sign * warn:
         return None
-    return "fail" if sign * value >= sign * fail else "warn"
+    return "implausible" if sign * value >= sign * implausible else "warn"
 
 
 def _tissues(figures: Mapping[str, float], known: NDArray, edges: NDArray) -> Iterator[Grade]:

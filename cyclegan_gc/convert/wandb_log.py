@@ -34,5 +34,5 @@ def log_cases(run: WandbRun, outcomes: Sequence[Converted], conversion: Conversi
     run.log({"cases/converted": Table(columns, cells)})
     for name in ("converted", "skipped", "failed"):
         run.summarise({name: sum(row["outcome"] == name for row in rows)})
-    for name in ("pass", "warn", "fail"):
+    for name in ("pass", "warn", "implausible"):
         run.summarise({f"verdict/{name}": sum(row["verdict"] == name for row in rows)})

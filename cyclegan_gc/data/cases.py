@@ -12,7 +12,7 @@ from cyclegan_gc.data.cache import PreparedVolume
 from cyclegan_gc.data.pairs import Pair, find_pairs
 from cyclegan_gc.data.preparation import Source, prepare_volumes
 from cyclegan_gc.data.subjects import held_out_subjects, names_of, subject_of, subjects_of
-from cyclegan_gc.errors import UserError
+from cyclegan_gc.errors import UserError, plain
 from cyclegan_gc.formats.content import content_hash
 from cyclegan_gc.formats.files import find_cases
 from cyclegan_gc.prepare.modality import Modality
@@ -149,7 +149,7 @@ def volumes_to_audit(data: AuditDataConfig) -> list[tuple[tuple[Path, ...], Audi
 
 def _cases_of(found: Mapping[Path, tuple[Path, ...]], modality: Modality) -> list[Case]:
     names, subjects = names_of(list(found)), subjects_of(list(found))
-    return [Case(modality, names[path], subjects[path], files) for path, files in found.items()]
+    return [Case(modality, plain(names[path]), subjects[path], files) for path, files in found.items()]
 
 
 def _subjects(cases: Sequence[Case]) -> tuple[set[str], set[str]]:

@@ -46,7 +46,9 @@ def held_out_subjects(mr: set[str], ct: set[str], fraction: float, never: Collec
     subjects = (mr - set(never), ct - set(never))
     wanted = [math.ceil(fraction * len(each)) for each in subjects]
     held_out: set[str] = set()
-    for subject in sorted(subjects[0] | subjects[1], key=lambda name: hashlib.sha256(name.encode()).hexdigest()):
+    for subject in sorted(
+        subjects[0] | subjects[1], key=lambda name: hashlib.sha256(name.encode(errors="surrogateescape")).hexdigest()
+    ):
         counts = [len(held_out & each) for each in subjects]
         if any(subject in each and n < want for each, n, want in zip(subjects, counts, wanted, strict=True)):
             held_out.add(subject)

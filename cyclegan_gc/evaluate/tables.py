@@ -5,6 +5,7 @@ import io
 import re
 from collections.abc import Callable
 
+from cyclegan_gc.errors import plain as plain_line
 from cyclegan_gc.evaluate.measures import BASELINES, METRICS, SCT, Metric, Row, all_metrics, method_label, metric_of
 from cyclegan_gc.evaluate.statistics import Statistics
 from cyclegan_gc.evaluate.summary import P_DIGITS, Evaluation, findings, interval, leading_metrics, mean_of
@@ -124,8 +125,15 @@ def csv_table(rows: list[Row]) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, ["case", "method", "resampled", "voxels", *all_metrics(rows)])
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({name: _as_text(value) for name, value in row.items()} for row in rows)
     return text.getvalue()
+
+
+def _as_text(value: object) -> object:
+    """A cell that no spreadsheet runs as a formula: a name that begins like one gets an apostrophe."""
+    if not isinstance(value, str):
+        return value
+    return plain_line(f"'{value}" if value.startswith(("=", "+", "-", "@", "\t", "\r")) else value)
 
 
 def _cell(metric: Metric, statistics: Statistics | None, cases: int, intervals: bool) -> str:

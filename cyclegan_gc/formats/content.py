@@ -88,4 +88,4 @@ def _stamp(path: Path) -> str:
 
 
 def _hash(words: str) -> str:
-    return hashlib.sha256(words.encode()).hexdigest()
+    return hashlib.sha256(words.encode(errors="surrogateescape")).hexdigest()

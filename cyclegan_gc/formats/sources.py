@@ -6,8 +6,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
-from cyclegan_gc.errors import UserError, VolumeError, named
+from cyclegan_gc.errors import UserError, VolumeError, named, plain
 from cyclegan_gc.formats.dicom.header import SUFFIXES, is_dicom
 from cyclegan_gc.formats.dicom.read import read_series
 from cyclegan_gc.formats.dicom.series import DicomSeries, group_series
@@ -29,6 +30,8 @@ class Source:
     """All files of the case."""
     series: str | None = None
     """SeriesInstanceUID; None for a volume file."""
+    kind: str = ""
+    """Of a series: its modality, or "localizer"; empty if unknown."""
     fault: str | None = None
     """Reason why the case cannot be read, if already known."""
     frames: tuple[int, ...] = ()
@@ -37,7 +40,7 @@ class Source:
     @property
     def label(self) -> str:
         """Path of the case relative to the input, for tables."""
-        return (self.below / (self.path.name if self.series is None else self.name)).as_posix()
+        return plain((self.below / (self.path.name if self.series is None else self.name)).as_posix())
 
     def readable_files(self) -> tuple[Path, ...]:
         """The files of the case; raises a :class:`VolumeError` if it has a fault."""
@@ -46,13 +49,22 @@ class Source:
         return self.files
 
 
+class LeftOut(NamedTuple):
+    """A file or series of the input that is not a case, and why."""
+
+    label: str
+    """Path relative to the input; odd characters are escaped."""
+    reason: str
+    """What it is, without an article."""
+
+
 def find_sources(
     source: str | Path, series: str | None = None, contrasts: Sequence[str] = ()
-) -> tuple[list[Source], list[str]]:
+) -> tuple[list[Source], list[LeftOut]]:
     """Every case of a file, a folder (with its subfolders), a glob pattern or a text list.
 
     DICOM files are grouped by SeriesInstanceUID, whatever their folders; each series, or each picture of it (echoes,
-    water and fat), is a case. Also returns a sentence for each group of files that was left out.
+    water and fat), is a case. Also returns the files that were left out.
 
     Args:
         source: the input as the user named it.
@@ -64,19 +76,25 @@ def find_sources(
     """
     root, files = list_files(source, _is_picture)
     if contrasts:
-        joined, notes = join_contrasts([path for path in files if is_volume(path)], contrasts, str(source))
-        return [_contrasts_source(case, known, contrasts, root) for case, known in joined.items()], notes
+        joined, _ = join_contrasts([path for path in files if is_volume(path)], contrasts, str(source))
+        sources = [_contrasts_source(case, known, contrasts, root) for case, known in joined.items()]
+        others = sorted(set(files).difference(*(case.files for case in sources)))
+        reason = f"file without one of the endings {', '.join(contrasts)}"
+        return sources, [LeftOut(_label(path, root), reason) for path in others]
     volumes = [Source(path, case_id(path), _below(path.parent, root), (path,)) for path in files if is_volume(path)]
-    grouped, notes = group_series([path for path in files if not is_volume(path)])
-    found, notes = list(_series_sources(grouped, root)), [f"{source}: {note}" for note in notes]
+    grouped, others = group_series([path for path in files if not is_volume(path)])
+    found = list(_series_sources(grouped, root))
+    left_out = [LeftOut(_label(path, root), f"DICOM object without an image ({kind})") for path, kind in others]
     if series is not None:
+        others = [case for case in [*volumes, *found] if case.series != series]
+        left_out += [LeftOut(case.label, "case that --series does not name") for case in others]
         volumes, found = [], [case for case in found if case.series == series]
         if not found:
             raise UserError(f"--series {series}: no such series in {source}; omit --series to convert all")
     cases = sorted([*volumes, *found], key=lambda case: (case.path, case.name))
     if not cases:
         raise UserError(f"{source}: holds only DICOM objects without pixels; give the folder of an image series")
-    return cases, notes
+    return cases, left_out
 
 
 def named_files(source: str | Path) -> set[Path]:
@@ -111,7 +129,7 @@ def _is_picture(path: Path) -> bool:
 def _contrasts_source(case: Path, known: Mapping[str, Path], contrasts: Sequence[str], root: Path) -> Source:
     files = tuple(known[ending] for ending in contrasts if ending in known)
     fault = missing_contrasts(known, contrasts)
-    return Source(files[0], case.name or case.resolve().name, _below(case.parent, root), files, fault=fault)
+    return Source(files[0], case.name or _spelled(case).name, _below(case.parent, root), files, fault=fault)
 
 
 def _series_sources(grouped: Sequence[DicomSeries], root: Path) -> Iterator[Source]:
@@ -126,7 +144,7 @@ def _series_sources(grouped: Sequence[DicomSeries], root: Path) -> Iterator[Sour
     for series in grouped:
         folder = _common_folder(series.files)
         beside = list(numbers[folder].values())
-        path, name, below = folder, folder.resolve().name, _below(folder.parent, root)
+        path, name, below = folder, _spelled(folder).name, _below(folder.parent, root)
         if len(series.files) == 1:
             path, name, below = series.files[0], _file_name(series.files[0]), _below(folder, root)
         elif len(beside) > 1:
@@ -135,7 +153,7 @@ def _series_sources(grouped: Sequence[DicomSeries], root: Path) -> Iterator[Sour
         name += f"_{series.picture}" if series.picture else ""
         taken[below / name] += 1
         name += f"_{taken[below / name]}" if taken[below / name] > 1 else ""
-        yield Source(path, name, below, series.files, series.uid, series.fault, series.frames)
+        yield Source(path, name, below, series.files, series.uid, series.kind, series.fault, series.frames)
 
 
 def _common_folder(files: Sequence[Path]) -> Path:
@@ -151,6 +169,16 @@ def _file_name(path: Path) -> str:
     return path.name[: len(path.name) - len(suffix)]
 
 
+def _label(path: Path, root: Path) -> str:
+    return plain((_below(path.parent, root) / path.name).as_posix())
+
+
 def _below(folder: Path, root: Path) -> Path:
     """``folder`` relative to the input, or ``.`` if it is not below the input."""
+    folder, root = _spelled(folder), _spelled(root)
     return folder.relative_to(root) if folder.is_relative_to(root) else Path(os.curdir)
+
+
+def _spelled(path: Path) -> Path:
+    """The whole path without ``..``; links are not followed, because the name that the user gave is published."""
+    return Path(os.path.normpath(path.absolute()))

@@ -15,7 +15,7 @@ from cyclegan_gc.atomic import atomic_write
 from cyclegan_gc.errors import VolumeError, named
 from cyclegan_gc.formats.files import WRITABLE, reading
 from cyclegan_gc.formats.geometry import same_grid
-from cyclegan_gc.formats.itk import is_itk, itk_grid, read_itk
+from cyclegan_gc.formats.itk import is_itk, itk_grid, read_itk, write_itk
 from cyclegan_gc.formats.nifti import Header, geometry_header, read_header, read_nifti, slope_and_intercept, write_nifti
 from cyclegan_gc.formats.nifti_affine import affine_mm
 
@@ -147,7 +147,8 @@ def write_volume(path: Path, array: np.ndarray, like: Volume) -> None:
     sform, qform, their codes and the units are copied from the source, so no description or extension can carry a
     name. Equal input gives equal bytes.
 
-    ``path`` ends in .nii or .nii.gz; ``array`` is (X, Y, Z) int16, uint8 or float32, in the shape of ``like``.
+    ``path`` ends in .nii, .nii.gz, .mha or .nrrd; ``array`` is (X, Y, Z) int16, uint8 or float32, in the shape of
+    ``like``.
 
     Raises:
         ValueError: if shape, data type or suffix is wrong.
@@ -157,8 +158,11 @@ def write_volume(path: Path, array: np.ndarray, like: Volume) -> None:
         raise ValueError(f"{path}: array of shape {array.shape} does not fit the grid {like.array.shape}")
     if array.dtype not in (np.int16, np.uint8, np.float32):
         raise ValueError(f"{path}: cannot write {array.dtype}; use int16, uint8 or float32")
+    if is_itk(path):
+        with named(path):
+            return write_itk(path, array, like.affine)
     if not path.name.lower().endswith(WRITABLE):
-        raise ValueError(f"{path}: a volume's name ends in .nii or .nii.gz")
+        raise ValueError(f"{path}: a volume's name ends in .nii, .nii.gz, .mha or .nrrd")
     try:
         with named(path), atomic_write(path, check=lambda written: _verify(written, array, like)) as file:
             if path.name.lower().endswith(".gz"):

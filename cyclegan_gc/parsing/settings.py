@@ -25,7 +25,7 @@ TEXTS = {
     "project": "NAME",
     "resume": "auto|PATH",
     "series": "UID",
-    "shard": "I/N",
+    "shard": "I/N|auto",
 }
 """Placeholders of the text settings that are not paths."""
 

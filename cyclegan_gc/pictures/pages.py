@@ -1,7 +1,11 @@
 """HTML pages that open from disk: no scripts, nothing fetched, every text escaped."""
 
+import os
 from collections.abc import Mapping, Sequence
 from html import escape
+from urllib.parse import quote
+
+from cyclegan_gc.errors import plain
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 1250px; margin: 2em auto; padding: 0 1em;
@@ -20,7 +24,7 @@ td.name { white-space: normal; overflow-wrap: anywhere; min-width: 15em; }
 td ul { margin: 0; padding-left: 1.1em; }
 thead th { border-bottom: 2px solid #888; }
 tr.baseline td { color: #666; border-bottom-style: dotted; }
-.pass { color: #176317; } .warn { color: #8a5a00; } .fail, .failed { color: #a00; font-weight: 600; }
+.pass { color: #176317; } .warn { color: #8a5a00; } .implausible, .fail, .failed { color: #a00; font-weight: 600; }
 small { color: #666; }
 img { max-width: 100%; height: auto; }
 figure { margin: 1.5em 0; } figcaption { font-weight: 600; }
@@ -34,8 +38,13 @@ class Html(str):
 
 
 def html(text: str) -> Html:
-    """A text as HTML: escaped, unless it is HTML already."""
-    return text if isinstance(text, Html) else Html(escape(text))
+    """A text as HTML: escaped, odd characters of names too, unless it is HTML already."""
+    return text if isinstance(text, Html) else Html(escape(plain(text)))
+
+
+def address(path: str) -> str:
+    """The address of a file beside the page, of any bytes."""
+    return quote(os.fsencode(path))
 
 
 def element(tag: str, text: str, css: str = "") -> Html:
@@ -51,7 +60,7 @@ def link(address: str, text: str) -> Html:
 
 def section(heading: str, body: str) -> str:
     """A heading with HTML below it; empty where there is no HTML."""
-    return f"<h2>{escape(heading)}</h2>\n{body}" if body else ""
+    return f"<h2>{html(heading)}</h2>\n{body}" if body else ""
 
 
 def bullets(lines: Sequence[str]) -> Html:
@@ -82,13 +91,13 @@ def table(
 
 def figure(title: str, source: str) -> str:
     """A picture with its title."""
-    name = escape(title)
+    name = html(title)
     return f'<figure><figcaption>{name}</figcaption><img alt="{name}" src="{escape(source)}"></figure>\n'
 
 
 def page(title: str, parts: Sequence[str]) -> str:
     """A whole page of HTML parts."""
     viewport = '<meta name="viewport" content="width=device-width, initial-scale=1">'
-    head = f'<meta charset="utf-8">{viewport}<title>{escape(title)}</title><style>{STYLE}</style>'
-    body = "\n".join([f"<h1>{escape(title)}</h1>", *parts])
+    head = f'<meta charset="utf-8">{viewport}<title>{html(title)}</title><style>{STYLE}</style>'
+    body = "\n".join([f"<h1>{html(title)}</h1>", *parts])
     return f'<!DOCTYPE html>\n<html lang="en"><head>{head}</head>\n<body>\n{body}\n</body></html>\n'

@@ -15,6 +15,7 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional
 from torchvision.utils import make_grid
 
+from cyclegan_gc.errors import plain
 from cyclegan_gc.pictures.tiles import Tile
 
 Pixels = NDArray[np.uint8]
@@ -110,6 +111,7 @@ def _write_title(picture: Image.Image, left: int, tile: Tile, room: int) -> None
 
 def _write(picture: Image.Image, left: int, top: int, text: str, room: int) -> int:
     """One line of text, its middle left out where it is too long; returns its width."""
+    text = plain(text)
     kept, short = len(text), text
     while FONT.getlength(short) > room and kept > 4:
         kept -= 1

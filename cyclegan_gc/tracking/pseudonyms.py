@@ -23,7 +23,8 @@ class Pseudonyms:
 
     def of(self, case: str) -> str:
         """The pseudonym of a case: ``case-`` and 10 hexadecimal digits."""
-        pseudonym = f"case-{hashlib.sha256((self._salt + case).encode()).hexdigest()[:10]}"
+        salted = (self._salt + case).encode(errors="surrogateescape")  # a name may hold any bytes
+        pseudonym = f"case-{hashlib.sha256(salted).hexdigest()[:10]}"
         if pseudonym not in self._names:
             self._names[pseudonym] = case
             self._save()

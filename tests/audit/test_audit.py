@@ -121,3 +121,11 @@ def test_many_warnings_are_cut_short(config, folders, capsys, cases_of):
     announce(findings, Ranks(), stop=True)
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 11 and lines[-1] == "warning: audit: and 4 more; cyclegan-gc audit shows all"
+
+
+def test_a_name_that_is_not_utf_8_is_escaped(folders, tmp_path):
+    sorted(folders[0].iterdir())[0].rename(folders[0] / os.fsdecode(b"M\xfc\x1bller.nii.gz"))
+    outcome = look(folders, tmp_path)
+    report = json.loads((tmp_path / "audit" / "audit.json").read_text(encoding="utf-8"))
+    assert "M\\xfc\\x1bller.nii.gz" in [case["case"] for case in report["cases"]]
+    assert "mr/M\\xfc\\x1bller.nii.gz" in text_table(outcome)

@@ -1,5 +1,7 @@
 import json
+import os
 import re
+import shutil
 
 from cyclegan_gc.cli import main
 
@@ -31,3 +33,42 @@ def test_a_result_stays_finished_when_the_same_model_has_another_name(checkpoint
         manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
         assert [case["outcome"] for case in manifest["cases"]] == [outcome]
     assert manifest["models"][0]["name"] == "other/copy.pt"
+
+
+def test_odd_names_are_escaped_wherever_they_are_written(checkpoint, source, tmp_path, capsys):
+    folder, out = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    for name in (b"M\xfcller.nii.gz", b"red\x1b[31m.nii.gz", b"x\nfailed: y.nii.gz"):
+        shutil.copy(source, folder / os.fsdecode(name))
+    (tmp_path / "in" / "bad\nfailed: z.nii.gz").write_bytes(b"")
+    words = ["convert", str(tmp_path / "in"), str(out), "--checkpoint", str(checkpoint), "--device", "cpu"]
+    assert main(words) == 3
+    said = capsys.readouterr()
+    assert "M\\xfcller.nii.gz" in said.out.encode().decode() and "M\\xfcller" in said.err.encode().decode()
+    assert "\x1b" not in said.out + said.err and sum(line.startswith("failed: ") for line in said.err.splitlines()) == 1
+    page = (out / "index.html").read_text(encoding="utf-8")
+    assert "\x1b" not in page and "x\\nfailed: y.nii.gz" in page and "M%FCller_sct.png" in page
+    for case in json.loads((out / "manifest.json").read_text())["cases"]:
+        assert case["source"].isprintable() and (case["failure"] or "").isprintable()
+    assert len(list(out.glob("*_sct.nii.gz"))) == 3
+
+
+def test_the_last_line_and_the_manifest_account_for_the_whole_input(checkpoint, source, tmp_path, capsys):
+    for name in ("a", "b", "c"):
+        (tmp_path / "in").mkdir(exist_ok=True)
+        shutil.copy(source, tmp_path / "in" / f"{name}.nii.gz")
+    (tmp_path / "in" / "z.nii.gz").write_bytes(b"")
+    words = ["convert", str(tmp_path / "in"), str(tmp_path / "out"), "--checkpoint", str(checkpoint), "--device", "cpu"]
+    assert main([*words, "--shard", "1/2"]) == 0
+    assert (
+        "4 found = 2 converted + 0 already there + 0 failed + 0 left out + 2 in other shards" in capsys.readouterr().out
+    )
+    shutil.copytree(tmp_path / "out", tmp_path / "in" / "sct")
+    assert main(words) == 3
+    line = capsys.readouterr().out.splitlines()[-1]
+    assert "6 found = 1 converted + 2 already there + 1 failed + 2 left out; implausible results: 3" in line
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert manifest["counts"]["found"] == 6 and manifest["counts"]["implausible"] == 3
+    assert [each["reason"] for each in manifest["left_out"]] == ["result of a conversion"] * 2
+    (tmp_path / "in" / "z.nii.gz").unlink()
+    assert main(words) == 0 and main([*words, "--strict"]) == 3

@@ -1,7 +1,11 @@
 import threading
 import time
 
+import pytest
+
+from cyclegan_gc.convert import batch
 from cyclegan_gc.convert.batch import overlapped
+from cyclegan_gc.errors import StoppedError
 
 
 def test_items_come_in_order_and_never_more_than_three_are_alive():
@@ -37,3 +41,33 @@ def test_reading_and_writing_go_on_while_work_is_done():
 
 def test_nothing_to_do_is_done():
     assert list(overlapped([], str, str, str)) == []
+
+
+@pytest.mark.parametrize("fault", [SystemExit(0), MemoryError("too large"), KeyboardInterrupt()])
+@pytest.mark.parametrize("stage", [0, 2])
+def test_any_error_in_a_thread_ends_the_batch(fault, stage):
+    def fail(item: int) -> int:
+        raise fault
+
+    stages = [fail if number == stage else int for number in range(3)]
+    with pytest.raises(StoppedError, match=rf"ended with {type(fault).__name__}.*start again"):
+        list(overlapped(range(3), *stages))
+
+
+def test_a_thread_that_hangs_does_not_keep_the_others(monkeypatch):
+    monkeypatch.setattr(batch, "GRACE_SECONDS", 0.1)
+    released = threading.Event()
+
+    def read(item: int) -> int:
+        if item:
+            released.wait(60)
+        return item
+
+    def work(item: int) -> int:
+        raise KeyboardInterrupt
+
+    since = time.perf_counter()
+    with pytest.raises(KeyboardInterrupt):
+        list(overlapped(range(3), read, work, int))
+    assert time.perf_counter() - since < 5
+    released.set()

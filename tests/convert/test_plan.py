@@ -2,12 +2,14 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from cyclegan_gc.config import ConvertConfig
 from cyclegan_gc.convert.plan import part_of, plan, shard_of
 from cyclegan_gc.errors import UserError
 
+ALONE = {"RANK": "0", "WORLD_SIZE": "1"}
 SLURM = {"SLURM_ARRAY_TASK_ID": "7", "SLURM_ARRAY_TASK_MIN": "5", "SLURM_ARRAY_TASK_COUNT": "4"}
 
 
@@ -74,16 +76,79 @@ def test_every_case_is_in_one_shard_whether_counted_from_0_or_1(first, tmp_path)
     assert sorted(parts) == sorted(job.result for job in plan(config)[0])
 
 
+GAPS = {"SLURM_ARRAY_TASK_ID": "7", "SLURM_ARRAY_TASK_MIN": "1", "SLURM_ARRAY_TASK_MAX": "7"}
+
+
 @pytest.mark.parametrize(
-    ("environment", "shard"),
-    [({}, None), (SLURM, (3, 4)), ({"RANK": "0", "WORLD_SIZE": "2"}, (1, 2)), ({"RANK": "0", "WORLD_SIZE": "1"}, None)],
+    ("environment", "shard"), [(SLURM, (3, 4)), ({"RANK": "0", "WORLD_SIZE": "2"}, (1, 2)), (ALONE, None)]
 )
-def test_the_cluster_environment_sets_the_shard(environment, shard, tmp_path):
-    assert shard_of(config_of(tmp_path), environment) == shard
+def test_the_cluster_environment_sets_the_shard_only_where_the_user_asks(environment, shard, tmp_path):
+    assert shard_of(config_of(tmp_path, shard="auto"), environment) == shard
     assert shard_of(config_of(tmp_path, shard="2/3"), environment) == (2, 3)
+    assert shard_of(config_of(tmp_path), environment) is None
+
+
+@pytest.mark.parametrize("environment", [{}, {**GAPS, "SLURM_ARRAY_TASK_COUNT": "3"}, {"RANK": "3", "WORLD_SIZE": "2"}])
+def test_an_array_with_gaps_or_none_at_all_cannot_name_the_shard(environment, tmp_path):
+    with pytest.raises(UserError, match="auto needs torchrun or a Slurm array"):
+        shard_of(config_of(tmp_path, shard="auto"), environment)
 
 
 @pytest.mark.parametrize("shard", ["3", "5/4", "a/b", "1/0", "-1/2"])
 def test_an_invalid_shard_is_refused(shard, tmp_path):
     with pytest.raises(UserError, match="i/n"):
         shard_of(config_of(tmp_path, shard=shard), os.environ)
+
+
+def test_a_result_stays_in_the_output_whatever_a_list_says(tmp_path):
+    make(tmp_path, "precious/p.nii.gz", "in/deep/q.nii.gz", "out/here")
+    (tmp_path / "in" / "list.txt").write_text("../precious/p.nii.gz\ndeep/../../in/deep/q.nii.gz\n")
+    config = replace(config_of(tmp_path / "in" / "list.txt"), output=tmp_path / "out")
+    assert sorted(results(config)) == ["deep/q_sct.nii.gz", "p_sct.nii.gz"]
+
+
+def test_a_link_in_the_output_that_leads_out_of_it_fails_that_case_alone(tmp_path):
+    folder = make(tmp_path / "in", "a/x.nii", "b/x.nii")
+    make(tmp_path, "precious/x_sct.nii.gz", "out/here")
+    (tmp_path / "out" / "a").symlink_to(tmp_path / "precious")
+    jobs, _ = plan(config_of(folder))
+    assert ["would lie outside" in str(job.source.fault) for job in jobs] == [True, False]
+
+
+def test_links_are_not_resolved_into_names(slices_of, write_series, tmp_path):
+    write_series(tmp_path / "store" / "Muster^Max", slices_of(np.ones((4, 4, 3), np.int16)))
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "P001").symlink_to(tmp_path / "store" / "Muster^Max")
+    for source in (tmp_path / "in", tmp_path / "in" / "P001", tmp_path / "in" / ".." / "in" / "P001"):
+        assert [job.result.name for job in plan(config_of(source, format="dicom"))[0]] == ["P001_sct"]
+
+
+def test_what_an_export_holds_beside_mr_series_is_left_out_with_its_reason(slices_of, write_series, tmp_path):
+    changes = {
+        "t1": {},
+        "scout": {"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]},
+        "survey": {"SeriesDescription": "AAHead_Scout"},
+        "dose": {"Modality": "RTDOSE"},
+        "ct": {"Modality": "CT"},
+    }
+    for number, (name, tags) in enumerate(changes.items()):
+        datasets = list(slices_of(np.ones((4, 4, 3), np.int16)))
+        for dataset in datasets:
+            dataset.SeriesInstanceUID = f"1.2.826.0.1.2.{number}"
+            for tag, value in tags.items():
+                setattr(dataset, tag, value)
+        write_series(tmp_path / "in" / name, datasets)
+    structures = datasets[0]
+    structures.Modality = "RTSTRUCT"
+    del structures.Rows, structures.PixelData
+    structures.save_as(tmp_path / "in" / "structures.dcm")
+    jobs, left_out = plan(config_of(tmp_path / "in"))
+    assert [job.source.label for job in jobs] == ["t1"]
+    assert {each.label: each.reason for each in left_out} == {
+        **{"scout": "localizer", "survey": "localizer", "dose": "RTDOSE series", "ct": "CT series"},
+        "structures.dcm": "DICOM object without an image (RTSTRUCT)",
+    }
+    [named] = plan(config_of(tmp_path / "in", series="1.2.826.0.1.2.4"))[0]
+    assert named.source.label == "ct"
+    with pytest.raises(UserError, match=r"nothing to convert \(left out: 1 x CT series"):
+        plan(config_of(tmp_path / "in" / "ct"))

@@ -69,17 +69,17 @@ FAULTS = {
 
 
 @pytest.mark.parametrize(("fault", "reason"), FAULTS.values(), ids=list(FAULTS))
-def test_a_planted_fault_fails_with_its_reason(fault, reason, example):
+def test_a_planted_fault_is_implausible_with_its_reason(fault, reason, example):
     quality = example.judged(fault(example))
-    assert quality.verdict == "fail" and any(reason in each for each in quality.reasons), quality.reasons
+    assert quality.verdict == "implausible" and any(reason in each for each in quality.reasons), quality.reasons
 
 
 def test_200_hu_too_much_do_not_pass(example):
     assert example.judged(np.where(example.mask, example.hu + 200, -1000)).verdict != "pass"
 
 
-def test_a_high_cycle_error_fails(example):
-    assert example.judged(example.hu, cycle_error=0.95).verdict == "fail"
+def test_a_high_cycle_error_is_implausible(example):
+    assert example.judged(example.hu, cycle_error=0.95).verdict == "implausible"
 
 
 def test_another_part_of_the_body_is_named(example, tmp_path):

@@ -3,13 +3,16 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
+import SimpleITK
 
 from cyclegan_gc.config import ConvertConfig
 from cyclegan_gc.convert.batch import convert
-from cyclegan_gc.convert.plan import plan
+from cyclegan_gc.convert.plan import left_out_lines, plan
 from cyclegan_gc.errors import UserError
-from cyclegan_gc.formats.volumes import read_volume
+from cyclegan_gc.formats.dicom.read import read_series
+from cyclegan_gc.formats.volumes import read_volume, write_volume
 
 
 @pytest.fixture
@@ -33,8 +36,8 @@ def run(checkpoint: Path, source: Path, output: Path, **settings) -> list[str]:
 
 
 def inputs(source: Path, output: Path) -> tuple[list[str], list[str]]:
-    jobs, notes = plan(ConvertConfig(Path("last.pt"), str(source), output))
-    return [job.source.label for job in jobs], notes
+    jobs, left_out = plan(ConvertConfig(Path("last.pt"), str(source), output))
+    return [job.source.label for job in jobs], left_out_lines(left_out)
 
 
 def names(folder: Path) -> set[str]:
@@ -77,25 +80,25 @@ def test_a_series_that_was_changed_by_hand_is_not_removed(checkpoint, series, tm
 def test_results_of_another_conversion_below_the_input_are_left_out_and_counted(checkpoint, folder, tmp_path):
     run(checkpoint, folder, folder / "sct", mirror=True, uncertainty=True)
     labels, [note] = inputs(folder, folder / "sct2")
-    assert labels == ["a.nii.gz"] and "results of conversions were left out (2," in note
+    assert labels == ["a.nii.gz"] and "left out: 2 x result of a conversion" in note
     assert run(checkpoint, folder, folder / "sct2") == ["converted"]
-    with pytest.raises(UserError, match="holds only results"):
+    with pytest.raises(UserError, match="2 x result of a conversion"):
         inputs(folder / "sct", tmp_path / "out")
-    with pytest.raises(UserError, match="lies in the output folder"):
+    with pytest.raises(UserError, match="1 x file in the output folder"):
         inputs(folder, folder.parent)
 
 
 def test_results_in_bids_names_are_left_out_with_their_maps(checkpoint, folder, tmp_path):
     run(checkpoint, folder, folder / "derivatives", mirror=True, uncertainty=True, naming="bids")
     labels, [note] = inputs(folder, tmp_path / "out")
-    assert labels == ["a.nii.gz"] and "left out (2," in note
+    assert labels == ["a.nii.gz"] and "left out: 2 x" in note
 
 
 def test_a_synthetic_series_is_left_out_even_without_its_sidecar(checkpoint, series, tmp_path):
     run(checkpoint, series, series / "sct", format="dicom")
     (series / "sct" / "T1_sct.json").unlink()
     labels, [note] = inputs(series, tmp_path / "out")
-    assert labels == ["T1"] and "left out (1," in note
+    assert labels == ["T1"] and "left out: 1 x" in note
     reference = ConvertConfig(
         checkpoint, str(series / "T1"), tmp_path / "again", device="cpu", format="dicom", reference_dicom=series
     )
@@ -116,3 +119,50 @@ def test_sidecars_of_other_programs_leave_a_volume_in_the_input(folder, tmp_path
     for content in ("", "[]", "{}", json.dumps({"tool": 3}), json.dumps({"tool": "other", "result": {}})):
         (folder / "a.json").write_text(content)
         assert inputs(folder, tmp_path / "out") == (["a.nii.gz"], [])
+
+
+def test_a_volume_written_into_another_study_is_converted_again(
+    checkpoint, source, series, slices_of, write_series, tmp_path
+):
+    array = read_volume(source).array
+    pixels = np.clip(array * 900 / array.max(), 0, 900).astype(np.int16).transpose(1, 0, 2)
+    other = list(slices_of(pixels, "axial", (2.7, 2.7, 2.7)))
+    for dataset in other:
+        dataset.PatientID = "P2"
+    write_series(tmp_path / "other", other)
+    write_volume(
+        tmp_path / "t1.nii.gz", pixels.transpose(1, 0, 2), read_series(sorted((series / "T1").iterdir()), 10**9)
+    )
+    for reference, patient, outcome in (
+        (series, "P1", "converted"),
+        (tmp_path / "other", "P2", "converted"),
+        (tmp_path / "other", "P2", "skipped"),
+    ):
+        again = {"format": "dicom", "reference_dicom": reference}
+        assert run(checkpoint, tmp_path / "t1.nii.gz", tmp_path / "out", **again) == [outcome]
+        assert pydicom.dcmread(tmp_path / "out" / "t1_sct" / "0001.dcm").PatientID == patient
+
+
+def test_a_missing_map_or_picture_is_made_again(checkpoint, folder, tmp_path):
+    settings = {"mirror": True, "uncertainty": True}
+    run(checkpoint, folder, tmp_path / "out", **settings)
+    for name in ("a_sct_uncertainty.nii.gz", "a_sct.png"):
+        (tmp_path / "out" / name).unlink()
+        assert run(checkpoint, folder, tmp_path / "out", **settings) == ["converted"]
+
+
+def test_results_keep_the_format_of_their_sources(checkpoint, source, series, tmp_path):
+    voxels = SimpleITK.GetImageFromArray(np.ascontiguousarray(read_volume(source).array.T))
+    for name in ("a.mha", "b.nrrd"):
+        SimpleITK.WriteImage(voxels, str(series / name))
+    shutil.copy(source, series / "c.nii.gz")
+    out = tmp_path / "out"
+    assert run(checkpoint, series, out, format="same", preview=False) == ["converted"] * 4
+    assert names(out) - {"a_sct.json", "b_sct.json", "c_sct.json", "T1_sct.json"} == {
+        *("a_sct.mha", "b_sct.nrrd", "c_sct.nii.gz", "T1_sct"),
+    }
+    ours, nifti = read_volume(out / "a_sct.mha"), read_volume(series / "a.mha")
+    assert ours.array.shape == nifti.array.shape and np.allclose(ours.affine, nifti.affine)
+    assert run(checkpoint, series, out, format="same", preview=False) == ["skipped"] * 4
+    with pytest.raises(UserError, match="4 x result of a conversion"):
+        inputs(out, tmp_path / "other")

@@ -2,7 +2,14 @@ import pytest
 
 from cyclegan_gc.evaluate.measures import Row
 from cyclegan_gc.evaluate.summary import Evaluation, summarise
-from cyclegan_gc.evaluate.tables import best_methods, comparison_cells, latex_table, markdown_table, summary_cells
+from cyclegan_gc.evaluate.tables import (
+    best_methods,
+    comparison_cells,
+    csv_table,
+    latex_table,
+    markdown_table,
+    summary_cells,
+)
 
 
 def evaluated(**values: dict[str, float]) -> Evaluation:
@@ -49,3 +56,9 @@ def test_methods_stand_in_the_order_given_before_the_baselines():
     evaluation = evaluated(sct={"mae": 5.0}, constant={"mae": 7.0}, MaskGAN={"mae": 6.0}, CUT={"mae": 8.0})
     assert summary_cells(evaluation)[0][2:] == ["synthetic CT", "MaskGAN", "CUT", "constant"]
     assert comparison_cells(evaluation, "CUT")[1][:4] == ["MAE [HU]", "5.0", "8.0", "3.0 (3.0 to 3.0)"]
+
+
+def test_no_name_is_a_formula_for_a_spreadsheet():
+    rows: list[Row] = [{"case": name, "method": "sct", "mae": -5.0} for name in ('=cmd|"/C calc"!A0', "-1+1", "@x\n=1")]
+    lines = csv_table(rows).splitlines()
+    assert len(lines) == 4 and all(line.lstrip('"').startswith("'") and "-5.0" in line for line in lines[1:])

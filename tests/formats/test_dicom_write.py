@@ -1,6 +1,7 @@
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 
 from cyclegan_gc.errors import VolumeError
 from cyclegan_gc.formats.dicom.read import read_series
-from cyclegan_gc.formats.dicom.write import PATIENT_AND_STUDY, SeriesLabel, write_ct_series
+from cyclegan_gc.formats.dicom.write import PATIENT_AND_STUDY, SeriesLabel, is_synthetic_ct, write_ct_series
 
 PIXELS = np.random.default_rng(1).integers(0, 900, (20, 24, 6)).astype(np.int16)
 LABEL = SeriesLabel("0123abcd", "Model 12345, step 7.", "cyclegan-gc 0.1")
@@ -157,3 +158,34 @@ def test_a_full_disk_leaves_the_older_series(source, tmp_path):
     assert "VolumeError: cannot be written (File too large)" in report.stderr
     assert [path.read_bytes() for path in files] == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["ct", "mr"]
+
+
+def test_the_distance_of_slices_comes_from_their_positions_and_not_from_a_tag(slices_of, write_series, tmp_path):
+    slices = list(slices_of(PIXELS))
+    for each in slices:
+        each.SliceThickness, each.SpacingBetweenSlices = 9.9, 9.9
+    files = written(write_series(tmp_path / "mr", slices), tmp_path / "ct")
+    assert {float(pydicom.dcmread(path).SliceThickness) for path in files} == {3.0}
+
+
+def test_a_series_that_planning_may_refuse_or_not_find_is_told(source, slices_of, write_series, tmp_path):
+    volume = read_series(source, MANY)
+    hu = synthetic(volume.array)
+    warnings = write_ct_series(tmp_path / "ct", hu, volume.affine, source, LABEL)
+    turned = pydicom.dcmread(source[0]).ImageOrientationPatient != [1, 0, 0, 0, 1, 0]
+    assert ["planning systems refuse" in each for each in warnings] == [True] * turned
+    datasets = [pydicom.dcmread(path) for path in source]
+    for each in datasets:
+        del each.StudyInstanceUID, each.FrameOfReferenceUID, each.PatientID
+    alone = write_series(tmp_path / "alone", datasets)
+    warnings = write_ct_series(tmp_path / "ct", hu, volume.affine, alone, LABEL)
+    assert sum("a new one was made" in each for each in warnings) == 2
+    assert any("no PatientID" in each for each in warnings)
+
+
+def test_an_implausible_result_says_so_in_its_tags(source, tmp_path):
+    label = replace(LABEL, mark="implausible", comment="Check of this synthetic CT: implausible; no bone")
+    for path in written(source, tmp_path / "ct", label):
+        dataset = pydicom.dcmread(path)
+        assert dataset.SeriesDescription == "Synthetic CT, research only, implausible"
+        assert dataset.ImageComments.endswith("no bone") and is_synthetic_ct(path)

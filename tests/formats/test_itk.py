@@ -7,7 +7,8 @@ import pytest
 import SimpleITK
 
 from cyclegan_gc.errors import VolumeError
-from cyclegan_gc.formats.volumes import read_volume, volume_grid
+from cyclegan_gc.formats.nifti import geometry_header
+from cyclegan_gc.formats.volumes import Volume, read_volume, volume_grid, write_volume
 
 TURN = [0.0, -0.8, 0.6, 1.0, 0.0, 0.0, 0.0, 0.6, 0.8]
 
@@ -99,3 +100,18 @@ def test_more_voxels_than_allowed_are_refused_from_the_header(tmp_path: Path):
     SimpleITK.WriteImage(picture(), str(tmp_path / "x.nrrd"))
     with pytest.raises(VolumeError, match="more than 100"):
         read_volume(tmp_path / "x.nrrd", max_voxels=100)
+
+
+@pytest.mark.parametrize("name", ["a.mha", "a.nrrd"])
+def test_a_volume_is_written_on_its_grid_or_not_at_all(name, tmp_path):
+    turn = np.array([[0.8, -0.6, 0.0], [0.6, 0.8, 0.0], [0.0, 0.0, -1.0]]) @ np.diag([1.1, 0.7, 3.000001])
+    affine = np.eye(4)
+    affine[:3, :3], affine[:3, 3] = turn, (-123.456789, 98.7654321, 1234.56789)
+    array = np.random.default_rng(0).integers(-1000, 3000, (17, 18, 7)).astype(np.int16)
+    write_volume(tmp_path / name, array, Volume(array, affine, geometry_header(affine)))
+    again = read_volume(tmp_path / name)
+    assert np.array_equal(again.array, array)
+    np.testing.assert_allclose(again.affine, affine, atol=1e-4)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    with pytest.raises(VolumeError, match=rf"{name}: cannot be written"):
+        write_volume(tmp_path / "gone" / name, array, Volume(array, affine, geometry_header(affine)))

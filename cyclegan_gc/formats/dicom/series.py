@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from pydicom import Dataset
 from pydicom.uid import UID
 
 from cyclegan_gc.errors import VolumeError
@@ -16,8 +17,10 @@ from cyclegan_gc.formats.dicom.read import without_copies
 
 SERIES_TAGS = (
     *("SOPClassUID", "PatientID", "StudyInstanceUID", "SeriesInstanceUID", "SeriesNumber", "Modality"),
-    *("ImageType", "EchoTime", "NumberOfFrames", "Rows"),
+    *("SeriesDescription", "ImageType", "EchoTime", "NumberOfFrames", "Rows"),
 )
+LOCALIZER = re.compile(r"(?<![a-z])(locali[sz]er|loc|scout|survey)(?![a-z])", re.IGNORECASE)
+"""Words in the image type or the description of a series by which others are planned."""
 DICOMDIR = "1.2.840.10008.1.3.10"
 LONGEST_WORDS = 40
 
@@ -29,6 +32,8 @@ class DicomSeries:
     uid: str
     number: int | None
     files: tuple[Path, ...]
+    kind: str = ""
+    """Modality, or "localizer"; empty if unknown."""
     fault: str | None = None
     """Reason why the series cannot be read, if already known."""
     frames: tuple[int, ...] = ()
@@ -47,12 +52,14 @@ class _Found:
     owner: tuple[str, str] = ("", "")
     """Study and patient."""
     number: int | None = None
+    kind: str = ""
+    """Modality, or "localizer"; empty if unknown."""
     contrast: tuple[str, ...] = ()
     """Differs between files that may belong to different pictures."""
 
 
-def group_series(files: Sequence[Path]) -> tuple[list[DicomSeries], list[str]]:
-    """Group DICOM files into image series; also returns a sentence on objects that were left out.
+def group_series(files: Sequence[Path]) -> tuple[list[DicomSeries], list[tuple[Path, str]]]:
+    """Group DICOM files into image series; also returns the objects without an image, each with its modality.
 
     A series may lie in several folders. A damaged file is the fault of its series, or of the only series of its
     folder; otherwise it becomes a series with a fault, so that a batch reports it and continues.
@@ -64,31 +71,29 @@ def group_series(files: Sequence[Path]) -> tuple[list[DicomSeries], list[str]]:
         if isinstance(found, _Found) and not found.fault:
             series[found.uid or str(path.parent)].append(found)
             beside[path.parent].add(found.uid or str(path.parent))
-    others: list[str] = []
+    others: list[tuple[Path, str]] = []
     alone: list[DicomSeries] = []
     for path, found in looked:
         if isinstance(found, str):
-            others.append(found)
-        elif found and found.fault:
+            others.append((path, found))
+        elif found.fault:
             around = [found.uid] if found.uid in series else list(beside[path.parent])
             if len(around) == 1:
                 series[around[0]].append(found)
             else:
-                alone.append(DicomSeries("", None, (path,), found.fault))
-    kinds = ", ".join(sorted(set(others)))
-    notes = [f"{len(others)} DICOM objects without an image ({kinds}) were left out."] if others else []
+                alone.append(DicomSeries("", None, (path,), fault=found.fault))
     grouped = [each for members in series.values() for owned in _by_owner(members) for each in _pictures(owned)]
-    return [*grouped, *alone], notes
+    return [*grouped, *alone], others
 
 
-def _look(path: Path) -> _Found | str | None:
-    """What is known of an image or a damaged file; the modality of another object; None for an index of files."""
+def _look(path: Path) -> _Found | str:
+    """What is known of an image or a damaged file; else the modality of the object."""
     try:
         header = open_dicom(path, tags=SERIES_TAGS)
     except VolumeError as error:
         return _Found(path, str(error))
     if text_of(header.file_meta, "MediaStorageSOPClassUID") == DICOMDIR:
-        return None
+        return "DICOMDIR"
     uid, fault = text_of(header, "SeriesInstanceUID"), None
     if "Rows" not in header:
         if uid and "Image Storage" not in UID(text_of(header, "SOPClassUID")).name:
@@ -100,12 +105,18 @@ def _look(path: Path) -> _Found | str | None:
         uid=uid,
         owner=(text_of(header, "StudyInstanceUID"), text_of(header, "PatientID")),
         number=whole_of(header, "SeriesNumber"),
+        kind=_kind(header),
         contrast=(
             *(text_of(header, "ImageType"), text_of(header, "EchoTime"), str(path.parent)),
             # The frames of a multi-frame object are looked at one by one.
             "" if whole_of(header, "NumberOfFrames") in (None, 1) else str(path),
         ),
     )
+
+
+def _kind(header: Dataset) -> str:
+    words = f"{text_of(header, 'ImageType')} {text_of(header, 'SeriesDescription')}"
+    return "localizer" if LOCALIZER.search(words) else text_of(header, "Modality")
 
 
 def _by_owner(members: Sequence[_Found]) -> list[list[_Found]]:
@@ -124,7 +135,7 @@ def _pictures(members: Sequence[_Found]) -> list[DicomSeries]:
     first = members[0]
     files = tuple(found.path for found in members)
     fault = next((found.fault for found in members if found.fault), None)
-    whole = DicomSeries(first.uid, first.number, files, fault)
+    whole = DicomSeries(first.uid, first.number, files, first.kind, fault)
     contrasts = {found.contrast for found in members}
     if fault or (len(contrasts) == 1 and not first.contrast[-1]):
         return [whole]

@@ -44,6 +44,8 @@ SERIES_NUMBER_OFFSET = 9000
 MANUFACTURER = "cyclegan_gc"
 SERIES_DESCRIPTION = "Synthetic CT, research only"
 SOFT_TISSUE_WINDOW_HU = (40, 400)
+AXIAL_DEGREES = 1.0
+"""Most planning systems import CT slices only if they are axial."""
 PURPOSE = ("121322", "DCM", "Source image for image processing operation")
 """Context group 7202."""
 
@@ -58,6 +60,10 @@ class SeriesLabel:
     """Text on model and settings."""
     software: str
     """Name and version of this program."""
+    mark: str = ""
+    """Word of warning at the end of the series description, which viewers list."""
+    comment: str = ""
+    """Image comments of every slice."""
 
 
 def write_ct_series(
@@ -67,8 +73,10 @@ def write_ct_series(
     reference: Sequence[Path],
     label: SeriesLabel,
     chosen: Sequence[int] = (),
-) -> None:
+) -> list[str]:
     """Write a synthetic CT as a series into ``folder``, whole or not at all; an older folder is replaced.
+
+    Returns warnings on what a planning system may refuse or not find.
 
     Before the folder gets its name, the series is read again and compared with the voxels and the reference's grid.
 
@@ -100,6 +108,7 @@ def write_ct_series(
         raise VolumeError(f"cannot be written ({error.strerror or error}); free or choose a disk") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+    return _warnings(source.first, grid.affine)
 
 
 def is_synthetic_ct(path: Path) -> bool:
@@ -109,7 +118,8 @@ def is_synthetic_ct(path: Path) -> bool:
         header = open_dicom(path, tags=tags)
     except VolumeError:
         return False
-    return [text_of(header, tag) for tag in tags] == [MANUFACTURER, SERIES_DESCRIPTION]
+    maker, description = (text_of(header, tag) for tag in tags)
+    return maker == MANUFACTURER and description.startswith(SERIES_DESCRIPTION)
 
 
 def _common(source: Dataset, label: SeriesLabel, series_uid: str) -> Dataset:
@@ -131,7 +141,9 @@ def _common(source: Dataset, label: SeriesLabel, series_uid: str) -> Dataset:
     common.Modality = "CT"
     common.SeriesInstanceUID = series_uid
     common.SeriesNumber = SERIES_NUMBER_OFFSET + (whole_of(source, "SeriesNumber") or 0) % 1000
-    common.SeriesDescription = SERIES_DESCRIPTION
+    common.SeriesDescription = f"{SERIES_DESCRIPTION}, {label.mark}" if label.mark else SERIES_DESCRIPTION
+    if label.comment:
+        common.ImageComments = label.comment[:10240]
     common.Manufacturer = common.ManufacturerModelName = MANUFACTURER
     common.SoftwareVersions = label.software
     common.ImageType = ["DERIVED", "SECONDARY", "AXIAL"]
@@ -144,6 +156,19 @@ def _common(source: Dataset, label: SeriesLabel, series_uid: str) -> Dataset:
     common.RescaleIntercept, common.RescaleSlope, common.RescaleType = 0, 1, "HU"
     common.WindowCenter, common.WindowWidth = SOFT_TISSUE_WINDOW_HU
     return common
+
+
+def _warnings(source: Dataset, affine: NDArray[np.float64]) -> list[str]:
+    """Sentences on a new study and on slices that are not axial."""
+    missing = [name for name in ("StudyInstanceUID", "FrameOfReferenceUID") if not text_of(source, name)]
+    notes = [f"The source has no {name}; a new one was made, so the series stands alone." for name in missing]
+    notes += [] if text_of(source, "PatientID") else ["The source has no PatientID, and neither has the series."]
+    normal = np.abs(np.cross(affine[:3, 0], affine[:3, 1]))
+    degrees = np.degrees(np.arccos(min(1.0, normal[2] / np.linalg.norm(normal))))
+    if degrees > AXIAL_DEGREES:
+        plane = ("sagittal", "coronal", "oblique")[int(normal.argmax())]
+        notes.append(f"The CT series is {plane} ({degrees:.0f} degrees from axial); planning systems refuse such a CT.")
+    return notes
 
 
 def _is_valid(source: Dataset, name: str) -> bool:
