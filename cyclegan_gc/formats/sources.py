@@ -7,7 +7,15 @@ from pathlib import Path
 
 from cyclegan_gc.errors import UserError, VolumeError, named
 from cyclegan_gc.formats.dicom.read import DicomSeries, group_series, is_dicom, read_series
-from cyclegan_gc.formats.files import case_id, is_volume, join_contrasts, list_files, listed_paths, missing_contrasts
+from cyclegan_gc.formats.files import (
+    case_id,
+    is_special,
+    is_volume,
+    join_contrasts,
+    list_files,
+    listed_paths,
+    missing_contrasts,
+)
 from cyclegan_gc.formats.volumes import Volume, read_contrasts
 
 
@@ -56,15 +64,19 @@ def find_sources(
     Raises:
         UserError: if there is no case, or not the wanted series.
     """
-    root, files = list_files(source, _is_picture)
+    root, listed = list_files(source, lambda path: is_special(path) or _is_picture(path))
+    files = [path for path in listed if is_volume(path) or not is_special(path)]
+    notes = [f"{path}: a pipe or a device, which was left out" for path in set(listed).difference(files)]
+    if not files:
+        raise UserError(f"{notes[0]}; give files")
     if contrasts:
-        joined, notes = join_contrasts([path for path in files if is_volume(path)], contrasts, str(source))
-        return [_contrasts_source(case, known, contrasts, root) for case, known in joined.items()], notes
+        joined, others = join_contrasts([path for path in files if is_volume(path)], contrasts, str(source))
+        return [_contrasts_source(case, known, contrasts, root) for case, known in joined.items()], notes + others
     volumes = [Source(path, case_id(path), _below(path.parent, root), (path,)) for path in files if is_volume(path)]
     groups: dict[Path, list[Path]] = {}
     for path in (path for path in files if not is_volume(path)):
         groups.setdefault(path.parent, []).append(path)
-    found, notes = [], []
+    found = []
     for folder, members in groups.items():
         grouped, left_out = group_series(members)
         notes += [f"{folder}: {note}" for note in left_out]
