@@ -1,5 +1,6 @@
 """Atomic file writing: under a temporary name, flushed to disk, then renamed."""
 
+import errno
 import glob
 import hashlib
 import os
@@ -71,7 +72,7 @@ def remove_leftovers(path: Path) -> None:
     """Remove temporary files for ``path`` left by killed processes; files still being written are locked and stay."""
     if fcntl is None:
         return
-    for leftover in path.parent.glob(f".{glob.escape(path.name[:180])}.{'?' * 12}.part"):
+    for leftover in path.parent.glob(f".{glob.escape(_short(path.name))}.{'?' * 12}.part"):
         try:
             with leftover.open("rb") as file:
                 _lock(file)
@@ -84,10 +85,12 @@ def file_sha256(paths: Iterable[Path]) -> str:
     """SHA-256 of the bytes of all files in order, in hexadecimal.
 
     Raises:
-        OSError: if a file cannot be read.
+        OSError: if a file cannot be read or is no regular file; reading a pipe might not end.
     """
     digest = hashlib.sha256()
     for path in paths:
+        if path.exists() and not path.is_file():
+            raise OSError(errno.EINVAL, "not a regular file", str(path))
         with path.open("rb") as file:
             while block := file.read(2**22):
                 digest.update(block)
@@ -96,8 +99,12 @@ def file_sha256(paths: Iterable[Path]) -> str:
 
 def _temporary(path: Path) -> Path:
     # Not mkstemp, whose mode 0600 would keep colleagues from reading the result.
-    # A name may have at most 255 bytes, so a long one is shortened.
-    return path.with_name(f".{path.name[:180]}.{uuid.uuid4().hex[:12]}.part")
+    return path.with_name(f".{_short(path.name)}.{uuid.uuid4().hex[:12]}.part")
+
+
+def _short(name: str) -> str:
+    """The beginning of a name; the whole name may have at most 255 bytes."""
+    return os.fsencode(name)[:180].decode(errors="ignore")
 
 
 def _lock(file: IO[bytes]) -> None:

@@ -3,18 +3,18 @@
 import glob
 import hashlib
 import json
-import re
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from cyclegan_gc.atomic import file_sha256, write_text
+from cyclegan_gc.errors import VolumeError
 from cyclegan_gc.formats.files import reading
+from cyclegan_gc.formats.itk import is_itk
+from cyclegan_gc.formats.itk_fields import read_fields, voxel_file
 
-HEADERS = (".hdr", ".hdr.gz", ".mhd", ".nhdr")
-"""Suffixes of headers whose voxels are in another file, which has the same stem or is named in the header."""
-VOXELS_IN = re.compile(r"^(?:ElementDataFile *=|data ?file:) *(.+?)\s*$", re.IGNORECASE | re.MULTILINE)
-"""Finds the voxel file named in a MetaImage or NRRD header; a list of one file per slice does not match."""
-HEADER_CHARACTERS = 65536
+PAIRS = (".hdr", ".hdr.gz")
+"""Suffixes of NIfTI headers whose voxels are in another file of the same stem."""
 
 
 def contents_hash(paths: Sequence[Path], folder: Path) -> str:
@@ -63,14 +63,15 @@ def bytes_hash(paths: Sequence[Path]) -> str:
 
 def _companions(path: Path) -> list[Path]:
     """The other files of a volume with separate header and voxel files; empty for a single file."""
-    suffix = next((each for each in HEADERS if path.name.lower().endswith(each)), None)
+    if is_itk(path):
+        with suppress(VolumeError):  # the volume will be refused for the same reason
+            return [file] if (file := voxel_file(path, read_fields(path)[0])) != path else []
+        return []
+    suffix = next((each for each in PAIRS if path.name.lower().endswith(each)), None)
     if suffix is None:
         return []
     stem = path.name[: -len(suffix)] + "."
-    with path.open(encoding="utf-8", errors="replace") as file:
-        named = [path.parent / name for name in VOXELS_IN.findall(file.read(HEADER_CHARACTERS))]
-    others = {*path.parent.glob(f"{glob.escape(stem)}*"), *named} - {path}
-    return sorted(other for other in others if other.is_file())
+    return sorted(other for other in path.parent.glob(f"{glob.escape(stem)}*") if other != path and other.is_file())
 
 
 def _joined(contents: Sequence[str]) -> str:

@@ -25,9 +25,21 @@ Accept = Callable[[Path], bool]
 def check_file(path: Path) -> None:
     """Raise a :class:`VolumeError` (without the file name) unless ``path`` is a file with content."""
     if not path.is_file():
-        raise VolumeError("not a file; give a volume file" if path.exists() else "no such file; check the path")
+        raise VolumeError(not_a_file(path))
     if path.stat().st_size == 0:
         raise VolumeError("the file is empty (0 bytes); copy it again from its source")
+
+
+def not_a_file(path: Path) -> str:
+    """Reason why ``path`` is no regular file; a pipe or a device is never opened, because reading might not end."""
+    if path.is_dir():
+        return "not a file but a folder; give a volume file"
+    return "not a regular file but a pipe or a device; give a file" if path.exists() else "no such file; check the path"
+
+
+def is_special(path: Path) -> bool:
+    """Whether ``path`` is a pipe, a device or a link to one."""
+    return path.exists() and not (path.is_file() or path.is_dir())
 
 
 def make_folder(output: Path) -> None:
@@ -175,7 +187,7 @@ def list_files(source: str | Path, accept: Accept) -> tuple[Path, list[Path]]:
     if glob.has_magic(str(path)):
         root, found = _expand(path)
         return root, _accepted(found, accept, f"{source}: the pattern matches no volume")
-    raise UserError(f"{source}: no such file or folder; check the path")
+    raise UserError(f"{source}: {not_a_file(path) if path.exists() else 'no such file or folder; check the path'}")
 
 
 def _suffix(path: Path) -> str | None:
@@ -219,10 +231,15 @@ def _accepted(files: Iterator[Path] | list[Path], accept: Accept, complaint: str
 
 def listed_paths(path: Path) -> dict[Path, int]:
     """The paths in a text list and the number of each one's line."""
+    content = path.read_bytes()
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise UserError(f"{path}: the list is in UTF-16; save it in UTF-8")
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = content.decode("utf-8-sig").splitlines()
     except UnicodeDecodeError:
-        raise UserError(f"{path}: neither a volume nor a text list of volumes; give {', '.join(WRITABLE)}") from None
+        raise UserError(
+            f"{path}: neither a volume nor a text list of volumes in UTF-8; give {', '.join(WRITABLE)}"
+        ) from None
     return {
         path.parent / Path(line.strip()).expanduser(): number
         for number, line in enumerate(lines, start=1)
@@ -236,9 +253,22 @@ def _read_list(path: Path, accept: Accept) -> list[Path]:
         found = list(_walk(volume)) if volume.is_dir() else [volume] if volume.is_file() else []
         accepted = [file for file in found if accept(file)]
         if not accepted:
-            state = "not a volume" if found else "no such file"
+            state = "not a volume" if found else _not_found(volume)
             raise UserError(f"{path}: line {number}: {volume}: {state}; correct the list")
         volumes.update(accepted)
     if not volumes:
         raise UserError(f"{path}: the list names no file; write one path per line")
     return sorted(volumes)
+
+
+def _not_found(listed: Path) -> str:
+    """Reason why a line of a list names no file."""
+    if is_special(listed):
+        return "a pipe or a device"
+    marks = {
+        '"': "quotes, which belong to no path",
+        "\\": "backslashes instead of /",
+        ",": "a comma; one path per line",
+    }
+    found = [words for mark, words in marks.items() if mark in str(listed)]
+    return "no such file" + (f" (the line has {found[0]})" if found else "")

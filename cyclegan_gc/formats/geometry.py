@@ -13,6 +13,9 @@ from cyclegan_gc.errors import VolumeError
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 GRID_TOLERANCE_VOXELS = 0.01
 MIN_IN_PLANE = 16
+PLAUSIBLE_SPACING_MM = (0.05, 50.0)
+PLAUSIBLE_SIDE_MM = (28.0, 3000.0)
+"""Range of a volume's longest side; one of 28 mm is a head whose lengths are in cm."""
 
 
 def checked_shape(sizes: Sequence[int], max_voxels: int) -> tuple[int, ...]:
@@ -25,7 +28,9 @@ def checked_shape(sizes: Sequence[int], max_voxels: int) -> tuple[int, ...]:
     if len(sizes) < 3 or min(sizes) < 1:
         raise VolumeError(f"a {len(sizes)}-D image ({text}); give a 3-D volume")
     if max(sizes[3:], default=1) > 1:
-        raise VolumeError(f"{len(sizes)}-D data ({text}); choose one volume and save it as a 3-D file")
+        raise VolumeError(
+            f"{len(sizes)}-D data ({text}){_misplaced(sizes)}; choose one volume and save it as a 3-D file"
+        )
     if prod(sizes) > max_voxels:
         raise VolumeError(
             f"the header declares {text} voxels, more than {max_voxels}; the header is broken or the volume too large "
@@ -36,9 +41,16 @@ def checked_shape(sizes: Sequence[int], max_voxels: int) -> tuple[int, ...]:
     return tuple(sizes[:3])
 
 
+def _misplaced(sizes: Sequence[int]) -> str:
+    """Words on an axis of a 3-D volume that stands in a wrong place; empty if there is none."""
+    if sum(size > 1 for size in sizes) != 3:
+        return ""
+    return ": the channel stands first" if sizes[0] == 1 else ": the slices stand in the place of time or channels"
+
+
 def check_affine(affine: NDArray) -> None:
     """Raise a :class:`VolumeError` (without the file name) if a volume cannot have this affine."""
-    if not np.isfinite(affine).all() or np.linalg.cond(affine[:3, :3]) > 1e6:
+    if not (np.abs(affine) < 1e12).all() or np.linalg.cond(affine[:3, :3]) > 1e6:
         raise VolumeError("the affine is singular or not a number; export the file again with its orientation")
 
 
@@ -48,10 +60,18 @@ def shear(affine: NDArray) -> float:
     return float(np.abs(directions.T @ directions - np.eye(3)).max())
 
 
-def shear_notes(affine: NDArray) -> list[str]:
-    """A warning if the axes are not at right angles."""
-    sheared = shear(affine) > 1e-3
-    return ["The affine is sheared (axes not at right angles); slices were used as stored."] if sheared else []
+def grid_notes(shape: Sequence[int], affine: NDArray) -> list[str]:
+    """A warning for each oddity of a grid in mm that is used as given."""
+    spacing, notes = np.linalg.norm(affine[:3, :3], axis=0), []
+    sides = spacing * shape
+    if shear(affine) > 1e-3:
+        notes.append("The affine is sheared (axes not at right angles); slices were used as stored.")
+    if spacing.min() < PLAUSIBLE_SPACING_MM[0] or spacing.max() > PLAUSIBLE_SPACING_MM[1]:
+        notes.append(f"Implausible voxel size {' x '.join(f'{s:g}' for s in spacing)} mm was used as given.")
+    if not PLAUSIBLE_SIDE_MM[0] <= sides.max() <= PLAUSIBLE_SIDE_MM[1]:
+        size = " x ".join(f"{side:.3g}" for side in sides)
+        notes.append(f"The volume measures {size} mm, which is implausible; check the unit of its header.")
+    return notes
 
 
 def corners_of(shape: Sequence[int]) -> NDArray[np.int_]:

@@ -1,19 +1,24 @@
-"""MetaImage and NRRD files in and out, with SimpleITK; errors give cause and cure, the caller adds the file name."""
+"""MetaImage and NRRD files in, every checksum verified, and out; errors give cause and cure, the caller adds the name."""
 
+import bz2
+import zlib
+from math import prod
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import IO
 
 import numpy as np
 
 from cyclegan_gc.errors import VolumeError
-from cyclegan_gc.formats.files import check_file
-from cyclegan_gc.formats.geometry import LPS_TO_RAS, check_affine, checked_shape, same_grid, shear_notes
-
-if TYPE_CHECKING:
-    import SimpleITK
+from cyclegan_gc.formats.geometry import LPS_TO_RAS, same_grid
+from cyclegan_gc.formats.itk_header import ItkHeader, read_itk_header
+from cyclegan_gc.formats.nifti import MAX_EXTRA_BYTES
 
 SUFFIXES = (".mha", ".mhd", ".nrrd", ".nhdr")
+ANY_STREAM = 32 + zlib.MAX_WBITS
+"""Tells zlib to accept its own streams, as in MetaImage, and gzip's, as in NRRD."""
+BEGINNINGS = (b"\x1f\x8b", b"BZh")
+"""First bytes of a further gzip or bzip2 stream; the others are joined to none."""
 
 
 def is_itk(path: Path) -> bool:
@@ -23,22 +28,48 @@ def is_itk(path: Path) -> bool:
 
 def itk_grid(path: Path, max_voxels: int) -> tuple[tuple[int, ...], np.ndarray]:
     """Shape (X, Y, Z) and affine to RAS in mm, read from the header only."""
-    reader = _read_information(path)
-    return _shape(reader, max_voxels), _affine(reader)
+    header = read_itk_header(path, max_voxels)
+    return header.shape, header.affine
 
 
 def read_itk(path: Path, max_voxels: int) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """Values (X, Y, Z), affine to RAS in mm, and warnings."""
-    reader = _read_information(path)
-    shape, affine = _shape(reader, max_voxels), _affine(reader)
-    try:
-        image = reader.Execute()
-    except RuntimeError as error:
-        raise VolumeError(f"the voxels cannot be read ({_cause(error)}); copy the file again from its source") from None
-    import SimpleITK
+    header = read_itk_header(path, max_voxels)
+    expected = prod(header.shape) * header.dtype.itemsize
+    with header.file.open("rb") as file:
+        voxels, extra = (_stored if header.encoding == "raw" else _unpacked)(file, header, expected)
+    if len(voxels) < expected:
+        raise VolumeError(
+            f"voxel data shorter than the header says ({len(voxels)} of {expected} bytes); copy the file again"
+        )
+    notes = [*header.notes, *([f"{extra} bytes after the last voxel were ignored."] if extra else [])]
+    return np.frombuffer(voxels, header.dtype).reshape(header.shape, order="F"), header.affine, notes
 
-    values = SimpleITK.GetArrayFromImage(image).reshape(shape[::-1]).transpose(2, 1, 0)
-    return values, affine, shear_notes(affine)
+
+def _stored(file: IO[bytes], header: ItkHeader, expected: int) -> tuple[bytes, int]:
+    """Uncompressed voxels, as many as there are, and the number of bytes after them."""
+    size = header.file.stat().st_size
+    start = max(0, size - expected) if header.start < 0 else header.start
+    file.seek(start)
+    return file.read(min(expected, max(0, size - start))), max(0, size - start - expected)
+
+
+def _unpacked(file: IO[bytes], header: ItkHeader, expected: int) -> tuple[bytes, int]:
+    """Voxels of a compressed stream, read to its end, where its checksum is, and the number of bytes after them."""
+    file.seek(max(0, header.start))
+    packed, voxels, most = file.read(header.packed_bytes), b"", expected + MAX_EXTRA_BYTES
+    try:
+        while packed and len(voxels) <= most and (not voxels or packed.startswith(BEGINNINGS)):
+            stream = bz2.BZ2Decompressor() if header.encoding == "bzip2" else zlib.decompressobj(ANY_STREAM)
+            voxels += stream.decompress(packed, most + 1 - len(voxels))
+            if not stream.eof and len(voxels) <= most:
+                raise VolumeError("the compressed voxels are cut off; copy the file again from its source")
+            packed = stream.unused_data
+    except (zlib.error, OSError):
+        raise VolumeError("the compressed voxels are corrupt (checksum); copy the file again from its source") from None
+    if len(voxels) > most:
+        raise VolumeError("the file continues far past the voxels of its header; export it again")
+    return voxels[:expected], max(0, len(voxels) - expected) + len(packed)
 
 
 def write_itk(path: Path, array: np.ndarray, affine: np.ndarray) -> None:
@@ -65,37 +96,6 @@ def write_itk(path: Path, array: np.ndarray, affine: np.ndarray) -> None:
             temporary.replace(path)
     except (OSError, RuntimeError) as error:
         raise VolumeError(f"cannot be written ({_cause(error)}); free or choose a disk") from None
-
-
-def _read_information(path: Path) -> "SimpleITK.ImageFileReader":
-    import SimpleITK
-
-    check_file(path)
-    SimpleITK.ProcessObject.SetGlobalWarningDisplay(False)
-    reader = SimpleITK.ImageFileReader()
-    reader.SetFileName(str(path))
-    try:
-        reader.ReadImageInformation()
-    except RuntimeError as error:
-        raise VolumeError(f"not a readable MetaImage or NRRD file ({_cause(error)}); export it again") from None
-    return reader
-
-
-def _shape(reader: "SimpleITK.ImageFileReader", max_voxels: int) -> tuple[int, ...]:
-    values = reader.GetNumberOfComponents()
-    if values > 1:
-        raise VolumeError(f"{values} values per voxel (colour or vectors); give one real number per voxel")
-    return checked_shape(reader.GetSize(), max_voxels)
-
-
-def _affine(reader: "SimpleITK.ImageFileReader") -> np.ndarray:
-    """Affine to RAS in mm; ITK uses LPS."""
-    dimensions = reader.GetDimension()
-    affine = np.eye(4)
-    affine[:3, :3] = np.array(reader.GetDirection()).reshape(dimensions, dimensions)[:3, :3] * reader.GetSpacing()[:3]
-    affine[:3, 3] = reader.GetOrigin()[:3]
-    check_affine(affine)
-    return LPS_TO_RAS @ affine
 
 
 def _cause(error: Exception) -> str:

@@ -4,15 +4,19 @@ import numpy as np
 from nibabel.spatialimages import HeaderDataError
 
 from cyclegan_gc.errors import VolumeError
-from cyclegan_gc.formats.geometry import axis_directions, check_affine, shear_notes
+from cyclegan_gc.formats.geometry import axis_directions, check_affine, grid_notes
 from cyclegan_gc.formats.nifti import Header
 
-PLAUSIBLE_SPACING_MM = (0.05, 50.0)
+MOST_ROUNDING = 1e-6
+"""A quaternion that is longer than 1 by at most this is that of a rotation in float32."""
+MOST_EXCESS = 0.01
 UNIT_IN_MM = {1: ("metres", 1000.0), 3: ("micrometres", 0.001)}
 
 
 def affine_mm(header: Header, shape: tuple[int, ...]) -> tuple[np.ndarray, list[str]]:
     """Affine (4, 4) from voxel index of an array (X, Y, Z) to RAS in mm, with a sentence for each assumption.
+
+    Oddities of the qform are put right in ``header``, so that a result on its grid has none.
 
     Raises:
         VolumeError: if voxel size, affine or qform cannot be used (without the file name).
@@ -20,7 +24,7 @@ def affine_mm(header: Header, shape: tuple[int, ...]) -> tuple[np.ndarray, list[
     pixdim = np.abs(np.asarray(header["pixdim"][1:4], np.float64))
     if not np.all(np.isfinite(pixdim) & (pixdim > 0)):
         raise VolumeError(f"voxel size in the header is {pixdim.tolist()}; correct it")
-    notes = []
+    notes = _repair(header)
     sform = np.asarray(header.get_sform()) if int(header["sform_code"]) > 0 else None
     qform = _qform(header)
     affine = np.asarray(next((m for m in (sform, qform) if m is not None), header.get_base_affine()), np.float64)
@@ -37,15 +41,35 @@ def affine_mm(header: Header, shape: tuple[int, ...]) -> tuple[np.ndarray, list[
         notes.append(
             f"Voxel sizes of sform {spacing.round(4)} and header {pixdim.round(4)} disagree; the sform was used."
         )
-    notes += shear_notes(affine)
     name, factor = UNIT_IN_MM.get(int(header["xyzt_units"]) & 7, ("mm", 1.0))
     if factor != 1.0:
         notes.append(f"Lengths are in {name}; they were multiplied by {factor:g} to mm.")
         affine = np.diag([factor, factor, factor, 1.0]) @ affine
-    spacing = spacing * factor
-    if spacing.min() < PLAUSIBLE_SPACING_MM[0] or spacing.max() > PLAUSIBLE_SPACING_MM[1]:
-        notes.append(f"Implausible voxel size {' x '.join(f'{s:g}' for s in spacing)} mm was used as given.")
-    return affine, notes
+    return affine, notes + grid_notes(shape, affine)
+
+
+def _repair(header: Header) -> list[str]:
+    """Change voxel sizes, qfac and quaternion to what the NIfTI standard takes them for; a sentence for each."""
+    notes = []
+    pixdim = header["pixdim"]
+    if pixdim[1:4].min() < 0:
+        notes.append("Negative voxel sizes in the header were taken without their sign.")
+        pixdim[1:4] = np.abs(pixdim[1:4])
+    if int(header["qform_code"]) <= 0:
+        return notes
+    if pixdim[0] not in (-1, 1):
+        notes.append(
+            f"The direction of the slices (qfac) is {pixdim[0]:g} in the header, not 1 or -1; NIfTI takes the sign."
+        )
+        pixdim[0] = -1 if pixdim[0] < 0 else 1
+    names = ("quatern_b", "quatern_c", "quatern_d")
+    length = float(np.linalg.norm([float(header[name]) for name in names]))
+    if 1 < length <= 1 + MOST_EXCESS:
+        if length > 1 + MOST_ROUNDING:
+            notes.append(f"The quaternion of the qform has length {length:.6g}; it was scaled to 1.")
+        for name in names:
+            header[name] = float(header[name]) / length
+    return notes
 
 
 def _qform(header: Header) -> np.ndarray | None:

@@ -12,7 +12,15 @@ from cyclegan_gc.errors import UserError, VolumeError, named, plain
 from cyclegan_gc.formats.dicom.header import SUFFIXES, is_dicom
 from cyclegan_gc.formats.dicom.read import read_series
 from cyclegan_gc.formats.dicom.series import DicomSeries, group_series
-from cyclegan_gc.formats.files import case_id, is_volume, join_contrasts, list_files, listed_paths, missing_contrasts
+from cyclegan_gc.formats.files import (
+    case_id,
+    is_special,
+    is_volume,
+    join_contrasts,
+    list_files,
+    listed_paths,
+    missing_contrasts,
+)
 from cyclegan_gc.formats.volumes import Volume, read_contrasts
 
 
@@ -74,17 +82,21 @@ def find_sources(
     Raises:
         UserError: if there is no case, or not the wanted series.
     """
-    root, files = list_files(source, _is_picture)
+    root, listed = list_files(source, lambda path: is_special(path) or _is_picture(path))
+    files = [path for path in listed if is_volume(path) or not is_special(path)]
+    left_out = [LeftOut(_label(path, root), "pipe or device") for path in sorted(set(listed).difference(files))]
+    if not files:
+        raise UserError(f"{source}: holds only pipes and devices; give files")
     if contrasts:
         joined, _ = join_contrasts([path for path in files if is_volume(path)], contrasts, str(source))
         sources = [_contrasts_source(case, known, contrasts, root) for case, known in joined.items()]
         others = sorted(set(files).difference(*(case.files for case in sources)))
         reason = f"file without one of the endings {', '.join(contrasts)}"
-        return sources, [LeftOut(_label(path, root), reason) for path in others]
+        return sources, [*left_out, *(LeftOut(_label(path, root), reason) for path in others)]
     volumes = [Source(path, case_id(path), _below(path.parent, root), (path,)) for path in files if is_volume(path)]
     grouped, others = group_series([path for path in files if not is_volume(path)])
     found = list(_series_sources(grouped, root))
-    left_out = [LeftOut(_label(path, root), f"DICOM object without an image ({kind})") for path, kind in others]
+    left_out += [LeftOut(_label(path, root), f"DICOM object without an image ({kind})") for path, kind in others]
     if series is not None:
         others = [case for case in [*volumes, *found] if case.series != series]
         left_out += [LeftOut(case.label, "case that --series does not name") for case in others]

@@ -77,7 +77,7 @@ def test_a_damaged_file_fails_in_one_line_with_its_cause(name: str, damage, caus
 def test_a_header_without_its_voxels_fails(tmp_path: Path):
     SimpleITK.WriteImage(picture(), str(tmp_path / "x.mhd"))
     (tmp_path / "x.raw").unlink()
-    with pytest.raises(VolumeError, match="voxels cannot be read"):
+    with pytest.raises(VolumeError, match=r"voxels cannot be read, 'x\.raw': no such file"):
         read_volume(tmp_path / "x.mhd")
 
 
@@ -115,3 +115,60 @@ def test_a_volume_is_written_on_its_grid_or_not_at_all(name, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == [name]
     with pytest.raises(VolumeError, match=rf"{name}: cannot be written"):
         write_volume(tmp_path / "gone" / name, array, Volume(array, affine, geometry_header(affine)))
+
+
+def metaimage(path: Path, **fields: str) -> Path:
+    """A MetaImage with 3 axes and any other fields."""
+    known = {"NDims": "3", "DimSize": "20 20 20", "ElementType": "MET_SHORT", "ElementSpacing": "2 2 2"}
+    known |= {"TransformMatrix": "1 0 0 0 1 0 0 0 1", "Offset": "0 0 0", "ElementDataFile": "LOCAL"} | fields
+    known["ElementDataFile"] = known.pop("ElementDataFile")
+    header = "".join(f"{name} = {value}\n" for name, value in known.items() if value)
+    path.write_bytes(header.encode() + np.arange(8000, dtype="<i2").tobytes())
+    return path
+
+
+@pytest.mark.parametrize("dimensions", ["-1", "0", "99", "x", "3 3", "1e30"])
+def test_impossible_numbers_of_dimensions_are_refused(dimensions: str, tmp_path: Path):
+    with pytest.raises(VolumeError, match="not a readable MetaImage"):
+        read_volume(metaimage(tmp_path / "x.mha", NDims=dimensions))
+
+
+@pytest.mark.parametrize("name", ["LIST", "%s%s%n%d.raw 1 20 1", "s%d.raw 1 2000000000 0"])
+def test_voxels_in_one_file_per_slice_are_refused(name: str, tmp_path: Path):
+    with pytest.raises(VolumeError, match="one file per slice"):
+        read_volume(metaimage(tmp_path / "x.mhd", ElementDataFile=name))
+
+
+def test_voxels_of_another_folder_are_refused_also_through_a_link(tmp_path: Path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "secret.raw").write_bytes(bytes(range(200)) * 80)
+    (tmp_path / "in/linked.raw").symlink_to(tmp_path / "secret.raw")
+    for name in ("/etc/passwd", "../secret.raw", "linked.raw", str(tmp_path / "secret.raw")):
+        with pytest.raises(VolumeError, match="neither beside nor below"):
+            read_volume(metaimage(tmp_path / "in/x.mhd", ElementDataFile=name))
+
+
+@pytest.mark.parametrize("name", ["x.mha", "x.nrrd"])
+def test_a_flipped_bit_in_compressed_voxels_is_noticed(name: str, tmp_path: Path):
+    SimpleITK.WriteImage(picture(), str(tmp_path / name), useCompression=True)
+    content = (tmp_path / name).read_bytes()
+    for place in range(1000, len(content) - 8, len(content) // 20):
+        flipped = bytearray(content)
+        flipped[place] ^= 4
+        (tmp_path / name).write_bytes(flipped)
+        with pytest.raises(VolumeError, match=r"corrupt|cut off|far past"):
+            read_volume(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("fields", "note"),
+    [
+        ({"TransformMatrix": ""}, "No orientation or position"),
+        ({"Offset": ""}, "No orientation or position"),
+        ({"ElementSpacing": ""}, "No voxel size"),
+        ({"DistanceUnits": "cm"}, "Lengths are in cm"),
+    ],
+)
+def test_what_a_header_does_not_say_is_assumed_with_a_warning(fields: dict[str, str], note: str, tmp_path: Path):
+    assert not read_volume(metaimage(tmp_path / "x.mha")).warnings
+    assert any(note in warning for warning in read_volume(metaimage(tmp_path / "x.mha", **fields)).warnings)

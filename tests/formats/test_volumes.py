@@ -1,4 +1,5 @@
 import gzip
+import os
 import re
 import resource
 import zlib
@@ -14,7 +15,9 @@ from nibabel.nifti1 import Nifti1Extension
 from nibabel.quaternions import angle_axis2mat
 
 from cyclegan_gc.errors import UserError, VolumeError
+from cyclegan_gc.formats.content import bytes_hash
 from cyclegan_gc.formats.files import case_id, find_volumes
+from cyclegan_gc.formats.sources import find_sources
 from cyclegan_gc.formats.volumes import Volume, read_contrasts, read_labels, read_mask, read_volume, write_volume
 
 ODD = (Path(__file__).parents[2] / "../shared/data/odd").resolve()
@@ -92,6 +95,8 @@ BROKEN_FILES = {
 }
 
 UNUSABLE_PICTURES = {
+    "channel_first": (picture((1, 20, 18, 5)), "channel stands first"),
+    "slices_in_time": (picture((20, 18, 1, 5)), "slices stand in the place of time"),
     "4d": (picture((20, 18, 5, 2)), "4-D.*choose one volume"),
     "5d": (picture((20, 18, 5, 1, 3)), "5-D"),
     "2d": (picture((20, 18)), "2-D"),
@@ -109,6 +114,20 @@ ODDITIES = {
     "no_codes": (field("sform_code", 0), "No orientation"),
     "metres": (lambda h: (h.set_sform(np.diag([0.002, 0.002, 0.003, 1]), 1), h.set_xyzt_units("meter")), "metres"),
     "1_um": (lambda h: h.set_sform(np.diag([0.001, 0.001, 0.001, 1]), 1), "Implausible"),
+    "small": (lambda h: h.set_sform(np.diag([0.1, 0.1, 0.1, 1]), 1), "measures 2 x 1.8 x 0.5 mm"),
+    "qfac_0": (lambda h: (h.set_qform(OBLIQUE, 1), field("sform_code", 0)(h), field("pixdim", 0, 0)(h)), "qfac"),
+    "negative_size": (
+        lambda h: (h.set_qform(OBLIQUE, 1), field("sform_code", 0)(h), field("pixdim", -1.5, 1)(h)),
+        "Negative voxel sizes",
+    ),
+    "long_quaternion": (
+        lambda h: (
+            field("qform_code", 1)(h),
+            field("sform_code", 0)(h),
+            [field(f"quatern_{name}", value)(h) for name, value in (("b", 1 + 1e-5), ("c", 0), ("d", 0))],
+        ),
+        "quaternion",
+    ),
     "0.2_m": (lambda h: h.set_sform(np.diag([200, 200, 200, 1]), 1), "Implausible"),
 }
 
@@ -321,6 +340,32 @@ def test_a_list_names_files_relative_to_itself_and_its_errors_name_the_line(tmp_
     listing.write_text("a.nii\nb.nii\n")
     with pytest.raises(UserError, match=r"line 2: .*b\.nii: no such file"):
         find_volumes(listing)
+
+
+def test_marks_of_other_programs_in_a_list_are_read_or_named(tmp_path: Path):
+    (tmp_path / "a 1.nii").touch()
+    listing = tmp_path / "cases.txt"
+    listing.write_bytes("\ufeffa 1.nii\r\n".encode())
+    assert find_volumes(listing) == [tmp_path / "a 1.nii"]
+    for line, encoding, named in (("a 1.nii", "utf-16", "UTF-16"), ('"a 1.nii"', "utf-8", "quotes")):
+        listing.write_text(line, encoding=encoding)
+        with pytest.raises(UserError, match=named):
+            find_volumes(listing)
+
+
+def test_a_pipe_is_named_and_never_opened(tmp_path: Path):
+    (tmp_path / "a.nii").touch()
+    for name in ("pipe.nii.gz", "pipe", "pipe.dcm"):
+        os.mkfifo(tmp_path / name)
+    (tmp_path / "zero.mha").symlink_to("/dev/zero")
+    for name in ("pipe.nii.gz", "zero.mha"):
+        with pytest.raises(VolumeError, match=rf"{re.escape(name)}: not a regular file"):
+            read_volume(tmp_path / name)
+        with pytest.raises(OSError, match="not a regular file"):
+            bytes_hash([tmp_path / name])
+    cases, notes = find_sources(tmp_path)
+    assert [case.path.name for case in cases] == ["a.nii", "pipe.nii.gz", "zero.mha"]
+    assert sorted(Path(note.split(":")[0]).name for note in notes) == ["pipe", "pipe.dcm"]
 
 
 def test_if_no_volume_is_found_the_message_says_what_was_there(tmp_path: Path):
