@@ -24,6 +24,7 @@ from cyclegan_gc.cli import main as command
 from cyclegan_gc.evaluate.loading import Case, load_case
 from cyclegan_gc.evaluate.matching import CaseFiles
 from cyclegan_gc.evaluate.statistics import count_agreement
+from cyclegan_gc.formats.sources import source_of
 from cyclegan_gc.metrics.consistency import mr_gradient_correlation
 from cyclegan_gc.phantom.subject import make_subject
 from cyclegan_gc.pictures.truth import case_panel
@@ -41,9 +42,11 @@ def main() -> None:
         files = write_case(folder)
         case = timed("read and bring together", partial(load_case, files))
         time_metrics(case)
-        words = ["--predicted", files.sct, "--reference", files.ct, "--mr", files.mr, "--mask", files.mask]
-        words += ["--labels", files.labels, "--predicted_labels", files.sct_labels, "--output", folder / "out"]
-        timed("cyclegan-gc evaluate", lambda: command([str(word) for word in ["evaluate", *words]]))
+        options = ("predicted", "reference", "mr", "mask", "labels", "predicted_labels")
+        given = (files.sct, files.ct, files.mr, files.mask, files.labels, files.sct_labels)
+        words = [f"--{name}={each.path}" for name, each in zip(options, given, strict=True) if each]
+        words += ["--output", str(folder / "out")]
+        timed("cyclegan-gc evaluate", lambda: command(["evaluate", *words]))
 
 
 def write_case(folder: Path) -> CaseFiles:
@@ -59,8 +62,7 @@ def write_case(folder: Path) -> CaseFiles:
     arrays |= {"mask": (labels > 0).astype(np.uint8), "labels": labels, "sct_labels": np.roll(labels, 1, axis=0)}
     for name, array in arrays.items():
         nib.save(nib.Nifti1Image(np.asfortranarray(array), affine), folder / f"{name}.nii.gz")
-    sct, ct, mr, mask, labels, sct_labels = (folder / f"{name}.nii.gz" for name in arrays)
-    return CaseFiles("case", sct, ct, mr, mask, labels, sct_labels)
+    return CaseFiles("case", **{name: source_of(folder / f"{name}.nii.gz") for name in arrays})
 
 
 def time_metrics(case: Case) -> None:

@@ -8,6 +8,7 @@ from PIL import Image
 
 from cyclegan_gc.evaluate.loading import load_case
 from cyclegan_gc.evaluate.matching import CaseFiles
+from cyclegan_gc.formats.sources import source_of
 from cyclegan_gc.pictures.truth import case_panel
 
 
@@ -17,7 +18,9 @@ def main() -> None:
         parser.add_argument(name, type=Path)
     parser.add_argument("--mask", type=Path, help="body mask (default: the body found in the CT)")
     options = parser.parse_args()
-    case = load_case(CaseFiles("picture", options.sct, options.ct, mr=options.mr, mask=options.mask))
+    sct, ct, mr = map(source_of, (options.sct, options.ct, options.mr))
+    mask = source_of(options.mask) if options.mask else None
+    case = load_case(CaseFiles("picture", sct, ct, mr=mr, mask=mask))
     png = case_panel(case.mr, case.sct, case.ct, case.mask, case.affine)
     Image.open(BytesIO(png)).convert("RGB").quantize(256).save(options.out, optimize=True)
 

@@ -48,10 +48,10 @@ def _own_test_set(options: argparse.Namespace) -> TestSet:
     files, failures, _ = match_cases(Sources(options.test_mr, options.test_ct, mask=options.test_mask))
     if failures:  # before the first training, not after it
         raise UserError(f"{options.test_mr}: {failures[0]}")
-    _check_held_out([path for case in files for path in (case.sct, case.ct)], options)
+    _check_held_out([path for case in files for path in (*case.sct.files, *case.ct.files)], options)
     jobs, _ = plan(ConvertConfig(Path("last.pt"), options.test_mr, SCT))
     results = {job.source.path: str(job.result) for job in jobs}
-    subjects = {case.id: results[case.sct] for case in files}
+    subjects = {case.id: results[case.sct.path] for case in files}
     return TestSet(options.test_mr, options.test_ct, options.test_mask, subjects)
 
 

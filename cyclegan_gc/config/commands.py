@@ -136,9 +136,10 @@ class EvaluateConfig:
     """Compare synthetic CTs with true CTs inside the body, next to trivial baselines."""
 
     predicted: str
-    """Synthetic CTs: a file, a folder, a glob or a text list. Matched to the true CTs by the name without _sct."""
+    """Synthetic CTs in HU: a file, a DICOM series, a folder, a glob or a text list. Matched to the true CTs by the name
+    without _sct or, where names repeat, by the folder."""
     reference: str
-    """True CTs in HU: a file, a folder, a glob or a text list."""
+    """True CTs in HU, given like --predicted."""
     output: Path
     """Folder for report.html, cases.csv, evaluation.json, and tables and figures for papers."""
     mr: str | None = None

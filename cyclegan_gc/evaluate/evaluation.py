@@ -55,7 +55,7 @@ def evaluate(
     Raises:
         UserError: if a source is empty, no case matches, the folder cannot be written or ``segment`` is not installed.
     """
-    files, failures, unmatched = match_cases(sources)
+    files, failures, left_out = match_cases(sources)
     segmenter = find_segmenter() if segment else None
     make_folder(output)
     rows, shares, warnings = [], {}, []
@@ -76,7 +76,7 @@ def evaluate(
     again = [found for found in files if found.id in shares]
     rows_of_constant, pictures = _second_look(again, constant_hu, worst, failures)
     rows = sorted(rows + rows_of_constant, key=lambda row: (str(row["case"]), place_of(str(row["method"]))))
-    notes = _notes(rows, constant_hu, unmatched, sources, model, segment) + warnings
+    notes = _notes(rows, constant_hu, sources, model, segment) + left_out + warnings
     evaluation = Evaluation(rows, summarise(rows), failures, notes, pictures, counts, _models(files, model))
     write_results(evaluation, output)
     return evaluation
@@ -175,7 +175,6 @@ def _models(files: list[CaseFiles], model: HistogramModel | None) -> list[str]:
 def _notes(
     rows: list[Row],
     constant_hu: float,
-    unmatched: list[str],
     sources: Sources,
     model: HistogramModel | None,
     segment: str | None,
@@ -195,8 +194,6 @@ def _notes(
     )
     if resampled:
         notes.append(f"Resampled to the synthetic CT's grid: {', '.join(resampled)}.")
-    if unmatched:
-        notes.append(f"True CTs without a synthetic one, left out: {', '.join(unmatched)}.")
     if (cases := len(worst_first(rows))) > MAX_PICTURES:
         notes.append(f"Pictures show the {MAX_PICTURES} worst of {cases} cases by MAE.")
     return notes

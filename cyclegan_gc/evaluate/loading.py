@@ -5,12 +5,14 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from cyclegan_gc.errors import VolumeError
+from cyclegan_gc.errors import VolumeError, named
 from cyclegan_gc.evaluate.matching import CaseFiles
 from cyclegan_gc.evaluate.measures import SCT, method_label
 from cyclegan_gc.formats.geometry import resample, same_grid
-from cyclegan_gc.formats.volumes import Volume, read_labels, read_mask, read_volume
+from cyclegan_gc.formats.sources import Source, read_files, read_map
+from cyclegan_gc.formats.volumes import MAX_VOXELS, Volume
 from cyclegan_gc.prepare.body import ct_body_mask
+from cyclegan_gc.prepare.modality import check_values
 from cyclegan_gc.prepare.preprocess import AIR_HU
 
 
@@ -54,15 +56,15 @@ def load_case(files: CaseFiles) -> Case:
     outside a compared CT are never in the mask.
 
     Raises:
-        VolumeError: if a file cannot be used or no voxel is left to compare.
+        VolumeError: if a file cannot be used, a CT is not in HU or no voxel is left to compare.
     """
-    sct, ct = read_volume(files.sct), read_volume(files.ct)
-    mr = read_volume(files.mr) if files.mr else None
-    compared = {method: read_volume(path) for method, path in files.compared.items()}
-    given = read_mask(files.mask) if files.mask else None
-    labels = read_labels(files.labels) if files.labels else None
-    paths = {SCT: files.sct_labels, **files.compared_labels} if files.labels else {}
-    predicted_labels = {method: read_labels(path) for method, path in paths.items() if path}
+    sct, ct = _read_ct(files.sct), _read_ct(files.ct)
+    mr = _read(files.mr) if files.mr else None
+    compared = {method: _read_ct(source) for method, source in files.compared.items()}
+    given = read_map(files.mask.readable_files(), "mask") if files.mask else None
+    labels = read_map(files.labels.readable_files(), "labels") if files.labels else None
+    maps = {SCT: files.sct_labels, **files.compared_labels} if files.labels else {}
+    predicted_labels = {method: read_map(each.readable_files(), "labels") for method, each in maps.items() if each}
     labelled = None if labels is None else _covered(sct, labels)
     truth = _onto(sct, ct, outside=AIR_HU)
     covered = _covered(sct, ct)
@@ -72,7 +74,7 @@ def load_case(files: CaseFiles) -> Case:
     mask = covered & (body if given is None else _onto(sct, given, outside=0, order=0) > 0)
     if not mask.any():
         cause = "the mask is empty" if files.mask else "no body was found"
-        raise VolumeError(f"{files.mask or files.ct}: {cause} where the synthetic CT and the true CT overlap")
+        raise VolumeError(f"{(files.mask or files.ct).path}: {cause} where the synthetic CT and the true CT overlap")
     read = {
         "synthetic CT": sct,
         "true CT": ct,
@@ -101,6 +103,18 @@ def load_case(files: CaseFiles) -> Case:
             method: _onto(sct, volume, outside=0, order=0) * labelled for method, volume in predicted_labels.items()
         },
     )
+
+
+def _read(source: Source) -> Volume:
+    return read_files(source.readable_files(), MAX_VOXELS)
+
+
+def _read_ct(source: Source) -> Volume:
+    """A CT in HU; figures of any other would mean nothing."""
+    volume = _read(source)
+    with named(source.path):
+        check_values(volume.array, "ct")
+    return volume
 
 
 def _covered(target: Volume, volume: Volume) -> NDArray[np.bool_]:

@@ -1,6 +1,7 @@
-"""Match the files of each case by name."""
+"""Match the files of each case by name, folder or BIDS entities."""
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,7 +9,9 @@ from typing import Any, NamedTuple
 
 from cyclegan_gc.errors import UserError, VolumeError
 from cyclegan_gc.evaluate.measures import BASELINES, COMPARED, SCT
-from cyclegan_gc.formats.files import case_id, find_volumes, read_sidecar, uncertainty_name
+from cyclegan_gc.formats.files import read_sidecar, uncertainty_name
+from cyclegan_gc.formats.names import CaseName, case_names, kind_of, places_of
+from cyclegan_gc.formats.sources import Source, find_sources
 
 NAMES_SHOWN = 5
 TAKEN = (SCT, *BASELINES, "synthetic", "true")
@@ -19,9 +22,9 @@ METHOD_NAME = re.compile(r"(\w[\w .+-]*)=(.+)")
 
 @dataclass(frozen=True)
 class Sources:
-    """The files of all cases: each source is a file, a folder, a glob or a text list, or None.
+    """The files of all cases: each source is a file, a DICOM series, a folder, a glob or a text list, or None.
 
-    Files of one case have one name, the ending ``_sct`` aside.
+    :mod:`cyclegan_gc.formats.names` says which files belong to one case.
     """
 
     predicted: str
@@ -44,38 +47,52 @@ class Sources:
 
 @dataclass(frozen=True)
 class CaseFiles:
-    """The files of one case; None for a source that was not given."""
+    """The volumes and series of one case; None for a source that was not given."""
 
     id: str
-    sct: Path
-    ct: Path
-    mr: Path | None = None
-    mask: Path | None = None
-    labels: Path | None = None
+    sct: Source
+    ct: Source
+    mr: Source | None = None
+    mask: Source | None = None
+    labels: Source | None = None
     """Label map of the true CT."""
-    sct_labels: Path | None = None
-    compared: Mapping[str, Path] = field(default_factory=dict)
+    sct_labels: Source | None = None
+    compared: Mapping[str, Source] = field(default_factory=dict)
     """Method -> its synthetic CT."""
-    compared_labels: Mapping[str, Path] = field(default_factory=dict)
+    compared_labels: Mapping[str, Source] = field(default_factory=dict)
+    """Method -> label map of its synthetic CT."""
 
 
 class _Found(NamedTuple):
-    """A source with its volumes by case."""
+    """What a source holds of one kind."""
 
     kind: str
     source: str
-    by_case: dict[str, list[Path]]
+    files: list[Source]
+    names: list[CaseName]
+    """Of each file."""
+    left_out: list[str]
+    """A sentence if there are files of another kind."""
 
-    def file_of(self, case: str, single: bool) -> Path:
-        """The case's own file; with a single prediction the only file of the source, whatever its name."""
-        alone = single and len(self.by_case) == 1 and Path(self.source).is_file()
-        paths = next(iter(self.by_case.values())) if alone else self.by_case.get(case, [])
+    @property
+    def single(self) -> bool:
+        """Whether the user named one file or the folder of one series."""
+        path = Path(self.source).expanduser()
+        return len(self.files) == 1 and (path.is_file() or path == self.files[0].path)
+
+    def file_of(self, case: CaseName, single: bool) -> Source:
+        """The case's own file; with a single prediction the single file of the source, whatever its name."""
+        if single and self.single:
+            return self.files[0]
+        found = [self.files[place] for place in places_of(case, self.names)]
         kind = f"{self.kind} in {self.source}"
-        if not paths:
-            raise VolumeError(f"no {kind} named {case}; names must be equal except for _sct")
-        if len(paths) > 1:
-            raise VolumeError(f"{len(paths)} files are a {kind} named {case} ({paths[0]}, {paths[1]}); keep one")
-        return paths[0]
+        if not found:
+            raise VolumeError(f"no {kind} named {case.id}; give it the same name or folder, except for _sct")
+        if len(found) > 1:
+            raise VolumeError(
+                f"{len(found)} files are a {kind} named {case.id} ({found[0].path}, {found[1].path}); keep one"
+            )
+        return found[0]
 
 
 def named_sources(words: Sequence[str], option: str) -> dict[str, str]:
@@ -99,69 +116,98 @@ def named_sources(words: Sequence[str], option: str) -> dict[str, str]:
 
 
 def match_cases(sources: Sources) -> tuple[list[CaseFiles], list[str], list[str]]:
-    """The cases, ``case: reason`` of each prediction that lacks a file, and the references without a prediction.
+    """The cases, ``case: reason`` of each prediction that lacks a file, and a sentence on what was left out.
 
-    Files belong together when their names agree, the endings ``.nii``, ``.nii.gz`` and ``_sct`` aside. A single
-    predicted file belongs to a single other file whatever their names.
+    A single predicted file belongs to a single other file whatever their names.
 
     Raises:
         UserError: if a source holds no volume, or no prediction has a reference; the message lists what was found.
     """
     kinds = {
-        "sct": ("prediction", sources.predicted),
-        "ct": ("true CT", sources.reference),
-        "mr": ("MR", sources.mr),
-        "mask": ("mask", sources.mask),
-        "labels": ("true label map", sources.labels),
-        "sct_labels": ("predicted label map", sources.predicted_labels),
+        "sct": ("prediction", "sct", sources.predicted),
+        "ct": ("true CT", "ct", sources.reference),
+        "mr": ("MR", "mr", sources.mr),
+        "mask": ("mask", "mask", sources.mask),
+        "labels": ("true label map", "labels", sources.labels),
+        "sct_labels": ("predicted label map", "labels", sources.predicted_labels),
     }
-    found = {name: _found(kind, source) for name, (kind, source) in kinds.items() if source}
-    compared = {method: _found(_kind("CT", method), source) for method, source in sources.compare.items()}
-    labels = {method: _found(_kind("label map", method), source) for method, source in sources.compared_labels.items()}
-    scts, cts = found["sct"].by_case, found["ct"].by_case
-    single = len(scts) == 1 and Path(sources.predicted).is_file()
+    found = {name: _found(kind, holds, source) for name, (kind, holds, source) in kinds.items() if source}
+    compared = {method: _found(_kind("CT", method), "sct", source) for method, source in sources.compare.items()}
+    labels = {
+        method: _found(_kind("label map", method), "labels", source)
+        for method, source in sources.compared_labels.items()
+    }
+    scts, cts = found["sct"], found["ct"]
+    single = scts.single
     cases, failures = [], []
-    for case in scts:
+    for case, sct in zip(scts.names, scts.files, strict=True):
         try:
-            files = CaseFiles(
-                case,
-                **{name: each.file_of(case, single) for name, each in found.items()},
-                compared={method: each.file_of(case, single) for method, each in compared.items()},
-                compared_labels={method: each.file_of(case, single) for method, each in labels.items()},
+            files = {name: each.file_of(case, single) for name, each in found.items() if name != "sct"}
+            cases.append(
+                CaseFiles(
+                    case.id,
+                    sct,
+                    **files,
+                    compared={method: each.file_of(case, single) for method, each in compared.items()},
+                    compared_labels={method: each.file_of(case, single) for method, each in labels.items()},
+                )
             )
-            cases.append(files)
         except VolumeError as error:
-            failures.append(f"{case}: {error}")
-    if not single and not scts.keys() & cts.keys():
+            failures.append(f"{case.id}: {error}")
+    known = {place for case in scts.names for place in places_of(case, cts.names)}
+    if not single and not known:
         raise UserError(
-            f"{sources.predicted}: no synthetic CT ({_some(scts)}) has a true CT of its name in {sources.reference} "
-            f"({_some(cts)}); names must be equal except for _sct"
+            f"{sources.predicted}: no synthetic CT ({_some(scts)}) has a true CT of its name or folder in "
+            f"{sources.reference} ({_some(cts)}); they must be equal except for _sct"
         )
-    return cases, failures, [] if single else sorted(cts.keys() - scts.keys())
+    notes = [note for each in (*found.values(), *compared.values(), *labels.values()) for note in each.left_out]
+    unmatched = [] if single else sorted(name.id for place, name in enumerate(cts.names) if place not in known)
+    if unmatched:
+        notes.append(f"True CTs without a synthetic one, left out: {', '.join(unmatched)}.")
+    cases, doubled = _once_each(cases)
+    return cases, failures + doubled, notes
 
 
-def sidecar_of(sct: Path) -> dict[str, Any]:
+def sidecar_of(sct: Source) -> dict[str, Any]:
     """The JSON file that a conversion writes beside its result; empty for a CT made by another program."""
-    sidecar = read_sidecar(sct.with_name(f"{case_id(sct)}.json"))
+    sidecar = read_sidecar(sct.path.with_name(f"{sct.name}.json"))
     return sidecar if isinstance(sidecar.get("settings"), dict) else {}
+
+
+def _once_each(cases: list[CaseFiles]) -> tuple[list[CaseFiles], list[str]]:
+    """The cases whose true CT is no other's too, and ``case: reason`` of the others, so that none counts twice."""
+    times = Counter(case.ct for case in cases)
+    doubled = [
+        f"{case.id}: {case.sct.path} is one of {times[case.ct]} predictions of {case.ct.path}; keep one"
+        for case in cases
+        if times[case.ct] > 1
+    ]
+    return [case for case in cases if times[case.ct] == 1], doubled
 
 
 def _kind(kind: str, method: str) -> str:
     return f"compared {kind}" if method == COMPARED else f"{kind} of {method}"
 
 
-def _found(kind: str, source: str) -> _Found:
-    """The volumes of each case, without the uncertainty maps beside results."""
-    named = {path: path.with_name(case_id(path)) for path in find_volumes(source)}
-    uncertain = {name.with_name(uncertainty_name(name.name)) for name in named.values()}
-    by_case: dict[str, list[Path]] = {}
-    for path, name in named.items():
-        if name not in uncertain:
-            by_case.setdefault(name.name.removesuffix("_sct"), []).append(path)
-    return _Found(kind, source, by_case)
+def _found(kind: str, holds: str, source: str) -> _Found:
+    """The volumes and series of a source, without uncertainty maps beside results and files that hold something else.
+
+    Files whose names say another kind are left out if there are files whose names say ``holds``.
+    """
+    files = find_sources(source)[0]
+    uncertain = {file.path.with_name(uncertainty_name(file.name)) for file in files}
+    files = [file for file in files if file.path.with_name(file.name) not in uncertain]
+    others = [file for file in files if kind_of(file.name) not in (holds, None)]
+    if others and any(kind_of(file.name) == holds for file in files):
+        left_out = [f"{source}: {len(others)} files are no {kind} by their names, such as {others[0].path.name}."]
+        files = [file for file in files if file not in others]
+    else:
+        left_out = []
+    names = case_names([(file.path.parent, file.name) for file in files])
+    return _Found(kind, source, files, names, left_out)
 
 
-def _some(cases: dict[str, list[Path]]) -> str:
-    names = sorted(cases)
+def _some(found: _Found) -> str:
+    names = sorted(name.id for name in found.names)
     more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
     return ", ".join(names[:NAMES_SHOWN]) + more

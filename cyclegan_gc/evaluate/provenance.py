@@ -11,7 +11,7 @@ from cyclegan_gc.evaluate.evaluation import evaluate
 from cyclegan_gc.evaluate.matching import Sources, named_sources, sidecar_of
 from cyclegan_gc.evaluate.measures import BASELINES, COMPARED, METRICS, SCT
 from cyclegan_gc.evaluate.summary import Evaluation, leading_metrics
-from cyclegan_gc.formats.files import find_volumes
+from cyclegan_gc.formats.sources import find_sources
 from cyclegan_gc.pictures.sheets import read_png
 from cyclegan_gc.tracking import Picture, Pseudonyms, Table, WandbRun, code_sha256, wandb_mode
 from cyclegan_gc.trained_model import load_model
@@ -60,7 +60,7 @@ def evaluate_tracked(config: EvaluateConfig) -> Evaluation:
 def _lineage(config: EvaluateConfig) -> tuple[list[str], list[str]]:
     """Hashes of the models that made the synthetic CTs, and their W&B artifacts, from the sidecars beside them."""
     models, artifacts = set(), set()
-    for sidecar in (sidecar_of(path) for path in find_volumes(config.predicted)):
+    for sidecar in (sidecar_of(source) for source in find_sources(config.predicted)[0]):
         models |= set(sidecar.get("settings", {}).get("models", []))
         artifacts |= set(sidecar.get("artifacts", []))
     if not artifacts and config.checkpoint and (artifact := load_model(config.checkpoint).artifact):

@@ -9,8 +9,9 @@ from pathlib import Path
 from cyclegan_gc.errors import UserError, VolumeError
 from cyclegan_gc.evaluate.matching import CaseFiles
 from cyclegan_gc.formats.content import bytes_hash
-from cyclegan_gc.formats.files import WRITABLE, case_id
-from cyclegan_gc.formats.volumes import read_labels, read_volume, write_volume
+from cyclegan_gc.formats.files import WRITABLE
+from cyclegan_gc.formats.sources import Source, read_files, source_of
+from cyclegan_gc.formats.volumes import MAX_VOXELS, read_labels, write_volume
 
 PROGRAM = "TotalSegmentator"
 OPTIONS = ("--ml", "--fast", "--quiet")
@@ -43,29 +44,29 @@ def with_label_maps(files: CaseFiles, program: Path, folder: Path) -> CaseFiles:
         files,
         labels=_label_map(files.ct, program, folder),
         sct_labels=_label_map(files.sct, program, folder),
-        compared_labels={method: _label_map(path, program, folder) for method, path in files.compared.items()},
+        compared_labels={method: _label_map(each, program, folder) for method, each in files.compared.items()},
     )
 
 
-def _label_map(volume: Path, program: Path, folder: Path) -> Path:
-    made = folder / f"{case_id(volume)}_{bytes_hash([volume])[:HASH_LETTERS]}.nii.gz"
+def _label_map(ct: Source, program: Path, folder: Path) -> Source:
+    made = folder / f"{ct.name}_{bytes_hash(ct.readable_files())[:HASH_LETTERS]}.nii.gz"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if not made.exists():
             with tempfile.TemporaryDirectory(prefix=".", dir=folder) as name:
-                _segment(volume, program, Path(name)).replace(made)
-        return made
+                _segment(ct, program, Path(name)).replace(made)
+        return source_of(made)
     except OSError as error:
         raise VolumeError(
             f"{folder}: label maps cannot be written ({error.strerror}); free or choose a disk"
         ) from error
 
 
-def _segment(volume: Path, program: Path, folder: Path) -> Path:
+def _segment(ct: Source, program: Path, folder: Path) -> Path:
     """Run the program on a volume; the label map lies in ``folder`` and can be read."""
-    source, result = volume, folder / "labels.nii.gz"
-    if not volume.name.lower().endswith(WRITABLE):
-        source, read = folder / "volume.nii.gz", read_volume(volume)
+    source, result = ct.path, folder / "labels.nii.gz"
+    if ct.series is not None or not source.name.lower().endswith(WRITABLE):
+        source, read = folder / "volume.nii.gz", read_files(ct.files, MAX_VOXELS)
         write_volume(source, read.array, read)
     call = [str(program), "-i", str(source), "-o", str(result), *OPTIONS]
     try:
@@ -75,6 +76,6 @@ def _segment(volume: Path, program: Path, folder: Path) -> Path:
     if ended.returncode or not result.is_file():
         said = (ended.stderr or ended.stdout).strip().splitlines()
         cause = said[-1] if said else f"exit code {ended.returncode}"
-        raise VolumeError(f"{volume}: {PROGRAM} made no label map ({cause}); run it by hand to see why")
+        raise VolumeError(f"{ct.path}: {PROGRAM} made no label map ({cause}); run it by hand to see why")
     read_labels(result)
     return result

@@ -1,4 +1,4 @@
-"""MetaImage and NRRD files in, every checksum verified, and out; errors give cause and cure, the caller adds the name."""
+"""MetaImage and NRRD files in and out, every checksum verified; errors give cause and cure, without the file name."""
 
 import bz2
 import zlib

@@ -6,11 +6,11 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from cyclegan_gc.errors import UserError, VolumeError, named, plain
 from cyclegan_gc.formats.dicom.header import SUFFIXES, is_dicom
-from cyclegan_gc.formats.dicom.read import read_series
+from cyclegan_gc.formats.dicom.read import read_frames, read_series
 from cyclegan_gc.formats.dicom.series import DicomSeries, group_series
 from cyclegan_gc.formats.files import (
     case_id,
@@ -21,7 +21,16 @@ from cyclegan_gc.formats.files import (
     listed_paths,
     missing_contrasts,
 )
-from cyclegan_gc.formats.volumes import Volume, read_contrasts
+from cyclegan_gc.formats.nifti import geometry_header
+from cyclegan_gc.formats.volumes import (
+    MAX_VOXELS,
+    Volume,
+    as_labels,
+    as_mask,
+    read_contrasts,
+    read_labels,
+    read_mask,
+)
 
 
 @dataclass(frozen=True)
@@ -109,6 +118,11 @@ def find_sources(
     return cases, left_out
 
 
+def source_of(path: Path) -> Source:
+    """The case of one volume file, which need not exist yet."""
+    return Source(path, case_id(path), Path(os.curdir), (path,))
+
+
 def named_files(source: str | Path) -> set[Path]:
     """The files that the user named one by one: the input itself, or the lines of a text list."""
     path = Path(source).expanduser()
@@ -130,8 +144,23 @@ def read_files(files: Sequence[Path], max_voxels: int, frames: Sequence[int] = (
     """
     if not is_series(files):
         return read_contrasts(files, max_voxels=max_voxels)
-    with named(files[0] if len(files) == 1 else _common_folder(files)):
+    with named(_path_of(files)):
         return read_series(files, max_voxels, frames)
+
+
+def read_map(files: Sequence[Path], kind: Literal["mask", "labels"]) -> Volume:
+    """Read a mask or a label map, a volume file or a DICOM series; raises as :func:`read_files`."""
+    if not is_series(files):
+        return read_mask(files[0]) if kind == "mask" else read_labels(files[0])
+    with named(_path_of(files)):
+        values, affine, notes = read_frames(files, MAX_VOXELS)
+        stored = Volume(values, affine, geometry_header(affine), tuple(notes))
+        return as_mask(stored) if kind == "mask" else as_labels(stored)
+
+
+def _path_of(files: Sequence[Path]) -> Path:
+    """The file or folder of a series, for messages."""
+    return files[0] if len(files) == 1 else _common_folder(files)
 
 
 def _is_picture(path: Path) -> bool:

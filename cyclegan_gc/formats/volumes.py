@@ -97,29 +97,37 @@ def volume_on_grid(values: np.ndarray, affine: np.ndarray, notes: Sequence[str] 
 
 
 def read_mask(path: Path) -> Volume:
-    """Read a mask or label map as uint8: 1 where the file is not 0. It may be constant."""
+    """Read a mask or label map by :func:`as_mask`."""
     with reading(path):
-        stored = _read_stored(path)
-        values, rounding = _meant(stored)
-        return replace(stored, array=(~(np.abs(values) <= rounding)).astype(np.uint8))
+        return as_mask(_read_stored(path))
 
 
 def read_labels(path: Path) -> Volume:
-    """Read a label map as uint8 or uint16. It may be constant.
+    """Read a label map by :func:`as_labels`; raises also as :func:`read_volume`."""
+    with reading(path):
+        return as_labels(_read_stored(path))
+
+
+def as_mask(stored: Volume) -> Volume:
+    """A volume of stored numbers as uint8: 1 where they are not 0. It may be constant."""
+    values, rounding = _meant(stored)
+    return replace(stored, array=(~(np.abs(values) <= rounding)).astype(np.uint8))
+
+
+def as_labels(stored: Volume) -> Volume:
+    """A volume of stored numbers as a label map, uint8 or uint16. It may be constant.
 
     Raises:
-        VolumeError: as :func:`read_volume`, and if a voxel is not a whole number from 0 to 65535.
+        VolumeError: if a voxel is not a whole number from 0 to 65535 (without the file name, which the caller adds).
     """
-    with reading(path):
-        stored = _read_stored(path)
-        values, rounding = _meant(stored)
-        # Written as "not" so that NaN is refused too.
-        if not (values.min() >= -rounding and values.max() <= MAX_LABEL):
-            raise VolumeError(f"labels run from {values.min():g} to {values.max():g}; give a map of 0 to {MAX_LABEL}")
-        labels = np.rint(values).astype(np.uint8 if values.max() < 255.5 else np.uint16)
-        if np.abs(labels - values).max() > min(rounding, MOST_ROUNDING):
-            raise VolumeError("not a label map: it holds values that are not whole numbers; give the label map")
-        return replace(stored, array=labels)
+    values, rounding = _meant(stored)
+    # Written as "not" so that NaN is refused too.
+    if not (values.min() >= -rounding and values.max() <= MAX_LABEL):
+        raise VolumeError(f"labels run from {values.min():g} to {values.max():g}; give a map of 0 to {MAX_LABEL}")
+    labels = np.rint(values).astype(np.uint8 if values.max() < 255.5 else np.uint16)
+    if np.abs(labels - values).max() > min(rounding, MOST_ROUNDING):
+        raise VolumeError("not a label map: it holds values that are not whole numbers; give the label map")
+    return replace(stored, array=labels)
 
 
 def _meant(stored: Volume) -> tuple[np.ndarray, float]:

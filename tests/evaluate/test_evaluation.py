@@ -1,6 +1,7 @@
 import csv
 import json
 import re
+import unicodedata
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -8,16 +9,20 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+import SimpleITK
 
 from cyclegan_gc import metrics
 from cyclegan_gc.cli import main
-from cyclegan_gc.errors import UserError
+from cyclegan_gc.errors import UserError, VolumeError
 from cyclegan_gc.evaluate.baselines import Histogram, HistogramModel, histogram_match
 from cyclegan_gc.evaluate.evaluation import evaluate
-from cyclegan_gc.evaluate.matching import Sources, match_cases
+from cyclegan_gc.evaluate.loading import load_case
+from cyclegan_gc.evaluate.matching import CaseFiles, Sources, match_cases
 from cyclegan_gc.evaluate.measures import Row
 from cyclegan_gc.evaluate.summary import Evaluation
 from cyclegan_gc.evaluate.tables import summary_table
+from cyclegan_gc.formats.dicom.write import SeriesLabel, write_ct_series
+from cyclegan_gc.formats.sources import find_sources, read_files, source_of
 from cyclegan_gc.metrics.consistency import mr_gradient_correlation
 from cyclegan_gc.prepare.body import ct_body_mask
 
@@ -358,7 +363,7 @@ def test_the_map_of_uncertainty_beside_a_result_is_no_case_but_alone_it_is(tmp_p
         (tmp_path / f"{name}.nii.gz").touch()
     sources = Sources(predicted=str(tmp_path / "sct"), reference=str(tmp_path / "ct"))
     cases, failures, _ = match_cases(sources)
-    assert [each.sct.name for each in cases] == [f"{result}.nii.gz"] and not failures
+    assert [each.sct.path.name for each in cases] == [f"{result}.nii.gz"] and not failures
     [alone], *_ = match_cases(replace(sources, predicted=str(tmp_path / "alone"), reference=str(tmp_path / "alone")))
     assert alone.id == beside
 
@@ -375,3 +380,107 @@ def test_the_body_outline_is_found_in_both_cts_alike(folder):
 def test_a_synthetic_ct_without_a_body_has_no_overlap(folder):
     save(folder / "sct/head0_sct.nii.gz", head(0)[0] * 0.01 - 990)
     assert rows_of(run(folder), "sct")["head0"]["body_dice"] == 0
+
+
+UNITS = {
+    "+1024": lambda ct: ct + 1024,
+    "8 bits": lambda ct: np.clip(ct / 8 + 128, 0, 255),
+    "[-1, 1]": lambda ct: ct / 1000,
+}
+
+
+@pytest.mark.parametrize("unit", UNITS.values(), ids=UNITS)
+@pytest.mark.parametrize("sides", [("ct",), ("sct",), ("other",), ("sct", "ct")], ids="+".join)
+def test_a_case_of_which_any_ct_is_not_in_hu_is_refused(tmp_path, unit, sides):
+    ct, _ = head(0)
+    sct, truth, other = (
+        source_of(save(tmp_path / f"{side}.nii.gz", unit(ct) if side in sides else ct))
+        for side in ("sct", "ct", "other")
+    )
+    with pytest.raises(VolumeError, match=rf"{sides[0]}\.nii\.gz: not a CT in HU"):
+        load_case(CaseFiles("head0", sct, truth, compared={"CUT": other}))
+
+
+def test_dicom_metaimage_and_nrrd_are_scored_like_nifti(tmp_path, slices_of, write_series):
+    """A series as a conversion writes it, a true CT as MetaImage and as a series, a mask as NRRD and as a series."""
+    hu = head(0)[0].astype(np.int16)
+    for case in ("p1", "p2"):
+        series = write_series(tmp_path / "mr" / case, slices_of(np.swapaxes(hu + 1000, 0, 1)))
+        affine = read_files(series, hu.size).affine
+        label = SeriesLabel("key", "Model.", "cyclegan-gc")
+        write_ct_series(tmp_path / "sct" / f"{case}_sct", hu + np.int16(10), affine, series, label)
+        write_ct_series(tmp_path / "ct" / case, hu, affine, series, label)
+        write_ct_series(tmp_path / "mask" / case, (hu > -500).astype(np.int16), affine, series, label)
+    for kind, suffix in (("ct", "mha"), ("mask", "nrrd")):
+        [source] = find_sources(tmp_path / kind / "p1")[0]
+        read = SimpleITK.ReadImage([str(path) for path in sorted(source.files)])
+        SimpleITK.WriteImage(read, str(tmp_path / kind / f"p1.{suffix}"))
+        for path in source.files:
+            path.unlink()
+    sct, ct, mr, mask = (str(tmp_path / kind) for kind in ("sct", "ct", "mr", "mask"))
+    evaluation = evaluate(Sources(sct, ct, mr, mask), tmp_path / "out")
+    assert not evaluation.failures
+    rows = rows_of(evaluation, "sct")
+    assert [(case, row["mae"], row["voxels"]) for case, row in rows.items()] == [
+        (case, pytest.approx(10), (hu > -500).sum()) for case in ("p1", "p2")
+    ]
+
+
+def matched(
+    folder: Path, files: dict[str, str], *, predicted: str, reference: str, mr: str = "", mask: str = ""
+) -> list[str]:
+    """The ids of the cases 1 and 2 of a data set whose files, by kind, are named so; each has its own files."""
+    for name in (name.format(number) for name in files.values() for number in (1, 2)):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    given = (str(folder / each) for each in (predicted, reference, mr or reference, mask or reference))
+    sct, ct, mr, mask = given
+    cases, failures, _ = match_cases(Sources(sct, ct, mr, mask))
+    assert not failures
+    for number, case in enumerate(cases, start=1):
+        assert {kind: getattr(case, kind).path for kind in files} == {
+            kind: folder / name.format(number) for kind, name in files.items()
+        }
+    return [case.id for case in cases]
+
+
+@pytest.mark.parametrize(
+    ("place", "suffix"), [("data", "mha"), ("data/*/{}.nii.gz", "nii.gz")], ids=["folder", "globs"]
+)
+def test_synthrad_files_are_matched_by_the_folder_of_the_case(tmp_path, place, suffix):
+    files = {kind: f"data/1BA00{{}}/{kind}.{suffix}" for kind in ("mr", "ct", "mask")}
+    files["sct"] = "sct/1BA00{}/mr_sct.nii.gz"
+    ct, mr, mask = (place.format(kind) for kind in ("ct", "mr", "mask"))
+    assert matched(tmp_path, files, predicted="sct", reference=ct, mr=mr, mask=mask) == ["1BA001", "1BA002"]
+
+
+@pytest.mark.parametrize(
+    "sct", ["sub-{0}/anat/sub-{0}_T1w_sct", "sub-{0}/ct/sub-{0}_space-T1w_desc-synthetic_ct"], ids=["plain", "bids"]
+)
+def test_bids_files_are_matched_by_their_subject(tmp_path, sct):
+    names = {"ct": "sub-{0}/ct/sub-{0}_ct", "mr": "sub-{0}/anat/sub-{0}_T1w", "sct": f"derivatives/sct/{sct}"}
+    names["mask"] = "derivatives/masks/sub-{0}/sub-{0}_desc-body_mask"
+    files = {kind: f"bids/{name}.nii.gz" for kind, name in names.items()}
+    results, mr, masks = "bids/derivatives/sct", "bids/sub-*/anat/*_T1w.nii.gz", "bids/derivatives"
+    assert len(matched(tmp_path, files, predicted=results, reference="bids", mr=mr, mask=masks)) == 2
+
+
+def test_names_match_in_any_unicode_form_and_without_the_channel_of_nnunet(tmp_path):
+    files = {"sct": unicodedata.normalize("NFD", "sct/José{}_0000_sct.nii.gz"), "ct": "ct/José{}.nii.gz"}
+    assert matched(tmp_path, files, predicted="sct", reference="ct") == ["José1", "José2"]
+
+
+def test_files_that_are_no_cts_by_their_names_are_left_out_with_a_word(tmp_path):
+    layout = [f"data/P{number}/{kind}.mha" for number in (1, 2) for kind in ("mr", "ct", "mask")]
+    for name in (*layout, "sct/P1.mha", "sct/P2.mha"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    *_, [note] = match_cases(Sources(str(tmp_path / "sct"), str(tmp_path / "data")))
+    assert note.endswith("4 files are no true CT by their names, such as mask.mha.")
+
+
+def test_two_predictions_of_one_true_ct_do_not_count_twice(folder):
+    save(folder / "sct/again/head0_sct.nii.gz", head(0)[0])
+    evaluation = run(folder)
+    assert len(evaluation.failures) == 2 and "one of 2 predictions" in evaluation.failures[0]
+    assert list(rows_of(evaluation, "sct")) == ["head1", "head2"]

@@ -4,6 +4,7 @@ import pytest
 
 from cyclegan_gc.errors import UserError
 from cyclegan_gc.evaluate.matching import named_sources, sidecar_of
+from cyclegan_gc.formats.sources import source_of
 
 
 def test_methods_are_named_before_an_equals_sign_and_one_alone_needs_no_name():
@@ -38,4 +39,4 @@ def test_the_json_of_another_program_beside_a_ct_is_no_sidecar(tmp_path):
         ('{"tool": "cyclegan-gc 1", "settings": {}}', True),
     ):
         beside.write_text(content)
-        assert bool(sidecar_of(tmp_path / "p1_sct.nii.gz")) == known
+        assert bool(sidecar_of(source_of(tmp_path / "p1_sct.nii.gz"))) == known

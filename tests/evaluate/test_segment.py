@@ -13,6 +13,7 @@ from nibabel.nifti1 import Nifti1Image
 from cyclegan_gc.cli import main
 from cyclegan_gc.evaluate.matching import CaseFiles
 from cyclegan_gc.evaluate.segment import find_segmenter, with_label_maps
+from cyclegan_gc.formats.sources import source_of
 
 PROGRAM = """#!{python}
 import gzip
@@ -62,7 +63,7 @@ def folder(tmp_path) -> Path:
     radius = np.sqrt(x**2 + y**2 + z**2)
     for number in range(2):
         for name, thickness in (("ct", 0.3), ("sct", 0.25), ("other", 0.2)):
-            ct = np.select([radius < 0.5, radius < 0.5 + thickness], [40 + number, 900], -1000)
+            ct = np.select([radius < 0.5, radius < 0.5 + thickness], [40 + number, 700], -1000)
             (tmp_path / name).mkdir(exist_ok=True)
             save(tmp_path / name / f"head{number}.nii.gz", ct)
     return tmp_path
@@ -86,11 +87,12 @@ def test_both_methods_are_judged_by_the_labels_that_the_program_finds(folder, ca
 
 
 def test_a_ct_is_segmented_once_and_again_only_if_it_changed(folder, calls):
-    files = CaseFiles("head0", folder / "sct" / "head0.nii.gz", folder / "ct" / "head0.nii.gz")
+    sct = folder / "sct" / "head0.nii.gz"
+    files = CaseFiles("head0", source_of(sct), source_of(folder / "ct" / "head0.nii.gz"))
     made = with_label_maps(files, find_segmenter(), folder / "labels")
     assert with_label_maps(files, find_segmenter(), folder / "labels") == made
     assert len(calls.read_text().splitlines()) == 2
-    save(files.sct, np.roll(load(files.sct), 1, axis=0))
+    save(sct, np.roll(load(sct), 1, axis=0))
     changed = with_label_maps(files, find_segmenter(), folder / "labels")
     assert changed.labels == made.labels and changed.sct_labels != made.sct_labels
     assert len(calls.read_text().splitlines()) == 3
@@ -98,7 +100,7 @@ def test_a_ct_is_segmented_once_and_again_only_if_it_changed(folder, calls):
 
 def test_a_ct_whose_voxels_lie_apart_from_its_header_is_segmented_again_if_they_changed(folder, calls):
     truth, sct = load(folder / "ct" / "head0.nii.gz"), folder / "head0.mhd"
-    files, made = CaseFiles("head0", sct, folder / "ct" / "head0.nii.gz"), set()
+    files, made = CaseFiles("head0", source_of(sct), source_of(folder / "ct" / "head0.nii.gz")), set()
     for moved in (0, 1, 1):
         SimpleITK.WriteImage(SimpleITK.GetImageFromArray(np.roll(truth, moved, axis=0)), str(sct))
         made.add(with_label_maps(files, find_segmenter(), folder / "labels").sct_labels)
