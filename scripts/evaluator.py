@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import nibabel as nib
 import numpy as np
@@ -62,7 +62,8 @@ def write_case(folder: Path) -> CaseFiles:
     arrays |= {"mask": (labels > 0).astype(np.uint8), "labels": labels, "sct_labels": np.roll(labels, 1, axis=0)}
     for name, array in arrays.items():
         nib.save(nib.Nifti1Image(np.asfortranarray(array), affine), folder / f"{name}.nii.gz")
-    return CaseFiles("case", **{name: source_of(folder / f"{name}.nii.gz") for name in arrays})
+    sources: dict[str, Any] = {name: source_of(folder / f"{name}.nii.gz") for name in arrays}
+    return CaseFiles("case", **sources)
 
 
 def time_metrics(case: Case) -> None:

@@ -61,7 +61,7 @@ def _without_padding(array: np.ndarray) -> np.ndarray:
     lowest = array.min()
     if lowest >= AIR_HU[0]:
         return array
-    beside = ndimage.maximum_filter(array <= lowest + 1, size=5)
+    beside = np.asarray(ndimage.maximum_filter(array <= lowest + 1, size=5), dtype=bool)
     values = array[~beside]
     return values if values.size else array
 

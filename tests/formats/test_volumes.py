@@ -363,9 +363,9 @@ def test_a_pipe_is_named_and_never_opened(tmp_path: Path):
             read_volume(tmp_path / name)
         with pytest.raises(OSError, match="not a regular file"):
             bytes_hash([tmp_path / name])
-    cases, notes = find_sources(tmp_path)
+    cases, left_out = find_sources(tmp_path)
     assert [case.path.name for case in cases] == ["a.nii", "pipe.nii.gz", "zero.mha"]
-    assert sorted(Path(note.split(":")[0]).name for note in notes) == ["pipe", "pipe.dcm"]
+    assert left_out == [("pipe", "pipe or device"), ("pipe.dcm", "pipe or device")]
 
 
 def test_if_no_volume_is_found_the_message_says_what_was_there(tmp_path: Path):
