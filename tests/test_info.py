@@ -37,7 +37,10 @@ def test_a_series_and_a_file_that_cannot_be_read(slices_of, write_series, tmp_pa
 def test_a_case_that_cannot_be_read_does_not_hide_the_others(slices_of, write_series, tmp_path, capsys):
     pixels = np.arange(20 * 24 * 6, dtype=np.int16).reshape(20, 24, 6)
     for name in ("T1", "broken"):
-        files = write_series(tmp_path / name, slices_of(pixels))
+        datasets = list(slices_of(pixels))
+        for dataset in datasets:
+            dataset.SeriesInstanceUID += f".{len(name)}"
+        files = write_series(tmp_path / name, datasets)
     for path in files:
         path.write_bytes(path.read_bytes()[:900])
     assert main(["info", str(tmp_path)]) == 3

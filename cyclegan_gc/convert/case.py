@@ -38,10 +38,11 @@ def read_case(conversion: Conversion, job: Job) -> Loaded | Converted:
     """Read and prepare a case, unless an intact result of it exists."""
     since = time.perf_counter()
     try:
-        sha256 = bytes_hash(job.source.files)
+        files = job.source.readable_files()
+        sha256 = bytes_hash(files)
         if not conversion.config.overwrite and (known := finished(job, sha256, conversion)):
             return known
-        volume = load_volume(job.source.readable_files(), conversion.config.max_voxels, job.source.frames)
+        volume = load_volume(files, conversion.config.max_voxels, job.source.frames)
         with named(job.source.path):
             warnings = volume.warnings + _other_modality(volume, conversion.config)
             return Loaded(job, volume, prepare_for(conversion.members, volume), sha256, warnings, since)

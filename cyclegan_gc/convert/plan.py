@@ -138,7 +138,8 @@ def reference_series(config: ConvertConfig) -> Source | None:
     """
     if config.format != "dicom" or config.reference_dicom is None:
         return None
-    series = [source for source in find_sources(config.reference_dicom)[0] if not is_result(source)]
+    found = find_sources(config.reference_dicom)[0]
+    series = [source for source in found if not is_result(source) and source.kind != "localizer"]
     if len(series) != 1 or series[0].series is None:
         raise UserError(
             f"{config.reference_dicom}: must hold one DICOM series, has {len(series)} cases; give another "
@@ -226,7 +227,7 @@ def _check_collisions(jobs: Sequence[Job]) -> None:
     origin: dict[str, Path] = {}
     for job in jobs:
         # Many file systems ignore case.
-        key = str(job.result.resolve()).lower()
+        key = str(job.sidecar.resolve()).lower()
         if key in origin:
             raise UserError(
                 f"{origin[key]} and {job.source.path} would both be written to {job.result}; rename one or convert "

@@ -61,10 +61,10 @@ def load_case(files: CaseFiles) -> Case:
     sct, ct = _read_ct(files.sct), _read_ct(files.ct)
     mr = _read(files.mr) if files.mr else None
     compared = {method: _read_ct(source) for method, source in files.compared.items()}
-    given = read_map(files.mask.readable_files(), "mask") if files.mask else None
-    labels = read_map(files.labels.readable_files(), "labels") if files.labels else None
+    given = read_map(files.mask, "mask") if files.mask else None
+    labels = read_map(files.labels, "labels") if files.labels else None
     maps = {SCT: files.sct_labels, **files.compared_labels} if files.labels else {}
-    predicted_labels = {method: read_map(each.readable_files(), "labels") for method, each in maps.items() if each}
+    predicted_labels = {method: read_map(each, "labels") for method, each in maps.items() if each}
     labelled = None if labels is None else _covered(sct, labels)
     truth = _onto(sct, ct, outside=AIR_HU)
     covered = _covered(sct, ct)
@@ -106,7 +106,7 @@ def load_case(files: CaseFiles) -> Case:
 
 
 def _read(source: Source) -> Volume:
-    return read_files(source.readable_files(), MAX_VOXELS)
+    return read_files(source.readable_files(), MAX_VOXELS, source.frames)
 
 
 def _read_ct(source: Source) -> Volume:

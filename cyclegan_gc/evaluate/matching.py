@@ -13,6 +13,8 @@ from cyclegan_gc.formats.files import read_sidecar, uncertainty_name
 from cyclegan_gc.formats.names import CaseName, case_names, kind_of, places_of
 from cyclegan_gc.formats.sources import Source, find_sources
 
+MODALITIES = {"sct": "CT", "ct": "CT", "mr": "MR"}
+"""Modality of a DICOM series of each kind; maps may have any."""
 NAMES_SHOWN = 5
 TAKEN = (SCT, *BASELINES, "synthetic", "true")
 """Names of methods and pictures that a compared method cannot have."""
@@ -194,15 +196,17 @@ def _found(kind: str, holds: str, source: str) -> _Found:
 
     Files whose names say another kind are left out if there are files whose names say ``holds``.
     """
-    files = find_sources(source)[0]
+    found = find_sources(source)[0]
+    files = [file for file in found if file.kind in ("", MODALITIES.get(holds, file.kind))]
+    left_out = [f"{kind}: {count} series of another modality."] if (count := len(found) - len(files)) else []
     uncertain = {file.path.with_name(uncertainty_name(file.name)) for file in files}
     files = [file for file in files if file.path.with_name(file.name) not in uncertain]
     others = [file for file in files if kind_of(file.name) not in (holds, None)]
     if others and any(kind_of(file.name) == holds for file in files):
-        left_out = [f"{source}: {len(others)} files are no {kind} by their names, such as {others[0].path.name}."]
+        left_out.append(
+            f"{kind}: {len(others)} files hold something else by their names, such as {others[0].path.name}."
+        )
         files = [file for file in files if file not in others]
-    else:
-        left_out = []
     names = case_names([(file.path.parent, file.name) for file in files])
     return _Found(kind, source, files, names, left_out)
 

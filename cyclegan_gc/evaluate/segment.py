@@ -66,7 +66,7 @@ def _segment(ct: Source, program: Path, folder: Path) -> Path:
     """Run the program on a volume; the label map lies in ``folder`` and can be read."""
     source, result = ct.path, folder / "labels.nii.gz"
     if ct.series is not None or not source.name.lower().endswith(WRITABLE):
-        source, read = folder / "volume.nii.gz", read_files(ct.files, MAX_VOXELS)
+        source, read = folder / "volume.nii.gz", read_files(ct.readable_files(), MAX_VOXELS, ct.frames)
         write_volume(source, read.array, read)
     call = [str(program), "-i", str(source), "-o", str(result), *OPTIONS]
     try:

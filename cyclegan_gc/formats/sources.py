@@ -148,12 +148,13 @@ def read_files(files: Sequence[Path], max_voxels: int, frames: Sequence[int] = (
         return read_series(files, max_voxels, frames)
 
 
-def read_map(files: Sequence[Path], kind: Literal["mask", "labels"]) -> Volume:
+def read_map(source: Source, kind: Literal["mask", "labels"]) -> Volume:
     """Read a mask or a label map, a volume file or a DICOM series; raises as :func:`read_files`."""
+    files = source.readable_files()
     if not is_series(files):
         return read_mask(files[0]) if kind == "mask" else read_labels(files[0])
     with named(_path_of(files)):
-        values, affine, notes = read_frames(files, MAX_VOXELS)
+        values, affine, notes = read_frames(files, MAX_VOXELS, source.frames)
         stored = Volume(values, affine, geometry_header(affine), tuple(notes))
         return as_mask(stored) if kind == "mask" else as_labels(stored)
 

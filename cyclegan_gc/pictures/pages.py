@@ -29,7 +29,7 @@ small { color: #666; }
 img { max-width: 100%; height: auto; }
 figure { margin: 1.5em 0; } figcaption { font-weight: 600; }
 @media (max-width: 600px) { body { margin: 1em auto; } h1 { font-size: 1.5em; } th, td { padding: .25em .4em; }
-  td.text { min-width: 9em; } td.name { min-width: 6em; } td ul { padding-left: .9em; } }
+  td.text { min-width: 8.5em; } td.name { min-width: 6em; } td ul { padding-left: .9em; } }
 """
 
 

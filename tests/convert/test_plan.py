@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pydicom.uid import RTStructureSetStorage
 
 from cyclegan_gc.config import ConvertConfig
 from cyclegan_gc.convert.plan import part_of, plan, shard_of
@@ -107,6 +108,12 @@ def test_a_result_stays_in_the_output_whatever_a_list_says(tmp_path):
     assert sorted(results(config)) == ["deep/q_sct.nii.gz", "p_sct.nii.gz"]
 
 
+def test_two_formats_of_one_name_would_share_a_sidecar_and_are_refused(tmp_path):
+    folder = make(tmp_path / "in", "x.nii.gz", "x.mha")
+    with pytest.raises(UserError, match="would both be written"):
+        plan(config_of(folder, format="same"))
+
+
 def test_a_link_in_the_output_that_leads_out_of_it_fails_that_case_alone(tmp_path):
     folder = make(tmp_path / "in", "a/x.nii", "b/x.nii")
     make(tmp_path, "precious/x_sct.nii.gz", "out/here")
@@ -139,7 +146,7 @@ def test_what_an_export_holds_beside_mr_series_is_left_out_with_its_reason(slice
                 setattr(dataset, tag, value)
         write_series(tmp_path / "in" / name, datasets)
     structures = datasets[0]
-    structures.Modality = "RTSTRUCT"
+    structures.Modality, structures.SOPClassUID = "RTSTRUCT", RTStructureSetStorage
     del structures.Rows, structures.PixelData
     structures.save_as(tmp_path / "in" / "structures.dcm")
     jobs, left_out = plan(config_of(tmp_path / "in"))

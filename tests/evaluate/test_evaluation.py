@@ -407,7 +407,7 @@ def test_dicom_metaimage_and_nrrd_are_scored_like_nifti(tmp_path, slices_of, wri
     for case in ("p1", "p2"):
         series = write_series(tmp_path / "mr" / case, slices_of(np.swapaxes(hu + 1000, 0, 1)))
         affine = read_files(series, hu.size).affine
-        label = SeriesLabel("key", "Model.", "cyclegan-gc")
+        label = SeriesLabel(case, "Model.", "cyclegan-gc")
         write_ct_series(tmp_path / "sct" / f"{case}_sct", hu + np.int16(10), affine, series, label)
         write_ct_series(tmp_path / "ct" / case, hu, affine, series, label)
         write_ct_series(tmp_path / "mask" / case, (hu > -500).astype(np.int16), affine, series, label)

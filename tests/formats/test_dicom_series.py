@@ -45,6 +45,30 @@ def test_tags_that_differ_within_one_regular_stack_do_not_split_it(slices_of, wr
     assert [len(case.files) for case in find_sources(write_series(tmp_path / "T1", slices)[0].parent)[0]] == [6]
 
 
+def test_a_missing_slice_is_refused_although_tags_alternate(slices_of, write_series, tmp_path):
+    """Every second slice alone would be a regular stack of twice the distance."""
+    slices = list(slices_of(np.zeros((8, 8, 13), np.int16) + np.arange(13, dtype=np.int16)))
+    for number, dataset in enumerate(slices):
+        dataset.ImageType = ["ORIGINAL", "PRIMARY", "AB"[number % 2]]
+    del slices[5]
+    [case] = find_sources(write_series(tmp_path / "T1", slices)[0].parent)[0]
+    with pytest.raises(VolumeError, match="missing"):
+        read_files(case.readable_files(), 10**6)
+
+
+def test_a_scout_inside_a_series_is_a_case_of_its_own_kind(slices_of, write_series, tmp_path):
+    scout, slices = list(slices_of(PIXELS))[:1], list(slices_of(PIXELS))
+    for dataset in scout:
+        dataset.ImageType = ["ORIGINAL", "PRIMARY", "LOCALIZER"]
+        dataset.ImageOrientationPatient = [0, 1, 0, 0, 0, -1]
+        dataset.SOPInstanceUID, dataset.InstanceNumber = f"{dataset.SOPInstanceUID}.9", 100
+    write_series(tmp_path / "T1", scout)
+    write_series(tmp_path / "T1", slices)
+    assert sorted((case.kind, len(case.files)) for case in find_sources(tmp_path / "T1")[0]) == [
+        ("MR", 6), ("localizer", 1),
+    ]  # fmt: skip
+
+
 def test_the_contrasts_and_stacks_of_an_enhanced_object_are_cases(slices_of, write_series, enhanced, tmp_path):
     water, fat = list(slices_of(PIXELS)), list(slices_of(PIXELS // 2))
     dataset = enhanced([*water, *fat])

@@ -138,7 +138,7 @@ def _is_padding(stored: NDArray, dataset: Dataset) -> NDArray[np.bool_]:
     # Both tags may be written signed or unsigned, whatever the pixels are.
     bits = 8 * stored.dtype.itemsize
     ends = [
-        np.array(end % 2**bits, f"u{stored.dtype.itemsize}").view(stored.dtype)
+        np.array(end % 2**bits, f"u{stored.dtype.itemsize}").view(stored.dtype.newbyteorder("="))
         for end in (value, value if limit is None else limit)
     ]
     return (stored >= min(ends)) & (stored <= max(ends))
@@ -159,8 +159,6 @@ def _notes(slices: Slices) -> list[str]:
     first, notes = slices.first, []
     if not text_of(first, "FrameOfReferenceUID"):
         notes.append("No FrameOfReferenceUID; the slice positions are regular and were used.")
-    if (modality := text_of(first, "Modality")) not in ("MR", ""):
-        notes.append(f"The modality of the series is {modality}.")
     if slices.copies:
         notes.append(f"{len(slices.copies)} exact copies, such as {slices.copies[0].name}, were left out.")
     return notes

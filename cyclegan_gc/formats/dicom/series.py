@@ -143,11 +143,13 @@ def _pictures(members: Sequence[_Found]) -> list[DicomSeries]:
         frames = frames_of(read_headers(files), files)
     except VolumeError as error:
         return [replace(whole, fault=str(error))]
-    return [
+    kinds = {found.path: found.kind for found in members}
+    parts = [
         _part(whole, frames, indices, words)
         for together in _by_folder(frames)
         for words, indices in _by_contrast(frames, together).items()
     ]
+    return [replace(part, kind=kinds[part.files[0]]) for part in parts]
 
 
 def _by_folder(frames: Sequence[Frame]) -> list[list[int]]:
@@ -162,11 +164,22 @@ def _by_folder(frames: Sequence[Frame]) -> list[list[int]]:
 
 
 def _by_contrast(frames: Sequence[Frame], together: Sequence[int]) -> dict[str, list[int]]:
-    """The frames of each contrast under its words, if they are not one regular stack but a contrast alone is."""
+    """The frames of each contrast under its words, if they are not one stack but a contrast alone is.
+
+    Slices in one direction, no two at one place, are one stack, even if one of them is missing.
+    """
     parts: dict[tuple[str, ...], list[int]] = defaultdict(list)
     for index in together:
         parts[frames[index].contrast].append(index)
-    if len(parts) == 1 or _fits(frames, together) or not any(_fits(frames, part) for part in parts.values()):
+    places = {(frames[index].position, frames[index].orientation) for index in together}
+    directions = {(frames[index].orientation, frames[index].contrast[2]) for index in together}
+    one_stack = len(places) == len(together) and len(directions) == 1
+    if (
+        len(parts) == 1
+        or one_stack
+        or _fits(frames, together)
+        or not any(_fits(frames, part) for part in parts.values())
+    ):
         return {"": list(together)}
     return dict(zip(_words(list(parts)), parts.values(), strict=True))
 
