@@ -203,9 +203,7 @@ def _found(kind: str, holds: str, source: str) -> _Found:
     files = [file for file in files if file.path.with_name(file.name) not in uncertain]
     others = [file for file in files if kind_of(file.name) not in (holds, None)]
     if others and any(kind_of(file.name) == holds for file in files):
-        left_out.append(
-            f"{kind}: {len(others)} files hold something else by their names, such as {others[0].path.name}."
-        )
+        left_out.append(f"{len(others)} files are no {kind} by their names, such as {others[0].path.name}.")
         files = [file for file in files if file not in others]
     names = case_names([(file.path.parent, file.name) for file in files])
     return _Found(kind, source, files, names, left_out)

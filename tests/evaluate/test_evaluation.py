@@ -405,7 +405,10 @@ def test_dicom_metaimage_and_nrrd_are_scored_like_nifti(tmp_path, slices_of, wri
     """A series as a conversion writes it, a true CT as MetaImage and as a series, a mask as NRRD and as a series."""
     hu = head(0)[0].astype(np.int16)
     for case in ("p1", "p2"):
-        series = write_series(tmp_path / "mr" / case, slices_of(np.swapaxes(hu + 1000, 0, 1)))
+        slices = list(slices_of(np.swapaxes(hu + 1000, 0, 1)))
+        for dataset in slices:
+            dataset.SeriesInstanceUID += f".{case[1:]}"
+        series = write_series(tmp_path / "mr" / case, slices)
         affine = read_files(series, hu.size).affine
         label = SeriesLabel(case, "Model.", "cyclegan-gc")
         write_ct_series(tmp_path / "sct" / f"{case}_sct", hu + np.int16(10), affine, series, label)

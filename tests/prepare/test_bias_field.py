@@ -64,6 +64,7 @@ def test_the_same_volume_gives_the_same_field_each_time(head):
     assert np.array_equal(one, other)
 
 
+@pytest.mark.slow
 def test_training_and_conversion_apply_the_same_correction(phantoms):
     path = sorted((phantoms / "test" / "mr").iterdir())[0]
     volume = read_volume(path)

@@ -216,6 +216,7 @@ def test_a_runs_commands_are_told_without_the_folders_place(study):
     assert str(study) not in command.read_text()
 
 
+@pytest.mark.slow
 def test_subjects_in_folders_of_their_own_and_jobs_of_an_array_are_all_evaluated(tmp_path, phantoms, monkeypatch):
     """As in BIDS; the array's jobs divide the runs and not the subjects."""
     monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "1")

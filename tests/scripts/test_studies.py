@@ -67,6 +67,7 @@ def test_pairs_are_of_heads_that_are_not_tested_and_fewer_are_a_part_of_more(out
     assert names[0] == names[1]
 
 
+@pytest.mark.slow
 def test_without_pairs_none_are_given_and_pairs_alone_are_trained_without_unpaired_volumes(output):
     runs = {run.arm: run for run in planned("pairs", output)}
     assert option(runs["no pairs"], "--data.pairs") is None and option(runs["no pairs"], "--data.mr")
