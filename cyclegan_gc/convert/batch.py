@@ -57,7 +57,7 @@ def convert_volume(
     Args:
         checkpoint: file of a training run.
         source: a volume file; for a model of several contrasts one file of each, in the order used in training.
-        result: file to write, .nii or .nii.gz; int16, rounded.
+        result: file to write, .nii, .nii.gz, .mha or .nrrd; int16, rounded.
         direction: which generator to use.
         device: auto, cpu, cuda, cuda:N or mps.
 
@@ -70,7 +70,7 @@ def convert_volume(
     sources = [Path(each) for each in ([source] if isinstance(source, (str, Path)) else source)]
     result = Path(result)
     if not result.name.lower().endswith(WRITABLE):
-        raise UserError(f"{result}: the result's name must end in .nii or .nii.gz")
+        raise UserError(f"{result}: the result's name must end in {', '.join(WRITABLE)}")
     translator = load_model(Path(checkpoint), direction, choose_device(device)).translator
     contrasts = translator.contrasts if direction == "mr_to_ct" else ()
     if len(sources) != max(1, len(contrasts)):

@@ -9,7 +9,7 @@ from pathlib import Path
 from cyclegan_gc.errors import UserError, VolumeError
 from cyclegan_gc.evaluate.matching import CaseFiles
 from cyclegan_gc.formats.content import bytes_hash
-from cyclegan_gc.formats.files import WRITABLE
+from cyclegan_gc.formats.files import NIFTI
 from cyclegan_gc.formats.sources import Source, read_files, source_of
 from cyclegan_gc.formats.volumes import MAX_VOXELS, read_labels, write_volume
 
@@ -65,7 +65,7 @@ def _label_map(ct: Source, program: Path, folder: Path) -> Source:
 def _segment(ct: Source, program: Path, folder: Path) -> Path:
     """Run the program on a volume; the label map lies in ``folder`` and can be read."""
     source, result = ct.path, folder / "labels.nii.gz"
-    if ct.series is not None or not source.name.lower().endswith(WRITABLE):
+    if ct.series is not None or not source.name.lower().endswith(NIFTI):
         source, read = folder / "volume.nii.gz", read_files(ct.readable_files(), MAX_VOXELS, ct.frames)
         write_volume(source, read.array, read)
     call = [str(program), "-i", str(source), "-o", str(result), *OPTIONS]

@@ -12,9 +12,10 @@ from typing import Any
 
 from cyclegan_gc.errors import UserError, VolumeError, named
 
-WRITABLE = (".nii", ".nii.gz")
+NIFTI = (".nii", ".nii.gz")
+WRITABLE = (*NIFTI, ".mha", ".nrrd")
 """Suffixes of volume files that can be written."""
-READABLE = (*WRITABLE, ".hdr", ".hdr.gz", ".img", ".img.gz", ".mha", ".mhd", ".nrrd", ".nhdr")
+READABLE = (*WRITABLE, ".hdr", ".hdr.gz", ".img", ".img.gz", ".mhd", ".nhdr")
 """Suffixes of volume files that can be read; an .img is read through its .hdr."""
 BIDS_RESULT = "_desc-synthetic_ct"
 """End of the name of a synthetic CT in a BIDS folder."""

@@ -186,7 +186,8 @@ def _series_sources(grouped: Sequence[DicomSeries], root: Path) -> Iterator[Sour
     for series in grouped:
         folder = _common_folder(series.files)
         beside = list(numbers[folder].values())
-        path, name, below = folder, _spelled(folder).name, _below(folder.parent, root)
+        path = folder if folder.name else _spelled(folder)  # a bare "." has no name
+        name, below = _spelled(folder).name, _below(_spelled(folder).parent, root)
         if len(series.files) == 1:
             path, name, below = series.files[0], _file_name(series.files[0]), _below(folder, root)
         elif len(beside) > 1:

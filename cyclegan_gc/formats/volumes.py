@@ -166,7 +166,7 @@ def write_volume(path: Path, array: np.ndarray, like: Volume) -> None:
         raise ValueError(f"{path}: array of shape {array.shape} does not fit the grid {like.array.shape}")
     if array.dtype not in (np.int16, np.uint8, np.float32):
         raise ValueError(f"{path}: cannot write {array.dtype}; use int16, uint8 or float32")
-    if not path.name.lower().endswith((*WRITABLE, ".mha", ".nrrd")):
+    if not path.name.lower().endswith(WRITABLE):
         raise ValueError(f"{path}: a volume's name ends in .nii, .nii.gz, .mha or .nrrd")
     if is_itk(path):
         with named(path):

@@ -130,6 +130,13 @@ def test_links_are_not_resolved_into_names(slices_of, write_series, tmp_path):
         assert [job.result.name for job in plan(config_of(source, format="dicom"))[0]] == ["P001_sct"]
 
 
+def test_the_folder_of_a_series_may_be_given_as_a_dot(slices_of, write_series, tmp_path, monkeypatch):
+    write_series(tmp_path / "T1", slices_of(np.ones((4, 4, 3), np.int16)))
+    monkeypatch.chdir(tmp_path / "T1")
+    [job], _ = plan(replace(config_of(Path()), output=tmp_path / "out"))
+    assert job.source.path == tmp_path / "T1" and job.stem == "T1_sct"
+
+
 def test_what_an_export_holds_beside_mr_series_is_left_out_with_its_reason(slices_of, write_series, tmp_path):
     changes = {
         "t1": {},

@@ -113,6 +113,8 @@ def test_a_volume_is_written_on_its_grid_or_not_at_all(name, tmp_path):
     assert np.array_equal(again.array, array)
     np.testing.assert_allclose(again.affine, affine, atol=1e-4)
     assert [path.name for path in tmp_path.iterdir()] == [name]
+    with pytest.raises(ValueError, match=r"ends in"):  # its voxels would be in a second file
+        write_volume(tmp_path / "a.mhd", array, Volume(array, affine, geometry_header(affine)))
     with pytest.raises(VolumeError, match=rf"{name}: cannot be written"):
         write_volume(tmp_path / "gone" / name, array, Volume(array, affine, geometry_header(affine)))
 
