@@ -1,5 +1,6 @@
 """The command line: arguments in, exit code out. Heavy imports wait until a command runs."""
 
+import json
 import os
 import sys
 import traceback
@@ -50,7 +51,10 @@ def run_audit(config: settings.AuditConfig) -> int:
     from cyclegan_gc.audit.audit import audit, closing_line, text_table
     from cyclegan_gc.data.cases import volumes_to_audit
 
-    outcome = audit(volumes_to_audit(config.data), config.preprocess, config.data.slice_axes, config.output)
+    volumes, notes = volumes_to_audit(config.data)
+    for note in notes:
+        print(f"note: {plain(note)}", file=sys.stderr)
+    outcome = audit(volumes, config.preprocess, config.data.slice_axes, config.output)
     print(text_table(outcome))
     print(f"{closing_line(outcome)}; pictures: {config.output / 'audit.png'}")
     return 2 if outcome.failed else 0
@@ -105,12 +109,13 @@ def run_convert(config: settings.ConvertConfig) -> int:
 
 
 def run_info(config: settings.InfoConfig) -> int:
-    """Describe a volume or a model."""
+    """Describe volumes, series or a model."""
     from cyclegan_gc.info import describe
 
-    lines, failures = describe(config.file)
-    print("\n".join(map(plain, lines)))
-    return _failed(failures)
+    found = describe(config.file)
+    text = json.dumps(found.facts, indent=2) if config.json else "\n".join(map(plain, found.lines))
+    print(text)
+    return _failed(found.failures)
 
 
 def run_manifest(config: settings.ManifestConfig) -> int:

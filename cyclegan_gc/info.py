@@ -1,38 +1,110 @@
-"""Describe a volume, a DICOM series or a model in a few lines, without a GPU."""
+"""Describe a volume, a folder of volumes and DICOM series, or a model, without a GPU."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from cyclegan_gc.errors import VolumeError
+from cyclegan_gc.errors import VolumeError, plain
+from cyclegan_gc.formats.dicom.header import open_dicom, text_of
 from cyclegan_gc.formats.geometry import axis_directions
-from cyclegan_gc.formats.sources import Source, find_sources, read_files
+from cyclegan_gc.formats.selection import left_out_lines
+from cyclegan_gc.formats.sources import Source, find_sources, read_files, source_grid
 from cyclegan_gc.formats.volumes import MAX_VOXELS, Volume
 
 CHECKPOINT_SUFFIXES = (".pt", ".pth", ".ckpt")
 RUN_CHECKPOINTS = ("last.pt", "best.pt")
+COLUMNS = {
+    "case": "case",
+    "modality": "modality",
+    "description": "description",
+    "voxels": "voxels",
+    "spacing_mm": "mm",
+    "contrast_agent": "contrast agent",
+}
+"""Fact -> its heading in the table."""
 
 
-def describe(path: Path) -> tuple[list[str], list[str]]:
-    """Lines of ``name: value`` for a volume, a model, or each case of a folder; and the cases that cannot be read.
+@dataclass(frozen=True)
+class Description:
+    """What a path holds."""
+
+    lines: list[str]
+    """For people."""
+    facts: dict[str, Any]
+    """For programs: ``models``, or ``cases`` and ``left_out``."""
+    failures: list[str] = field(default_factory=list)
+    """A line for each case that cannot be read."""
+
+
+def describe(path: Path) -> Description:
+    """A model, or every case of a file or a folder; a single case is read, of several only the headers.
 
     Raises:
         UserError: if a single file cannot be read; one line.
     """
-    if path.name.lower().endswith(CHECKPOINT_SUFFIXES):
-        return _checkpoint_lines(path), []
-    if models := [path / name for name in RUN_CHECKPOINTS if (path / name).is_file()]:
-        return [line for model in models for line in _checkpoint_lines(model)], []
-    lines, failures = [], []
+    models = [path] if path.name.lower().endswith(CHECKPOINT_SUFFIXES) else []
+    models = models or [path / name for name in RUN_CHECKPOINTS if (path / name).is_file()]
+    if models:
+        return _described_models(models)
     sources, left_out = find_sources(path)
+    cases, failures = [], []
     for source in sources:
         try:
-            lines += _source_lines(source)
+            cases.append(_facts(source))
         except VolumeError as error:
             if len(sources) == 1:
                 raise
             failures.append(str(error))
-    return [*lines, *(f"{each.label}: {each.reason}" for each in left_out)], failures
+    lines = _source_lines(sources[0]) if len(sources) == 1 else _table(cases)
+    others = [each._asdict() for each in left_out]
+    return Description([*lines, *left_out_lines(left_out)], {"cases": cases, "left_out": others}, failures)
+
+
+def _described_models(paths: Sequence[Path]) -> Description:
+    from cyclegan_gc.checkpoint import load_checkpoint  # torch is slow to import, and volumes do not need it
+
+    states = {path: load_checkpoint(path) for path in paths}
+    lines = [line for path, state in states.items() for line in _checkpoint_lines(path, state)]
+    facts = [{"file": path.name, "step": state["step"], "config": state["config"]} for path, state in states.items()]
+    return Description(lines, {"models": facts})
+
+
+def _facts(source: Source) -> dict[str, Any]:
+    """What the headers of a case say."""
+    shape, affine = source_grid(source)
+    facts = {
+        "case": source.label,
+        "files": len(source.files),
+        "voxels": list(shape),
+        "spacing_mm": [round(float(mm), 4) for mm in np.linalg.norm(affine[:3, :3], axis=0)],
+    }
+    if source.series is None:
+        return facts
+    agent = text_of(open_dicom(source.files[0], tags=["ContrastBolusAgent"]), "ContrastBolusAgent")
+    series = source.series
+    return {
+        **facts,
+        "modality": series.kind,
+        "description": " ".join(filter(None, (series.description, series.picture))),
+        "protocol": series.protocol,
+        "contrast_agent": agent.strip(),
+        "series": series.uid,
+        "patient": series.patient,
+    }
+
+
+def _table(cases: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A heading and a line for each case."""
+    rows = [list(COLUMNS.values()), *([_cell(case.get(name, "")) for name in COLUMNS] for case in cases)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def _cell(value: str | Sequence[float]) -> str:
+    return plain(value) if isinstance(value, str) else " x ".join(f"{number:.4g}" for number in value)
 
 
 def _source_lines(source: Source) -> list[str]:
@@ -53,10 +125,7 @@ def _volume_lines(volume: Volume) -> list[str]:
     ]
 
 
-def _checkpoint_lines(path: Path) -> list[str]:
-    from cyclegan_gc.checkpoint import load_checkpoint
-
-    state = load_checkpoint(path)
+def _checkpoint_lines(path: Path, state: Mapping[str, Any]) -> list[str]:
     config, known = state["config"], state["fingerprint"]
     network, preprocess = config["network"], config["preprocess"]
     spacings = np.array([case["spacing_mm"] for case in known["mr"]])

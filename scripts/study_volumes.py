@@ -79,9 +79,9 @@ def _check_held_out(tested: list[Path], options: argparse.Namespace) -> None:
     """Refuse test pairs of which a file, or a copy of it, is among the training volumes."""
     training = [path for source in (options.mr, options.ct) for path in find_volumes(source)]
     notes = options.output / "data" / "cache"  # training looks for them there too
-    known = {content_hash(path, notes) for path in training}
+    known = {content_hash([path], notes) for path in training}
     for path in tested:
-        if content_hash(path, notes) in known:
+        if content_hash([path], notes) in known:
             raise UserError(f"{path}: is trained on too; take it out of --mr and --ct")
 
 

@@ -16,6 +16,7 @@ from cyclegan_gc.config import PreprocessConfig, SliceAxis
 from cyclegan_gc.device import one_torch_thread, usable_cpus
 from cyclegan_gc.distributed import Ranks
 from cyclegan_gc.errors import UserError, VolumeError, plain
+from cyclegan_gc.formats.sources import Source
 from cyclegan_gc.pictures.sheets import Pixels
 from cyclegan_gc.prepare.modality import check_volume
 from cyclegan_gc.prepare.preprocess import load_volume, prepare
@@ -42,7 +43,7 @@ class Audit:
 
 
 def audit(
-    volumes: Sequence[tuple[Sequence[Path], Audited]],
+    volumes: Sequence[tuple[Source, Audited]],
     settings: PreprocessConfig,
     planes: Sequence[SliceAxis],
     output: Path,
@@ -50,7 +51,7 @@ def audit(
     """Measure and judge all volumes; writes ``audit.json`` and ``audit.png`` into the output folder.
 
     Args:
-        volumes: the files and the description of each case.
+        volumes: each case and its description.
         settings: preprocessing of the training.
         planes: planes of the training's slices.
         output: folder, created if missing.
@@ -59,7 +60,7 @@ def audit(
         UserError: if the output cannot be written.
     """
     with one_torch_thread(), ThreadPoolExecutor(usable_cpus()) as pool:
-        jobs = [pool.submit(_look, paths, case, settings) for paths, case in volumes]
+        jobs = [pool.submit(_look, source, case, settings) for source, case in volumes]
         looked = [job.result() for job in jobs]
     cases = [case for case, _ in looked]
     outcome = Audit(cases, find_faults(cases, settings, planes))
@@ -118,11 +119,11 @@ def closing_line(outcome: Audit) -> str:
     return f"{len(levels)} volumes: {counted}; whole sets: {sets.count('fail')} fail, {sets.count('warn')} warn"
 
 
-def _look(paths: Sequence[Path], case: Audited, settings: PreprocessConfig) -> tuple[Audited, Pixels | None]:
+def _look(source: Source, case: Audited, settings: PreprocessConfig) -> tuple[Audited, Pixels | None]:
     """Measure and show one volume, if it can be read and prepared."""
     views = None
     try:
-        volume = load_volume(paths)
+        volume = load_volume(source.readable_files(), frames=source.frames)
         case = replace(case, facts=measure_volume(volume), notes=volume.warnings)
         views = views_of(volume, None, case.modality)
         check_volume(volume, case.modality)
@@ -130,7 +131,7 @@ def _look(paths: Sequence[Path], case: Audited, settings: PreprocessConfig) -> t
         case = replace(case, facts=measure_case(volume, prepared, case.modality))
         views = views_of(volume, prepared, case.modality)
     except VolumeError as error:
-        case = replace(case, failure=str(error).removeprefix(f"{paths[0]}: "))
+        case = replace(case, failure=str(error).removeprefix(f"{source.path}: "))
     return case, views
 
 

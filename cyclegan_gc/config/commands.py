@@ -52,7 +52,7 @@ class ConvertConfig:
     """Names of the results. plain keeps folders and names; bids writes derivatives,
     sub-X/ct/sub-X_..._desc-synthetic_ct.nii.gz."""
     series: str | None = None
-    """SeriesInstanceUID of the only series to convert. Default: all series."""
+    """Convert only the series whose description, protocol or UID matches this pattern, for instance "*T1*"."""
     overwrite: bool = False
     """Convert again even where a finished result exists."""
     force: bool = False
@@ -89,9 +89,13 @@ class AuditDataConfig:
     """
 
     mr: str
-    """MR volumes: a folder (searched recursively), a glob or a text file that lists files."""
+    """MR volumes or DICOM series: a folder (searched recursively), a glob or a text file that lists files."""
     ct: str
-    """CT volumes in HU: a folder (searched recursively), a glob or a text file that lists files."""
+    """CT volumes in HU, given like the MR volumes."""
+    mr_series: str | None = None
+    """Take only the MR series whose description, protocol or UID matches this pattern."""
+    ct_series: str | None = None
+    """Take only the CT series that match this pattern."""
     validation_fraction: ClosedUnitInterval = 0.1
     """Share of the subjects that training will hold out for validation, from 0 to 1."""
     contrasts: tuple[str, ...] = ()
@@ -125,10 +129,12 @@ class ManifestConfig:
 
 @dataclass(frozen=True)
 class InfoConfig:
-    """Describe a volume, a DICOM series or a model."""
+    """Describe a volume, a model, or all volumes and DICOM series of a folder in a table."""
 
     file: Path
-    """A volume, a DICOM file or folder, a checkpoint (.pt) or a run folder."""
+    """A volume, a DICOM file, a folder, a checkpoint (.pt) or a run folder."""
+    json: bool = False
+    """Print JSON, for programs."""
 
 
 @dataclass(frozen=True)

@@ -47,13 +47,19 @@ class DataConfig:
     """
 
     mr: str | None = None
-    """MR volumes: a folder (searched recursively), a glob or a text file that lists files. Not for
+    """MR volumes or DICOM series: a folder (searched recursively), a glob or a text file that lists files. Not for
     --objective paired."""
     ct: str | None = None
-    """CT volumes in HU, given like the MR volumes; they need not show the same subjects. Not for --objective paired."""
+    """CT volumes in HU, given like the MR volumes; they need not show the same subjects. One folder may be given for
+    both if modality or file names (mr, ct) tell them apart. Not for --objective paired."""
+    mr_series: str | None = None
+    """Take only the MR series whose description, protocol or UID matches this pattern, for instance "*T1*"."""
+    ct_series: str | None = None
+    """Take only the CT series that match this pattern."""
     pairs: str | None = None
-    """Registered pairs to train on: a folder with mr/ and ct/, with equal file names and one grid for both files of a
-    pair. They are added to the unpaired volumes, or used alone with --objective paired."""
+    """Registered pairs to train on, each on one grid: a folder with mr/ and ct/ and equal file names, a folder for each
+    pair (SynthRAD, BIDS), or a DICOM export. They are added to the unpaired volumes, or used alone with --objective
+    paired."""
     contrasts: tuple[str, ...] = ()
     """Several MR contrasts of a subject as input channels: the endings of their file names, for instance _T1w _T2w or
     _0000 _0001. Name the contrast that shows the body best first. The files of a subject must lie on one grid, and
@@ -81,10 +87,11 @@ class DataConfig:
     """Strength of random changes of the MR's grey values, from 0 (none) to 1, so that the model copes with other
     scanners. Each sample gets a new smooth rising curve and a new bias field."""
     validation_fraction: ClosedUnitInterval = 0.1
-    """Share of the subjects held out for validation, from 0 to 1; 0 validates on the training volumes. A subject is
-    sub-XX in the file name, otherwise the file name, or the folder where file names repeat."""
+    """Share of the subjects held out for validation, from 0 to 1; 0 validates on the training volumes. A subject is the
+    PatientID of a series, sub-XX or a SynthRAD identifier in the path, otherwise the file name, or the folder where
+    file names repeat."""
     validation_pairs: str | None = None
-    """Registered pairs to measure true errors on: a folder with mr/ and ct/, like test/ of ``cyclegan-gc phantom``.
+    """Registered pairs to measure true errors on, given like the pairs; test/ of ``cyclegan-gc phantom`` holds some.
     Each validation logs the errors of up to three of them. They are never trained on and never choose best.pt."""
     cache: Path | None = None
     """Folder of the prepared volumes, which several runs can share. Default: cache/ in the run folder."""

@@ -239,7 +239,9 @@ def public_settings(config: TrainConfig) -> dict[str, Any]:
     settings = asdict(config)
     for name in ("output", "resume", "init_from", "audit", "peer_timeout"):
         del settings[name]
-    for name in ("mr", "ct", "pairs", "validation_pairs", "cache", "prepare_threads", "resident", "workers"):
+    for name in ("mr", "ct", "mr_series", "ct_series", "pairs", "validation_pairs"):
+        del settings["data"][name]
+    for name in ("cache", "prepare_threads", "resident", "workers"):
         del settings["data"][name]
     return settings
 
@@ -254,6 +256,6 @@ def _check_sources(objective: str, data: DataConfig) -> None:
             f"{' and '.join(missing)} {verb} missing: give volumes, or --objective paired with --data.pairs"
         )
     if objective == "paired" and data.pairs is None:
-        raise UserError("--data.pairs is missing: --objective paired needs a folder with mr/ and ct/")
+        raise UserError("--data.pairs is missing: --objective paired needs a folder of pairs")
     if objective == "paired" and len(missing) < len(unpaired):
         raise UserError("--data.mr and --data.ct are not for --objective paired, which uses --data.pairs alone")

@@ -15,11 +15,12 @@ from cyclegan_gc.convert.case import read_case, translate_case, write_case
 from cyclegan_gc.convert.estimate import LONG, estimate
 from cyclegan_gc.convert.manifest import Manifest, manifest_of, write_manifest
 from cyclegan_gc.convert.outcome import Conversion, Converted, as_row, models_of
-from cyclegan_gc.convert.plan import Job, left_out_lines, part_of, plan, reference_series, shard_of
+from cyclegan_gc.convert.plan import Job, part_of, plan, reference_series, shard_of
 from cyclegan_gc.convert.wandb_log import log_cases, run_settings
 from cyclegan_gc.device import choose_device
 from cyclegan_gc.errors import StoppedError, UserError, named
 from cyclegan_gc.formats.files import WRITABLE, make_folder
+from cyclegan_gc.formats.selection import left_out_lines
 from cyclegan_gc.formats.volumes import write_volume
 from cyclegan_gc.inference import Member, members_of, translate_volume
 from cyclegan_gc.prepare.modality import check_volume

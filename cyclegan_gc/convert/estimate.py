@@ -9,9 +9,8 @@ import torch
 
 from cyclegan_gc.convert.plan import Job
 from cyclegan_gc.errors import VolumeError
-from cyclegan_gc.formats.dicom.read import series_grid
 from cyclegan_gc.formats.geometry import to_ras
-from cyclegan_gc.formats.volumes import volume_grid
+from cyclegan_gc.formats.sources import source_grid
 from cyclegan_gc.inference import Member, wanted_pixel_mm
 from cyclegan_gc.model.passes import Passes
 from cyclegan_gc.prepare.grid import pixel_mm
@@ -45,9 +44,8 @@ def estimate(jobs: Sequence[Job], members: Sequence[Member]) -> str:
 
 
 def _grid(job: Job) -> Grid | None:
-    source = job.source
     try:
-        return volume_grid(source.path) if source.series is None else series_grid(source.files, source.frames)
+        return source_grid(job.source)
     except VolumeError:
         return None
 

@@ -2,7 +2,6 @@
 
 import os
 import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +18,7 @@ from cyclegan_gc.formats.files import (
     result_of_uncertainty,
     uncertainty_name,
 )
+from cyclegan_gc.formats.selection import Holds, left_out_lines, of_kind, of_series
 from cyclegan_gc.formats.sources import LeftOut, Source, find_sources, named_files
 
 NIFTI = ".nii.gz"
@@ -26,8 +26,8 @@ SUFFIXES = {"nifti": NIFTI, "mha": ".mha", "nrrd": ".nrrd", "dicom": ""}
 """Format -> suffix of a result; a DICOM series is a folder."""
 ENDINGS: dict[Direction, str] = {"mr_to_ct": "_sct", "ct_to_mr": "_smr"}
 """Added to the source's name."""
-MODALITIES: dict[Direction, str] = {"mr_to_ct": "MR", "ct_to_mr": "CT"}
-"""Modality of the DICOM series that are converted."""
+KINDS: dict[Direction, Holds] = {"mr_to_ct": "mr", "ct_to_mr": "ct"}
+"""What is converted."""
 
 
 @dataclass(frozen=True)
@@ -91,38 +91,30 @@ def plan(config: ConvertConfig, contrasts: Sequence[str] = ()) -> tuple[list[Job
     return jobs, left_out
 
 
-def left_out_lines(left_out: Sequence[LeftOut]) -> list[str]:
-    """A line for each reason: how many were left out, and an example."""
-    counts = Counter(each.reason for each in left_out)
-    examples = {each.reason: each.label for each in reversed(left_out)}
-    return [f"left out: {count} x {reason}, such as {examples[reason]}" for reason, count in counts.items()]
-
-
 def _inputs(config: ConvertConfig, contrasts: Sequence[str]) -> tuple[list[Source], list[LeftOut]]:
     """The cases to convert, and what was left out."""
-    found, left_out = find_sources(config.input, config.series, contrasts)
+    found, left_out = find_sources(config.input, contrasts)
+    if config.series is not None:
+        found, unnamed = of_series(found, config.series, config.input, "--series")
+        left_out += unnamed
     named, sources = named_files(config.input), []
     for source in found:
         written, in_output = is_result(source), _is_below(source.path, config.output)
         if written and named.intersection(source.files):
             raise UserError(f"{source.path}: is the result of a conversion; give the volume it was made from")
         reason = "result of a conversion" if written else "file in the output folder" if in_output else None
-        reason = reason or _other_kind(source, config)
         if reason is None:
             sources.append(source)
         elif not (written and in_output):  # results of this conversion are no input
             left_out.append(LeftOut(source.label, reason))
+    # A series named by its UID is converted whatever it says.
+    if not any(source.series and source.series.uid == config.series for source in sources):
+        sources, others = of_kind(sources, KINDS[config.direction])
+        left_out += others
     if not sources:
         why = "; ".join(left_out_lines(left_out)) or "it holds only its own results"
         raise UserError(f"{config.input}: nothing to convert ({why}); choose another input or name one --series")
     return sources, left_out
-
-
-def _other_kind(source: Source, config: ConvertConfig) -> str | None:
-    """What a series is, if it is not of the modality to convert and ``--series`` does not name it."""
-    if source.kind in ("", MODALITIES[config.direction]) or config.series is not None:
-        return None
-    return source.kind if source.kind == "localizer" else f"{source.kind} series"
 
 
 def _is_below(path: Path, folder: Path) -> bool:

@@ -16,18 +16,19 @@ from cyclegan_gc.atomic import atomic_write, write_text
 from cyclegan_gc.audit.facts import measure_case
 from cyclegan_gc.audit.pairs import measure_pair
 from cyclegan_gc.config import PreprocessConfig, SliceAxis
-from cyclegan_gc.data.pairs import check_pair, prepare_pair
-from cyclegan_gc.errors import UserError, VolumeError
+from cyclegan_gc.data.pairs import prepare_pair, read_pair
+from cyclegan_gc.errors import UserError, named
 from cyclegan_gc.formats.content import contents_hash, known_contents
+from cyclegan_gc.formats.sources import Source
 from cyclegan_gc.formats.volumes import Volume
 from cyclegan_gc.prepare.body import depth_below_skin
 from cyclegan_gc.prepare.grid import DIRECTIONS, coarsen, seen_mm
 from cyclegan_gc.prepare.modality import Modality
-from cyclegan_gc.prepare.preprocess import Prepared, load_prepared, load_volume, to_hu
+from cyclegan_gc.prepare.preprocess import Prepared, load_prepared, to_hu
 from cyclegan_gc.prepare.statistics import case_statistics
 from cyclegan_gc.voxels import bounding_box
 
-FORMAT = 6
+FORMAT = 7
 """Increased whenever the same content and settings would give other voxels or facts."""
 OUTSIDE = -32768
 """Stored value outside the body."""
@@ -67,13 +68,15 @@ class PreparedVolume:
     the normalised values in the body. With several contrasts all are those of the first."""
     warnings: tuple[str, ...]
     """Warnings of the reader, without the file's name."""
-    sources: tuple[Path, ...] = ()
-    """The source files, if the caller gave them; their names never leave the run folder."""
+    content: str
+    """Hash of the source files."""
+    source: str = ""
+    """Path of the case, of a pair that of its MR, if the caller gave it; it never leaves the run folder."""
 
     @property
     def name(self) -> str:
         """Name of the case for messages on this machine."""
-        return str(self.sources[0]) if self.sources else self.path.stem
+        return self.source or self.path.stem
 
     @property
     def depth_path(self) -> Path:
@@ -87,11 +90,11 @@ class PreparedVolume:
         return last - first + 1
 
 
-def cached_volume(paths: Sequence[Path], kind: Kind, settings: PreprocessConfig, folder: Path) -> PreparedVolume:
+def cached_volume(sources: Sequence[Source], kind: Kind, settings: PreprocessConfig, folder: Path) -> PreparedVolume:
     """A case, prepared now or found in ``folder``.
 
     Args:
-        paths: the case's volume, its contrasts on one grid, or the contrasts and the CT of a pair.
+        sources: the MR or the CT, or the MR and the CT of a pair.
         kind: kind of the case.
         settings: preprocessing.
         folder: the cache.
@@ -100,19 +103,22 @@ def cached_volume(paths: Sequence[Path], kind: Kind, settings: PreprocessConfig,
         VolumeError: if the volume cannot be used; one line with the path.
     """
     with _writing(folder):
-        pixels = _file(contents_hash(paths, folder), kind, settings, folder)
+        content = contents_hash(sources, folder)
+    pixels = _file(content, kind, settings, folder)
     known = _known(pixels)
     if known is not None:
         return known
-    prepared = _prepared(paths, kind, settings)
+    prepared = _prepared(sources, kind, settings)
     with _writing(folder):
-        _write(pixels, *prepared, settings)
+        _write(pixels, content, *prepared, settings)
         return _read(pixels)
 
 
-def known_volume(paths: Sequence[Path], kind: Kind, settings: PreprocessConfig, folder: Path) -> PreparedVolume | None:
+def known_volume(
+    sources: Sequence[Source], kind: Kind, settings: PreprocessConfig, folder: Path
+) -> PreparedVolume | None:
     """A case if ``folder`` holds it, without reading the volume; else None."""
-    content = known_contents(paths, folder)
+    content = known_contents(sources, folder)
     return None if content is None else _known(_file(content, kind, settings, folder))
 
 
@@ -158,7 +164,9 @@ def _read(pixels: Path) -> PreparedVolume:
     return PreparedVolume(pixels, **{**facts, **sizes})
 
 
-def _write(pixels: Path, volume: Volume, case: Prepared, judged: dict[str, Any], settings: PreprocessConfig) -> None:
+def _write(
+    pixels: Path, content: str, volume: Volume, case: Prepared, judged: dict[str, Any], settings: PreprocessConfig
+) -> None:
     image, mask, voxel_mm, cut = _cut_out(case, settings.spacing_mm)
     stored = np.where(mask[..., None], np.rint(image * SCALE), OUTSIDE).astype(np.int16)
     histogram = np.histogram(stored[mask, 0] / np.float32(SCALE), HISTOGRAM_EDGES)[0].tolist()
@@ -170,27 +178,28 @@ def _write(pixels: Path, volume: Volume, case: Prepared, judged: dict[str, Any],
         {axis: _span(mask, axis) for axis in DIRECTIONS},
         {"case": case_statistics(case, volume.array), "audit": judged, "histogram": histogram},
         tuple(volume.warnings),
+        content,
     )
     depth = np.ceil(DEPTH_SCALE * depth_below_skin(mask, voxel_mm, cut)).astype(np.uint8)
     pixels.parent.mkdir(parents=True, exist_ok=True)
     for path, array, air in ((found.depth_path, depth[..., None], 0), (pixels, stored, OUTSIDE)):
         with atomic_write(path) as file:
             np.save(file, np.ascontiguousarray(np.pad(array, [(1, 1)] * 3 + [(0, 0)], constant_values=air)))
-    facts = {name: value for name, value in vars(found).items() if name not in ("path", "sources")}
+    facts = {name: value for name, value in vars(found).items() if name not in ("path", "source")}
     write_text(pixels.with_suffix(".json"), json.dumps(facts))
 
 
-def _prepared(paths: Sequence[Path], kind: Kind, settings: PreprocessConfig) -> tuple[Volume, Prepared, dict[str, Any]]:
+def _prepared(
+    sources: Sequence[Source], kind: Kind, settings: PreprocessConfig
+) -> tuple[Volume, Prepared, dict[str, Any]]:
     """A case as it was read, checked and prepared, and the facts that the audit judges."""
+    first = sources[0]
     if kind != "pair":
-        volume, case = load_prepared(paths, kind, settings)
+        volume, case = load_prepared(first.readable_files(), kind, settings, first.frames)
         return volume, case, measure_case(volume, case, kind)
-    volume = load_volume(paths)
-    try:
-        check_pair(volume)
+    volume = read_pair(*sources)
+    with named(first.path):
         return volume, prepare_pair(volume, settings), measure_pair(volume)
-    except VolumeError as error:
-        raise VolumeError(f"{paths[0]}: {error}") from None
 
 
 def _cut_out(

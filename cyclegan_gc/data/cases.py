@@ -1,7 +1,7 @@
 """The volumes of a training: found, grouped by subject, split and prepared into the cache."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from cyclegan_gc.audit.checks import LEVELS, Finding
@@ -10,11 +10,12 @@ from cyclegan_gc.audit.pairs import check_alignment
 from cyclegan_gc.config import AuditDataConfig, DataConfig, PreprocessConfig
 from cyclegan_gc.data.cache import PreparedVolume
 from cyclegan_gc.data.pairs import Pair, find_pairs
-from cyclegan_gc.data.preparation import Source, prepare_volumes
-from cyclegan_gc.data.subjects import held_out_subjects, names_of, subject_of, subjects_of
+from cyclegan_gc.data.preparation import Wanted, prepare_volumes
+from cyclegan_gc.data.subjects import held_out_subjects, names_of, subjects_of
 from cyclegan_gc.errors import UserError, plain
-from cyclegan_gc.formats.content import content_hash
-from cyclegan_gc.formats.files import find_cases
+from cyclegan_gc.formats.content import case_hashes
+from cyclegan_gc.formats.selection import find_kind, left_out_lines
+from cyclegan_gc.formats.sources import LeftOut, Source
 from cyclegan_gc.prepare.modality import Modality
 
 
@@ -26,8 +27,7 @@ class Case:
     name: str
     """Path relative to the folder of its set."""
     subject: str
-    files: tuple[Path, ...]
-    """The contrasts of an MR, or the CT."""
+    source: Source
 
 
 @dataclass(frozen=True)
@@ -75,19 +75,14 @@ def find_files(data: DataConfig) -> Files:
         VolumeError: if the header of a pair cannot be read.
     """
     pairs, validation_pairs = (
-        tuple(find_pairs(folder, data.contrasts, setting)) if folder is not None else ()
+        tuple(find_pairs(folder, setting, data.contrasts, data.mr_series, data.ct_series)) if folder is not None else ()
         for folder, setting in ((data.pairs, "--data.pairs"), (data.validation_pairs, "--data.validation_pairs"))
     )
-    # With the paired objective there are no other volumes.
-    mr_source, ct_source = (data.mr, data.ct) if data.mr and data.ct else (f"{data.pairs}/mr", f"{data.pairs}/ct")
-    (mr, notes), (ct, _) = find_cases(mr_source, data.contrasts), find_cases(ct_source)
-    shared = {path.resolve() for paths in mr.values() for path in paths} & {path.resolve() for path in ct}
-    if shared:
-        raise UserError(
-            f"{min(shared)}: given as MR and as CT ({len(shared)} such files); "
-            "point --data.mr and --data.ct to different folders"
-        )
-    return Files(_cases_of(mr, "mr") + _cases_of(ct, "ct"), pairs, validation_pairs, tuple(notes))
+    if data.mr is None or data.ct is None:  # with the paired objective there are no other volumes
+        mr, ct = ([pair.sources[n] for pair in pairs] for n in (0, 1))
+        return Files(_cases_of(mr, "mr") + _cases_of(ct, "ct"), pairs, validation_pairs, ())
+    cases, notes = _find_unpaired(data, data.mr, data.ct)
+    return Files(cases, pairs, validation_pairs, notes)
 
 
 def load_cases(files: Files, data: DataConfig, settings: PreprocessConfig, cache: Path) -> Cases:
@@ -106,18 +101,19 @@ def load_cases(files: Files, data: DataConfig, settings: PreprocessConfig, cache
     _check_only_validated(files, cache)
     held_out = _hold_out(files, data, cache)
     cases, pairs = files.cases, files.pairs
-    volumes = _prepare([(case.files, case.modality) for case in cases], data, settings, cache)
-    of_pairs = _prepare([(pair.files, "pair") for pair in pairs], data, settings, cache)
+    unpaired: list[Wanted] = [((case.source,), case.modality) for case in cases]
+    of_pairs: list[Wanted] = [(pair.sources, "pair") for pair in pairs]
+    prepared = prepare_volumes([*unpaired, *of_pairs], settings, cache, threads=data.prepare_threads)
     parts: dict[tuple[Modality, bool], list[PreparedVolume]] = {}
     audited, findings, paired, aside = [], [], [], []
-    for case, volume in zip(cases, volumes, strict=True):
+    for case, volume in zip(cases, prepared[: len(cases)], strict=True):
         out = case.subject in held_out
         parts.setdefault((case.modality, out), []).append(volume)
         audited.append(Audited(case.name, case.modality, out, volume.statistics["audit"], notes=volume.warnings))
-    for pair, volume in zip(pairs, of_pairs, strict=True):
+    for pair, volume in zip(pairs, prepared[len(cases) :], strict=True):
         remarks = check_alignment(volume.statistics["audit"])
         findings += [Finding(level, check, text, case=pair.name) for level, check, text in remarks]
-        if subject_of(pair.name) in held_out:
+        if pair.subject in held_out:
             aside.append(pair)
         else:
             paired.append(volume)
@@ -136,20 +132,47 @@ def load_cases(files: Files, data: DataConfig, settings: PreprocessConfig, cache
     )
 
 
-def volumes_to_audit(data: AuditDataConfig) -> list[tuple[tuple[Path, ...], Audited]]:
-    """The files of every volume that a training would be given, MR first, and whether it would be held out.
+def volumes_to_audit(data: AuditDataConfig) -> tuple[list[tuple[Source, Audited]], tuple[str, ...]]:
+    """Every volume that a training would be given, MR first, and whether it would be held out; and notes.
 
     Raises:
-        UserError: if a folder is missing or empty.
+        UserError: if a folder is missing or empty, or MR and CT share a file.
     """
-    cases = _cases_of(find_cases(data.mr, data.contrasts)[0], "mr") + _cases_of(find_cases(data.ct)[0], "ct")
+    cases, notes = _find_unpaired(data, data.mr, data.ct)
     held_out = held_out_subjects(*_subjects(cases), data.validation_fraction)
-    return [(case.files, Audited(case.name, case.modality, case.subject in held_out)) for case in cases]
+    return [(case.source, Audited(case.name, case.modality, case.subject in held_out)) for case in cases], notes
 
 
-def _cases_of(found: Mapping[Path, tuple[Path, ...]], modality: Modality) -> list[Case]:
-    names, subjects = names_of(list(found)), subjects_of(list(found))
-    return [Case(modality, plain(names[path]), subjects[path], files) for path, files in found.items()]
+def _find_unpaired(data: DataConfig | AuditDataConfig, mr: str, ct: str) -> tuple[list[Case], tuple[str, ...]]:
+    """The MRs and the CTs, and a sentence on everything that was left out."""
+    mrs, no_mrs = find_kind(mr, "mr", series=data.mr_series, contrasts=data.contrasts, option="--data.mr_series")
+    cts, no_cts = find_kind(ct, "ct", series=data.ct_series, option="--data.ct_series")
+    files = [{path.resolve() for case in cases for path in case.files} for cases in (mrs, cts)]
+    shared = files[0] & files[1]
+    if shared:
+        raise UserError(
+            f"{min(shared)}: given as MR and as CT ({len(shared)} such files); "
+            "point --data.mr and --data.ct to different folders"
+        )
+    notes = [*_notes(mrs, no_mrs, "mr"), *_notes(cts, no_cts, "ct")]
+    return _cases_of(mrs, "mr") + _cases_of(cts, "ct"), tuple(notes)
+
+
+def _notes(sources: Sequence[Source], left_out: Sequence[LeftOut], modality: Modality) -> Iterator[str]:
+    """What was left out, and whether the series of a patient are of several kinds."""
+    for line in left_out_lines(left_out):
+        yield f"--data.{modality}: {line}"
+    described = {(case.series.patient, case.series.description) for case in sources if case.series}
+    if len(described) > len({patient for patient, _ in described}):
+        kinds = ", ".join(sorted({description or "without a description" for _, description in described}))
+        yield f"--data.{modality}: patients have several series ({kinds}); --data.{modality}_series chooses"
+
+
+def _cases_of(sources: Sequence[Source], modality: Modality) -> list[Case]:
+    for source in sources:
+        source.readable_files()  # an incomplete case ends the run before hours of preparation
+    found = zip(names_of(sources), subjects_of(sources), sources, strict=True)
+    return [Case(modality, plain(name), subject, source) for name, subject, source in found]
 
 
 def _subjects(cases: Sequence[Case]) -> tuple[set[str], set[str]]:
@@ -162,28 +185,29 @@ def _check_only_validated(files: Files, cache: Path) -> None:
     """Refuse subjects (by name) and volumes (by content) of the validation pairs among the others."""
     if not files.validation_pairs:
         return
-    known = {subject_of(pair.name) for pair in files.validation_pairs}
-    contents = _contents((path for pair in files.validation_pairs for path in pair.files), cache)
+    known = {pair.subject for pair in files.validation_pairs}
+    contents = _contents(files.validation_pairs, cache)
     for pair in files.pairs:
-        if subject_of(pair.name) in known or contents & _contents(pair.files, cache):
-            raise _also_validated(pair.mr[0], "subject")
+        if pair.subject in known or contents & _contents([pair], cache):
+            raise _also_validated(pair.mr.path, "subject")
     for case in files.cases:
         if case.subject in known:
-            raise _also_validated(case.files[0], "subject")
-        for path in case.files:
-            if content_hash(path, cache) in contents:
+            raise _also_validated(case.source.path, "subject")
+        for content, path in case_hashes(case.source, cache).items():
+            if content in contents:
                 raise _also_validated(path, "volume")
 
 
 def _also_validated(path: Path, what: str) -> UserError:
     return UserError(
-        f"{path}: this {what} is among --data.validation_pairs too, which are never trained on; take it out of one of "
-        "them"
+        f"{path}: this {what} is among --data.validation_pairs too, which are never trained on; "
+        "take it out of one of them"
     )
 
 
-def _contents(paths: Iterable[Path], cache: Path) -> set[str]:
-    return {content_hash(path, cache) for path in paths}
+def _contents(pairs: Iterable[Pair], cache: Path) -> set[str]:
+    """The hash of every volume of the pairs."""
+    return {content for pair in pairs for source in pair.sources for content in case_hashes(source, cache)}
 
 
 def _hold_out(files: Files, data: DataConfig, cache: Path) -> set[str]:
@@ -194,22 +218,16 @@ def _hold_out(files: Files, data: DataConfig, cache: Path) -> set[str]:
     for name, each in (("mr" if data.mr else "pairs", mr), ("ct", ct)):
         if not each - held_out:
             raise UserError(
-                f"--data.{name}: no subject left to train on ({len(held_out)} held out for validation, identified by "
-                "sub-XX, by folder or by file name); add subjects or set --data.validation_fraction 0"
+                f"--data.{name}: no subject left to train on ({len(held_out)} held out for validation, told apart by "
+                "PatientID, sub-XX, folder or file name); add subjects or set --data.validation_fraction 0"
             )
     return held_out
 
 
 def _subjects_among_pairs(files: Files, cache: Path) -> set[str]:
     """Subjects of the pairs, and unpaired subjects of whom a file's content is among the pairs."""
-    contents = _contents((path for pair in files.pairs for path in pair.files), cache)
-    copies = {case.subject for case in files.cases if contents and contents & _contents(case.files, cache)}
-    return copies | {subject_of(pair.name) for pair in files.pairs}
-
-
-def _prepare(
-    sources: Sequence[Source], data: DataConfig, settings: PreprocessConfig, cache: Path
-) -> list[PreparedVolume]:
-    """The volume of each source, which names its files."""
-    prepared = prepare_volumes(sources, settings, cache, threads=data.prepare_threads)
-    return [replace(volume, sources=tuple(paths)) for (paths, _), volume in zip(sources, prepared, strict=True)]
+    contents = _contents(files.pairs, cache)
+    copies = {
+        case.subject for case in files.cases if contents and contents.intersection(case_hashes(case.source, cache))
+    }
+    return copies | {pair.subject for pair in files.pairs}

@@ -1,6 +1,6 @@
 """Registered pairs, an MR and the CT of the same person on one grid: found, checked and prepared together."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -8,66 +8,91 @@ from typing import Any
 import torch
 
 from cyclegan_gc.config import PreprocessConfig
-from cyclegan_gc.errors import UserError, VolumeError
-from cyclegan_gc.formats.files import case_id, find_cases, find_volumes
+from cyclegan_gc.data.subjects import subjects_of
+from cyclegan_gc.errors import UserError, VolumeError, named
 from cyclegan_gc.formats.geometry import same_grid
-from cyclegan_gc.formats.volumes import Volume, volume_grid
+from cyclegan_gc.formats.names import case_names, places_of
+from cyclegan_gc.formats.selection import find_kind
+from cyclegan_gc.formats.sources import Source, source_grid
+from cyclegan_gc.formats.volumes import Volume
 from cyclegan_gc.prepare.modality import check_values
-from cyclegan_gc.prepare.preprocess import Prepared, normalise_ct, prepare
+from cyclegan_gc.prepare.preprocess import Prepared, load_volume, normalise_ct, prepare
 
 
 @dataclass(frozen=True)
 class Pair:
-    """The files of a pair."""
+    """The MR and the CT of a pair, found but not read."""
 
     name: str
-    """File name of both, without the suffix."""
-    mr: tuple[Path, ...]
+    subject: str
+    mr: Source
     """The MR, or its contrasts."""
-    ct: Path
+    ct: Source
 
     @property
-    def files(self) -> tuple[Path, ...]:
-        """All files, the CT last."""
-        return (*self.mr, self.ct)
+    def sources(self) -> tuple[Source, Source]:
+        """The MR and the CT."""
+        return self.mr, self.ct
 
 
-def find_pairs(folder: str | Path, contrasts: Sequence[str], setting: str) -> list[Pair]:
-    """The pairs of a folder with ``mr`` and ``ct``, in the order of the MR; headers must give one grid for each pair.
+def find_pairs(
+    folder: str | Path,
+    setting: str,
+    contrasts: Sequence[str] = (),
+    mr_series: str | None = None,
+    ct_series: str | None = None,
+) -> list[Pair]:
+    """The pairs of a folder, in the order of the MR; headers must give one grid for each pair.
+
+    The MRs are in its subfolder ``mr`` and the CTs in ``ct``, or both are anywhere below it and told apart by modality
+    or name (a DICOM export, SynthRAD, BIDS). They belong together by PatientID, name or folder
+    (:mod:`cyclegan_gc.formats.names`).
 
     Args:
         folder: searched recursively.
-        contrasts: endings of the names of an MR's files; empty for a single file.
         setting: option that names the folder, for messages.
+        contrasts: endings of the names of an MR's files; empty for a single file.
+        mr_series: pattern of the wanted MR series; None for all.
+        ct_series: pattern of the wanted CT series; None for all.
 
     Raises:
-        UserError: if the folder holds no volumes, a name has no partner or occurs twice, or a pair is not on one grid.
+        UserError: if the folder holds no volumes, a volume has no or several partners, or a pair is not on one grid.
         VolumeError: if a header cannot be read.
     """
     root = Path(folder).expanduser()
-    cts = _by_name({path: (path,) for path in find_volumes(root / "ct")}, setting)
-    mrs = _by_name(find_cases(root / "mr", contrasts)[0], setting)
-    _check_names(mrs, cts, "CT", setting)
-    pairs = [Pair(name, paths, cts[name][0]) for name, paths in mrs.items()]
-    for pair in pairs:
-        if not same_grid(*volume_grid(pair.mr[0]), *volume_grid(pair.ct)):
-            raise UserError(f"{pair.ct}: not on the grid of its MR; resample it, or take it out of {setting}")
-    _check_names(cts, mrs, "MR", setting)
+    mr_root, ct_root = (root / side if (root / side).is_dir() else root for side in ("mr", "ct"))
+    mrs, _ = find_kind(str(mr_root), "mr", series=mr_series, contrasts=contrasts, option="--data.mr_series")
+    cts, _ = find_kind(str(ct_root), "ct", series=ct_series, option="--data.ct_series")
+    mr_names, ct_names = (case_names([(each.path.parent, each.name) for each in sources]) for sources in (mrs, cts))
+    pairs: list[Pair] = []
+    for mr, name, subject in zip(mrs, mr_names, subjects_of(mrs), strict=True):
+        named_alike = [cts[place] for place in places_of(name, ct_names)]
+        of_patient = [ct for ct in cts if mr.series and ct.series and mr.series.patient == ct.series.patient != ""]
+        ct = _only(of_patient or named_alike, mr, "CT", setting)
+        if not same_grid(*source_grid(mr), *source_grid(ct)):
+            raise UserError(f"{ct.path}: not on the grid of its MR; resample it, or take it out of {setting}")
+        pairs.append(Pair(name.id, subject, mr, ct))
+    for ct in cts:
+        _only([pair.mr for pair in pairs if pair.ct is ct], ct, "MR", setting)
     return pairs
 
 
-def check_pair(volume: Volume) -> None:
-    """Check that the values of a pair are those of an MR and, in the last contrast, of a CT.
+def read_pair(mr: Source, ct: Source) -> Volume:
+    """An MR with all its contrasts and, as a further contrast, its CT, their values checked.
 
     Raises:
-        VolumeError: if not (without a file name; the caller adds it).
+        VolumeError: if a volume cannot be used, or the grids differ; one line with the file's name.
     """
-    for array in volume.contrasts[:-1]:
-        check_values(array, "mr")
-    try:
-        check_values(volume.contrasts[-1], "ct")
-    except VolumeError as error:
-        raise VolumeError(f"its CT: {error}") from None
+    volume, other = (load_volume(source.readable_files(), frames=source.frames) for source in (mr, ct))
+    if not same_grid(other.array.shape, other.affine, volume.array.shape, volume.affine):
+        raise VolumeError(f"{ct.path}: not on the grid of its MR; resample it to the MR")
+    with named(mr.path):
+        for array in volume.contrasts:
+            check_values(array, "mr")
+    with named(ct.path):
+        check_values(other.array, "ct")
+    warnings = (*volume.warnings, *(f"CT: {note}" for note in other.warnings))
+    return replace(volume, further=(*volume.further, other.array), warnings=warnings)
 
 
 def prepare_pair(volume: Volume, settings: PreprocessConfig) -> Prepared:
@@ -84,19 +109,9 @@ def prepare_pair(volume: Volume, settings: PreprocessConfig) -> Prepared:
     return Prepared(both, mr.mask)
 
 
-def _check_names(cases: Mapping[str, tuple[Path, ...]], others: Mapping[str, Any], kind: str, setting: str) -> None:
-    """Check that each case has a partner of the same name."""
-    alone = next((name for name in cases if name not in others), None)
-    if alone is not None:
-        raise UserError(
-            f"{cases[alone][0]}: no {kind} named {alone} beside it; {setting} needs mr/ and ct/ of equal names"
-        )
-
-
-def _by_name(cases: Mapping[Path, tuple[Path, ...]], setting: str) -> dict[str, tuple[Path, ...]]:
-    named: dict[str, tuple[Path, ...]] = {}
-    for case, paths in cases.items():
-        if case_id(case) in named:
-            raise UserError(f"{paths[0]}: a second file of this name; {setting} needs each name once in mr/ and in ct/")
-        named[case_id(case)] = paths
-    return named
+def _only(partners: Sequence[Source], case: Source, kind: str, setting: str) -> Source:
+    """The only partner of a case."""
+    if len(partners) == 1:
+        return partners[0]
+    found = f"{len(partners)} {kind}s" if partners else f"no {kind}"
+    raise UserError(f"{case.path}: {found} of its PatientID, name or folder in {setting}; give it exactly one")

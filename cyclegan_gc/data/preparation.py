@@ -4,6 +4,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from dataclasses import replace
 from pathlib import Path
 
 from rich.progress import Progress
@@ -12,21 +13,22 @@ from cyclegan_gc.config import PreprocessConfig
 from cyclegan_gc.data.cache import Kind, PreparedVolume, cached_volume, known_volume
 from cyclegan_gc.device import one_torch_thread, usable_cpus
 from cyclegan_gc.errors import VolumeError
+from cyclegan_gc.formats.sources import Source
 
 SHOWN_FAILURES = 3
 SECONDS_BETWEEN_LINES = 30
 
-Source = tuple[Sequence[Path], Kind]
-"""Files of a case (one volume, its contrasts, or a pair) and its kind."""
+Wanted = tuple[Sequence[Source], Kind]
+"""A case, of a pair its MR and its CT, and its kind."""
 
 
 def prepare_volumes(
-    sources: Sequence[Source], settings: PreprocessConfig, folder: Path, threads: int = 0
+    cases: Sequence[Wanted], settings: PreprocessConfig, folder: Path, threads: int = 0
 ) -> list[PreparedVolume]:
-    """Every case, in the order of ``sources``; cases that ``folder`` already holds are not read again.
+    """Every case, in the given order; cases that ``folder`` already holds are not read again.
 
     Args:
-        sources: cases.
+        cases: what to prepare.
         settings: preprocessing.
         folder: the cache; several processes may use it at once.
         threads: volumes prepared at once; 0 takes one per CPU, at most 4. The result does not depend on it.
@@ -34,11 +36,11 @@ def prepare_volumes(
     Raises:
         VolumeError: with the volumes that cannot be used, after all others are prepared.
     """
-    volumes = [known_volume(paths, kind, settings, folder) for paths, kind in sources]
+    volumes = [known_volume(sources, kind, settings, folder) for sources, kind in cases]
     missing = [number for number, known in enumerate(volumes) if known is None]
     failures: list[str] = []
     with one_torch_thread(), ThreadPoolExecutor(threads or usable_cpus()) as pool:
-        jobs = {pool.submit(cached_volume, *sources[n], settings, folder): n for n in missing}
+        jobs = {pool.submit(cached_volume, *cases[n], settings, folder): n for n in missing}
         try:
             for job in _with_progress(jobs):
                 try:
@@ -50,7 +52,11 @@ def prepare_volumes(
             raise
     if failures:
         raise VolumeError(_all_in_one(sorted(failures)))
-    return [known for known in volumes if known is not None]
+    return [
+        replace(known, source=str(sources[0].place))
+        for known, (sources, _) in zip(volumes, cases, strict=True)
+        if known is not None
+    ]
 
 
 def _with_progress(jobs: dict[Future, int]) -> Iterator[Future]:

@@ -3,38 +3,44 @@
 import hashlib
 import math
 import os
+import re
+import unicodedata
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from cyclegan_gc.formats.files import case_id
+from cyclegan_gc.formats.names import stem_of
+from cyclegan_gc.formats.sources import Source
+
+SUBJECT = re.compile(r"sub-[^_/]+|(?<![^/])[12](?:B|P|AB|HN|TH)[A-E]\d{3}(?![^/_])")
+"""Identifier of a subject of BIDS, or of SynthRAD 2023 and 2025, in a path."""
 
 
-def names_of(paths: Sequence[Path]) -> dict[Path, str]:
-    """Each file's path relative to the folder that all share."""
-    shared = Path(os.path.commonpath([path.absolute().parent for path in paths]))
+def names_of(sources: Sequence[Source]) -> list[str]:
+    """Each case's path relative to the folder that all share."""
+    places = [source.place.absolute() for source in sources]
+    shared = Path(os.path.commonpath([place.parent for place in places]))
     if shared == Path(shared.anchor):  # relative to the root, it would be the whole path
-        return {path: f"{number} {path.name}" for number, path in enumerate(paths, start=1)}
-    return {path: path.absolute().relative_to(shared).as_posix() for path in paths}
+        return [f"{number} {place.name}" for number, place in enumerate(places, start=1)]
+    return [place.relative_to(shared).as_posix() for place in places]
 
 
-def subjects_of(paths: Sequence[Path]) -> dict[Path, str]:
-    """Each file's subject: ``sub-XX`` of a BIDS name, else the file's name without its suffix.
+def subjects_of(sources: Sequence[Source]) -> list[str]:
+    """Each case's subject: the patient of a series, the identifier of BIDS or SynthRAD in its path, else its name.
 
-    Where names repeat (``p1/T1.nii``, ``p2/T1.nii``) it is the first folder in which the paths differ.
+    Names count without a kind at their end (``p1_mr``, ``p1_ct``). Where they repeat (``p1/T1.nii``, ``p2/T1.nii``)
+    the subject is the first folder in which the paths differ.
     """
-    names = [case_id(path) for path in paths]
-    if len(set(names)) < len(names):
-        whole = [path.absolute() for path in paths]
-        shared = len(Path(os.path.commonpath([path.parent for path in whole])).parts)
-        names = [
-            case if case.startswith("sub-") else path.parts[shared] for case, path in zip(names, whole, strict=True)
-        ]
-    return {path: subject_of(name) for path, name in zip(paths, names, strict=True)}
-
-
-def subject_of(name: str) -> str:
-    """``sub-XX`` of a BIDS name, else the whole name."""
-    return name.split("_")[0] if name.startswith("sub-") else name
+    names = [stem_of(source.name) for source in sources]
+    parents = [source.path.parent.absolute() for source in sources]
+    shared = len(Path(os.path.commonpath(parents)).parts) if len(sources) > 1 else 0
+    repeated = len(set(names)) < len(names)
+    subjects = []
+    for source, name, parent in zip(sources, names, parents, strict=True):
+        path = Path(*parent.parts[shared:], source.name)
+        identifiers = SUBJECT.findall(path.as_posix())
+        patient = source.series.patient if source.series else ""
+        subjects.append(patient or (identifiers[-1] if identifiers else path.parts[0] if repeated else name))
+    return [unicodedata.normalize("NFC", subject) for subject in subjects]
 
 
 def held_out_subjects(mr: set[str], ct: set[str], fraction: float, never: Collection[str] = ()) -> set[str]:

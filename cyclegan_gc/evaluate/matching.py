@@ -10,11 +10,10 @@ from typing import Any, NamedTuple
 from cyclegan_gc.errors import UserError, VolumeError
 from cyclegan_gc.evaluate.measures import BASELINES, COMPARED, SCT
 from cyclegan_gc.formats.files import read_sidecar, uncertainty_name
-from cyclegan_gc.formats.names import CaseName, case_names, kind_of, places_of
-from cyclegan_gc.formats.sources import Source, find_sources
+from cyclegan_gc.formats.names import CaseName, case_names, places_of
+from cyclegan_gc.formats.selection import Holds, find_kind, left_out_lines
+from cyclegan_gc.formats.sources import Source
 
-MODALITIES = {"sct": "CT", "ct": "CT", "mr": "MR"}
-"""Modality of a DICOM series of each kind; maps may have any."""
 NAMES_SHOWN = 5
 TAKEN = (SCT, *BASELINES, "synthetic", "true")
 """Names of methods and pictures that a compared method cannot have."""
@@ -74,7 +73,7 @@ class _Found(NamedTuple):
     names: list[CaseName]
     """Of each file."""
     left_out: list[str]
-    """A sentence if there are files of another kind."""
+    """A sentence for each reason for which files were left out."""
 
     @property
     def single(self) -> bool:
@@ -125,7 +124,7 @@ def match_cases(sources: Sources) -> tuple[list[CaseFiles], list[str], list[str]
     Raises:
         UserError: if a source holds no volume, or no prediction has a reference; the message lists what was found.
     """
-    kinds = {
+    kinds: dict[str, tuple[str, Holds, str | None]] = {
         "sct": ("prediction", "sct", sources.predicted),
         "ct": ("true CT", "ct", sources.reference),
         "mr": ("MR", "mr", sources.mr),
@@ -191,20 +190,12 @@ def _kind(kind: str, method: str) -> str:
     return f"compared {kind}" if method == COMPARED else f"{kind} of {method}"
 
 
-def _found(kind: str, holds: str, source: str) -> _Found:
-    """The volumes and series of a source, without uncertainty maps beside results and files that hold something else.
-
-    Files whose names say another kind are left out if there are files whose names say ``holds``.
-    """
-    found = find_sources(source)[0]
-    files = [file for file in found if file.kind in ("", MODALITIES.get(holds, file.kind))]
-    left_out = [f"{kind}: {count} series of another modality."] if (count := len(found) - len(files)) else []
+def _found(kind: str, holds: Holds, source: str) -> _Found:
+    """The volumes and series of a source that hold one kind, without uncertainty maps beside results."""
+    files, others = find_kind(source, holds)
     uncertain = {file.path.with_name(uncertainty_name(file.name)) for file in files}
     files = [file for file in files if file.path.with_name(file.name) not in uncertain]
-    others = [file for file in files if kind_of(file.name) not in (holds, None)]
-    if others and any(kind_of(file.name) == holds for file in files):
-        left_out.append(f"{len(others)} files are no {kind} by their names, such as {others[0].path.name}.")
-        files = [file for file in files if file not in others]
+    left_out = [f"{kind}: {line}" for line in left_out_lines(others)]
     names = case_names([(file.path.parent, file.name) for file in files])
     return _Found(kind, source, files, names, left_out)
 

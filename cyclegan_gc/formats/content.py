@@ -1,4 +1,4 @@
-"""SHA-256 of volume files, cached by path, size and time of change, so that no file is read twice."""
+"""SHA-256 of volumes and series, cached by path, size and time of change, so that no file is read twice."""
 
 import glob
 import hashlib
@@ -12,48 +12,45 @@ from cyclegan_gc.errors import VolumeError
 from cyclegan_gc.formats.files import reading
 from cyclegan_gc.formats.itk import is_itk
 from cyclegan_gc.formats.itk_fields import read_fields, voxel_file
+from cyclegan_gc.formats.sources import Source, path_of
 
 PAIRS = (".hdr", ".hdr.gz")
 """Suffixes of NIfTI headers whose voxels are in another file of the same stem."""
 
 
-def contents_hash(paths: Sequence[Path], folder: Path) -> str:
-    """:func:`content_hash` of one or several volumes, in order."""
-    return _joined([content_hash(path, folder) for path in paths])
+def contents_hash(sources: Sequence[Source], folder: Path) -> str:
+    """One hash of several cases, in order."""
+    return _joined([content_hash(files, folder) for source in sources for files in _parts(source)])
 
 
-def known_contents(paths: Sequence[Path], folder: Path) -> str | None:
-    """:func:`known_hash` of one or several volumes, in order; None if one is missing."""
-    known = [each for path in paths if (each := known_hash(path, folder))]
-    return _joined(known) if len(known) == len(paths) else None
+def known_contents(sources: Sequence[Source], folder: Path) -> str | None:
+    """:func:`contents_hash` without reading a volume; None if one is not in the cache or has changed since."""
+    known = [_known_hash(files, folder) for source in sources for files in _parts(source)]
+    return None if None in known else _joined([content for content in known if content is not None])
 
 
-def content_hash(path: Path, folder: Path) -> str:
-    """Hash of a volume's bytes, its separate voxel file included.
+def case_hashes(source: Source, folder: Path) -> dict[str, Path]:
+    """The :func:`content_hash` of each contrast of a case, or of its DICOM series, and its file or folder."""
+    return {content_hash(files, folder): path_of(files) for files in _parts(source)}
+
+
+def content_hash(files: Sequence[Path], folder: Path) -> str:
+    """Hash of the bytes of a volume file, its separate voxel file included, or of the files of a series.
 
     ``folder`` is the cache; its files are named by hashes of the paths, never by the paths.
 
     Raises:
-        VolumeError: if the file cannot be read; one line.
+        VolumeError: if a file cannot be read; one line.
         OSError: if ``folder`` cannot be written.
     """
-    known = known_hash(path, folder)
+    known = _known_hash(files, folder)
     if known is not None:
         return known
-    with reading(path):
-        stamp, content = _stamp(path), bytes_hash([path])
+    with reading(files[0]):
+        stamp, content = _stamp(files), bytes_hash(files)
     folder.mkdir(parents=True, exist_ok=True)
-    write_text(_note(path, folder), json.dumps({"stamp": stamp, "content": content}))
+    write_text(_note(files, folder), json.dumps({"stamp": stamp, "content": content}))
     return content
-
-
-def known_hash(path: Path, folder: Path) -> str | None:
-    """Cached :func:`content_hash`; None if the volume is not in the cache or has changed since."""
-    try:
-        known = json.loads(_note(path, folder).read_text())
-        return known["content"] if known["stamp"] == _stamp(path) else None
-    except (OSError, ValueError):  # missing or damaged cache file
-        return None
 
 
 def bytes_hash(paths: Sequence[Path]) -> str:
@@ -74,18 +71,32 @@ def _companions(path: Path) -> list[Path]:
     return sorted(other for other in path.parent.glob(f"{glob.escape(stem)}*") if other != path and other.is_file())
 
 
+def _parts(source: Source) -> list[tuple[Path, ...]]:
+    """The files of each contrast, or of the series."""
+    return [(path,) for path in source.files] if source.series is None else [source.files]
+
+
+def _known_hash(files: Sequence[Path], folder: Path) -> str | None:
+    """Cached :func:`content_hash`; None if it is not in the cache or a file has changed since."""
+    try:
+        known = json.loads(_note(files, folder).read_text())
+        return known["content"] if known["stamp"] == _stamp(files) else None
+    except (OSError, ValueError):  # missing or damaged cache file
+        return None
+
+
 def _joined(contents: Sequence[str]) -> str:
     return contents[0] if len(contents) == 1 else _hash(" ".join(contents))
 
 
-def _note(path: Path, folder: Path) -> Path:
-    return folder / f"{_hash(str(path.resolve()))[:32]}.hash"
+def _note(files: Sequence[Path], folder: Path) -> Path:
+    return folder / f"{_hash(' '.join(str(path.resolve()) for path in files))[:32]}.hash"
 
 
-def _stamp(path: Path) -> str:
-    """Hash of size and time of change of all files of the volume."""
-    facts = [(file.stat().st_size, file.stat().st_mtime_ns) for file in (path, *_companions(path))]
-    return _hash(json.dumps(facts))
+def _stamp(files: Sequence[Path]) -> str:
+    """Hash of size and time of change of all files, their separate voxel files included."""
+    every = [file for path in files for file in (path, *_companions(path))]
+    return _hash(json.dumps([(file.stat().st_size, file.stat().st_mtime_ns) for file in every]))
 
 
 def _hash(words: str) -> str:

@@ -117,28 +117,8 @@ def find_volumes(source: str | Path) -> list[Path]:
     return list_files(source, is_volume)[1]
 
 
-def find_cases(source: str | Path, contrasts: Sequence[str] = ()) -> tuple[dict[Path, tuple[Path, ...]], list[str]]:
-    """The volumes of each case, keyed by the path that names the case, and notes on files left out; sorted.
-
-    ``contrasts`` are the endings of the names of a case's volumes; without them each volume is a case.
-
-    Raises:
-        UserError: as :func:`find_volumes`, and if there is no case or a case is incomplete.
-    """
-    volumes = find_volumes(source)
-    if not contrasts:
-        return {path: (path,) for path in volumes}, []
-    joined, notes = join_contrasts(volumes, contrasts, str(source))
-    for case, known in joined.items():
-        if fault := missing_contrasts(known, contrasts):
-            raise UserError(f"{next(iter(known.values()))}: {case.name} {fault}")
-    return {case: tuple(known[ending] for ending in contrasts) for case, known in joined.items()}, notes
-
-
-def join_contrasts(
-    volumes: Sequence[Path], contrasts: Sequence[str], source: str
-) -> tuple[dict[Path, dict[str, Path]], list[str]]:
-    """Group volumes into cases of several contrasts, and notes on files left out.
+def join_contrasts(volumes: Sequence[Path], contrasts: Sequence[str], source: str) -> dict[Path, dict[str, Path]]:
+    """Group volumes into cases of several contrasts, without files that are none.
 
     Volumes of one case are in one folder and their names differ only in the ending (without suffix). The path without
     the ending names the case; if the name is then empty, the folder names it. ``source`` is named in messages.
@@ -147,12 +127,10 @@ def join_contrasts(
         UserError: if no name has one of the endings, or a case has two files of one contrast.
     """
     cases: dict[Path, dict[str, Path]] = {}
-    others = []
     for path in volumes:
         name = case_id(path)
         ending = max((each for each in contrasts if name.endswith(each)), key=len, default=None)
         if ending is None:
-            others.append(path)
             continue
         known = cases.setdefault(path.parent / name.removesuffix(ending), {})
         if ending in known:
@@ -160,11 +138,7 @@ def join_contrasts(
         known[ending] = path
     if not cases:
         raise UserError(f"{source}: no name ends in {' or '.join(contrasts)}; correct --data.contrasts or the input")
-    notes = []
-    if others:
-        example = others[0].name
-        notes = [f"{source}: {len(others)} files without one of these endings were left out, such as {example}"]
-    return dict(sorted(cases.items())), notes
+    return dict(sorted(cases.items()))
 
 
 def missing_contrasts(known: Mapping[str, Path], contrasts: Sequence[str]) -> str | None:

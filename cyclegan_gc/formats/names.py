@@ -18,6 +18,8 @@ KINDS = {
     **dict.fromkeys(("labels", "seg", "dseg"), "labels"),
 }
 """Last word of a name, in small letters -> what the file holds."""
+PLAIN_KINDS = ("mr", "ct", "mask", "labels")
+"""Kinds that are no part of a case's name."""
 ENTITIES = ("sub", "ses", "run")
 """BIDS entities of a case; the others, such as ``space`` and ``desc``, tell its files apart."""
 
@@ -42,20 +44,37 @@ class CaseName:
 
 
 def kind_of(name: str) -> str | None:
-    """What a file holds by the last word of its name without suffix; None if the name does not say."""
-    return "sct" if name.endswith(BIDS_RESULT) else KINDS.get(name.rpartition("_")[2].lower())
+    """What a file holds by the last word of its name without suffix; None if the name does not say.
+
+    A BIDS name always says it; what is no kind of ours is its own word, such as ``bold``.
+    """
+    if name.endswith(BIDS_RESULT):
+        return "sct"
+    word = name.rpartition("_")[2].lower()
+    bids = name.startswith("sub-") and "-" not in word and not word.isdecimal()
+    return KINDS.get(word, word if bids else None)
+
+
+def stem_of(name: str) -> str:
+    """A name without its kind at the end (``_mr``, ``_ct``, ``_sct``, ``_mask``, ``_labels``) and nnU-Net's ``_0000``.
+
+    A BIDS name stays as it is but for ``_sct``.
+    """
+    name = name.removesuffix("_sct").removesuffix("_0000")
+    stem, _, word = name.rpartition("_")
+    return name if word.lower() not in PLAIN_KINDS or name.startswith("sub-") else stem or name
 
 
 def case_names(places: Sequence[tuple[Path, str]]) -> list[CaseName]:
     """The case of each file of a source.
 
-    Names are compared in Unicode's form NFC, without ``_sct`` and the ``_0000`` of nnU-Net.
+    Names are compared in Unicode's form NFC, as :func:`stem_of` gives them.
 
     Args:
         places: folder of each file, and its name without suffix.
     """
     folders = [Path(unicodedata.normalize("NFC", str(folder.absolute()))) for folder, _ in places]
-    names = [unicodedata.normalize("NFC", name).removesuffix("_sct").removesuffix("_0000") for _, name in places]
+    names = [unicodedata.normalize("NFC", stem_of(name)) for _, name in places]
     # A single file shares everything with itself, so all its folders may name it.
     shared = len(Path(os.path.commonpath(folders)).parts) if len(folders) > 1 else 0
     whole = [(*folder.parts[shared:], name) for folder, name in zip(folders, names, strict=True)]

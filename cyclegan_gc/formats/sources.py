@@ -6,11 +6,11 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from cyclegan_gc.errors import UserError, VolumeError, named, plain
 from cyclegan_gc.formats.dicom.header import SUFFIXES, is_dicom
-from cyclegan_gc.formats.dicom.read import read_frames, read_series
+from cyclegan_gc.formats.dicom.read import read_frames, read_series, series_grid
 from cyclegan_gc.formats.dicom.series import DicomSeries, group_series
 from cyclegan_gc.formats.files import (
     case_id,
@@ -30,6 +30,7 @@ from cyclegan_gc.formats.volumes import (
     read_contrasts,
     read_labels,
     read_mask,
+    volume_grid,
 )
 
 
@@ -45,14 +46,25 @@ class Source:
     """Folder of the case relative to the input; results are written to the same subfolder."""
     files: tuple[Path, ...]
     """All files of the case."""
-    series: str | None = None
-    """SeriesInstanceUID; None for a volume file."""
-    kind: str = ""
-    """Of a series: its modality, or "localizer"; empty if unknown."""
+    series: DicomSeries | None = None
+    """None for a volume file."""
     fault: str | None = None
     """Reason why the case cannot be read, if already known."""
-    frames: tuple[int, ...] = ()
-    """Indices of the case's frames among those of its DICOM files; empty for all."""
+
+    @property
+    def kind(self) -> str:
+        """Of a series: its modality, or "localizer"; empty if unknown."""
+        return self.series.kind if self.series else ""
+
+    @property
+    def frames(self) -> tuple[int, ...]:
+        """Indices of the case's frames among those of its DICOM files; empty for all."""
+        return self.series.frames if self.series else ()
+
+    @property
+    def place(self) -> Path:
+        """Folder and name of the case, which no other case has; with the suffix if it is one file."""
+        return self.path if self.series is None and len(self.files) == 1 else self.path.parent / self.name
 
     @property
     def label(self) -> str:
@@ -75,9 +87,7 @@ class LeftOut(NamedTuple):
     """What it is, without an article."""
 
 
-def find_sources(
-    source: str | Path, series: str | None = None, contrasts: Sequence[str] = ()
-) -> tuple[list[Source], list[LeftOut]]:
+def find_sources(source: str | Path, contrasts: Sequence[str] = ()) -> tuple[list[Source], list[LeftOut]]:
     """Every case of a file, a folder (with its subfolders), a glob pattern or a text list.
 
     DICOM files are grouped by SeriesInstanceUID, whatever their folders; each series, or each picture of it (echoes,
@@ -85,11 +95,10 @@ def find_sources(
 
     Args:
         source: the input as the user named it.
-        series: take only this SeriesInstanceUID.
         contrasts: endings of the names of the volume files that make up a case; DICOM series are then left out.
 
     Raises:
-        UserError: if there is no case, or not the wanted series.
+        UserError: if there is no case.
     """
     root, listed = list_files(source, lambda path: is_special(path) or _is_picture(path))
     files = [path for path in listed if is_volume(path) or not is_special(path)]
@@ -97,30 +106,23 @@ def find_sources(
     if not files:
         raise UserError(f"{source}: holds only pipes and devices; give files")
     if contrasts:
-        joined, _ = join_contrasts([path for path in files if is_volume(path)], contrasts, str(source))
+        joined = join_contrasts([path for path in files if is_volume(path)], contrasts, str(source))
         sources = [_contrasts_source(case, known, contrasts, root) for case, known in joined.items()]
         others = sorted(set(files).difference(*(case.files for case in sources)))
         reason = f"file without one of the endings {', '.join(contrasts)}"
         return sources, [*left_out, *(LeftOut(_label(path, root), reason) for path in others)]
     volumes = [Source(path, case_id(path), _below(path.parent, root), (path,)) for path in files if is_volume(path)]
     grouped, others = group_series([path for path in files if not is_volume(path)])
-    found = list(_series_sources(grouped, root))
     left_out += [LeftOut(_label(path, root), f"DICOM object without an image ({kind})") for path, kind in others]
-    if series is not None:
-        others = [case for case in [*volumes, *found] if case.series != series]
-        left_out += [LeftOut(case.label, "case that --series does not name") for case in others]
-        volumes, found = [], [case for case in found if case.series == series]
-        if not found:
-            raise UserError(f"--series {series}: no such series in {source}; omit --series to convert all")
-    cases = sorted([*volumes, *found], key=lambda case: (case.path, case.name))
+    cases = sorted([*volumes, *_series_sources(grouped, root)], key=lambda case: (case.path, case.name))
     if not cases:
         raise UserError(f"{source}: holds only DICOM objects without pixels; give the folder of an image series")
     return cases, left_out
 
 
-def source_of(path: Path) -> Source:
-    """The case of one volume file, which need not exist yet."""
-    return Source(path, case_id(path), Path(os.curdir), (path,))
+def source_of(path: Path, *others: Path) -> Source:
+    """The case of one volume file, which need not exist yet, or of several contrasts."""
+    return Source(path, case_id(path), Path(os.curdir), (path, *others))
 
 
 def named_files(source: str | Path) -> set[Path]:
@@ -144,8 +146,17 @@ def read_files(files: Sequence[Path], max_voxels: int, frames: Sequence[int] = (
     """
     if not is_series(files):
         return read_contrasts(files, max_voxels=max_voxels)
-    with named(_path_of(files)):
+    with named(path_of(files)):
         return read_series(files, max_voxels, frames)
+
+
+def source_grid(source: Source) -> tuple[tuple[int, ...], Any]:
+    """Shape (X, Y, Z) and affine (4, 4) in mm of a case, from its headers only; raises as :func:`read_files`."""
+    files = source.readable_files()
+    if source.series is None:
+        return volume_grid(files[0])
+    with named(source.path):
+        return series_grid(files, source.frames)
 
 
 def read_map(source: Source, kind: Literal["mask", "labels"]) -> Volume:
@@ -153,15 +164,15 @@ def read_map(source: Source, kind: Literal["mask", "labels"]) -> Volume:
     files = source.readable_files()
     if not is_series(files):
         return read_mask(files[0]) if kind == "mask" else read_labels(files[0])
-    with named(_path_of(files)):
+    with named(path_of(files)):
         values, affine, notes = read_frames(files, MAX_VOXELS, source.frames)
         stored = Volume(values, affine, geometry_header(affine), tuple(notes))
         return as_mask(stored) if kind == "mask" else as_labels(stored)
 
 
-def _path_of(files: Sequence[Path]) -> Path:
-    """The file or folder of a series, for messages."""
-    return files[0] if len(files) == 1 else _common_folder(files)
+def path_of(files: Sequence[Path]) -> Path:
+    """The volume file (of several contrasts the first) or the folder of a series, for messages."""
+    return _common_folder(files) if len(files) > 1 and is_series(files) else files[0]
 
 
 def _is_picture(path: Path) -> bool:
@@ -170,8 +181,8 @@ def _is_picture(path: Path) -> bool:
 
 def _contrasts_source(case: Path, known: Mapping[str, Path], contrasts: Sequence[str], root: Path) -> Source:
     files = tuple(known[ending] for ending in contrasts if ending in known)
-    fault = missing_contrasts(known, contrasts)
-    return Source(files[0], case.name or _spelled(case).name, _below(case.parent, root), files, fault=fault)
+    name, missing = case.name or _spelled(case).name, missing_contrasts(known, contrasts)
+    return Source(files[0], name, _below(case.parent, root), files, fault=missing and f"{name} {missing}")
 
 
 def _series_sources(grouped: Sequence[DicomSeries], root: Path) -> Iterator[Source]:
@@ -196,7 +207,7 @@ def _series_sources(grouped: Sequence[DicomSeries], root: Path) -> Iterator[Sour
         name += f"_{series.picture}" if series.picture else ""
         taken[below / name] += 1
         name += f"_{taken[below / name]}" if taken[below / name] > 1 else ""
-        yield Source(path, name, below, series.files, series.uid, series.kind, series.fault, series.frames)
+        yield Source(path, name, below, series.files, series, series.fault)
 
 
 def _common_folder(files: Sequence[Path]) -> Path:

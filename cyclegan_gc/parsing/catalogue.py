@@ -64,7 +64,11 @@ COMMANDS = {
     ),
     "info": Command(
         config.InfoConfig,
-        {"Describe a volume": "info DIR/head.nii.gz", "Describe a model": "info RUN"},
+        {
+            "Describe a volume": "info DIR/head.nii.gz",
+            "List the series of a DICOM export": "info DIR/export",
+            "Describe a model": "info RUN",
+        },
         positional=("file",),
     ),
     "manifest": Command(

@@ -15,7 +15,8 @@ from monai.transforms.compose import Compose
 from torch import Tensor
 
 from cyclegan_gc.config import PreprocessConfig
-from cyclegan_gc.errors import VolumeError
+from cyclegan_gc.errors import VolumeError, named
+from cyclegan_gc.formats.sources import path_of
 from cyclegan_gc.formats.volumes import MAX_VOXELS, Volume
 from cyclegan_gc.prepare.bias_field import bias_field
 from cyclegan_gc.prepare.body import Spacing, mr_body_mask
@@ -50,17 +51,17 @@ class Prepared:
         return spacing_of(self.image)
 
 
-def load_prepared(files: Sequence[Path], modality: Modality, settings: PreprocessConfig) -> tuple[Volume, Prepared]:
-    """The whole pipeline on the files of one case: the volume as it was read, and prepared.
+def load_prepared(
+    files: Sequence[Path], modality: Modality, settings: PreprocessConfig, frames: Sequence[int] = ()
+) -> tuple[Volume, Prepared]:
+    """The whole pipeline on one case, files and frames as for :func:`load_volume`: as it was read, and prepared.
 
     Raises:
         VolumeError: if the case cannot be used; one line with the file's name.
     """
-    data = _run(volume_transforms(modality, settings), {"image": files})
-    try:
+    data = _run(volume_transforms(modality, settings), {"image": files, "frames": frames})
+    with named(path_of(files)):
         return data["volume"], _with_body(data, modality)
-    except VolumeError as error:
-        raise VolumeError(f"{files[0]}: {error}") from None
 
 
 def load_volume(files: Sequence[Path], max_voxels: int = MAX_VOXELS, frames: Sequence[int] = ()) -> Volume:
@@ -74,7 +75,7 @@ def load_volume(files: Sequence[Path], max_voxels: int = MAX_VOXELS, frames: Seq
     Raises:
         VolumeError: if it cannot be read; one line with the file's name.
     """
-    return LOAD({"image": files}, VolumeReader(max_voxels, frames))["volume"]
+    return LOAD({"image": files, "frames": frames, "max_voxels": max_voxels})["volume"]
 
 
 def prepare(volume: Volume, modality: Modality, settings: PreprocessConfig) -> Prepared:

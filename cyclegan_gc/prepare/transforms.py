@@ -42,9 +42,9 @@ TURN = Orientationd("image", axcodes="PLS", labels=None)
 def volume_transforms(modality: Modality, settings: PreprocessConfig) -> Compose:
     """The whole pipeline.
 
-    It takes ``{"image": files}``: one volume file, the contrasts of one case, or the files of a DICOM series. It gives
-    ``image`` in [-1, 1], ``mask``, and ``volume``, the :class:`Volume` as it was read. Values of the other modality
-    are refused.
+    It takes ``{"image": files}``: one volume file, the contrasts of one case, or the files of a DICOM series, of which
+    ``frames`` are read. It gives ``image`` in [-1, 1], ``mask``, and ``volume``, the :class:`Volume` as it was read.
+    Values of the other modality are refused.
     """
     return Compose([LOAD, CheckModalityd(modality), *after_loading(modality, settings)])
 
@@ -88,7 +88,8 @@ class VolumeReader(ImageReader):
 class LoadVolumed(LoadImaged):
     """LoadImaged with :class:`VolumeReader`; adds ``volume``, the volume as it was read, beside ``image``.
 
-    The reader is given at the call, because LoadImaged hides the errors of a reader that it was built with.
+    ``frames`` and ``max_voxels`` of the data are the reader's. It is given at the call, because LoadImaged hides the
+    errors of a reader that it was built with.
     """
 
     def __init__(self) -> None:
@@ -98,9 +99,9 @@ class LoadVolumed(LoadImaged):
             warnings.filterwarnings("ignore", message="NvImgCodecPydicomReader")
             super().__init__("image", ensure_channel_first=True, expanduser=False)
 
-    def __call__(self, data: dict[str, Any], reader: ImageReader | None = None) -> dict[str, Any]:
+    def __call__(self, data: dict[str, Any]) -> dict[str, Any]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Read ``image`` from the files that it names; raises VolumeError in one line with the file's name."""
-        reader = reader if isinstance(reader, VolumeReader) else VolumeReader()
+        reader = VolumeReader(data.get("max_voxels", MAX_VOXELS), data.get("frames", ()))
         return {**super().__call__(data, reader), "volume": reader.volume}
 
 

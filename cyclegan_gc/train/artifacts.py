@@ -14,7 +14,6 @@ from cyclegan_gc.atomic import file_sha256, write_text
 from cyclegan_gc.checkpoint import State, load_checkpoint, save_checkpoint
 from cyclegan_gc.config import TrainConfig
 from cyclegan_gc.data.cases import Cases
-from cyclegan_gc.formats.content import contents_hash
 from cyclegan_gc.tracking import Artifact, Pseudonyms, code_sha256
 from cyclegan_gc.train.checkpoints import BEST, LAST
 
@@ -44,7 +43,7 @@ def run_settings(facts: Mapping[str, Any], cases: Cases) -> dict[str, Any]:
         **facts["config"],
         "init_sha256": facts["init_sha256"],
         "trained_on": {
-            name: len({stack.sources for stack in each})
+            name: len({stack.name for stack in each})
             for name, each in (("mr", cases.mr), ("ct", cases.ct), ("pairs", cases.pairs))
         },
         "data_sha256": _sha256(facts["fingerprint"]),
@@ -52,9 +51,7 @@ def run_settings(facts: Mapping[str, Any], cases: Cases) -> dict[str, Any]:
     }
 
 
-def data_artifact(
-    folder: Path, cache: Path, facts: Mapping[str, Any], cases: Cases, pseudonyms: Pseudonyms
-) -> Artifact:
+def data_artifact(folder: Path, facts: Mapping[str, Any], cases: Cases, pseudonyms: Pseudonyms) -> Artifact:
     """Manifest of the data set, written below RUN/wandb: pseudonyms, hashes of contents, statistics; no path."""
     known: dict[str, dict[str, Any]] = {}
     parts = {
@@ -64,7 +61,7 @@ def data_artifact(
     for part, modalities in parts.items():
         for modality, stacks in modalities.items():
             for stack in stacks:
-                facts_of_case = {"modality": modality, "sha256": contents_hash(stack.sources, cache), "parts": []}
+                facts_of_case = {"modality": modality, "sha256": stack.content, "parts": []}
                 # A pair has the name of its MR, which may be listed on its own as well.
                 name = f"{pseudonyms.of(stack.name)}{' with its CT' if modality == 'pair' else ''}"
                 entry = known.setdefault(name, {**facts_of_case, **stack.statistics["case"]})

@@ -96,7 +96,7 @@ def _open_tracker(run: Run) -> Tracker:
         step=progress.step,
         run_id=progress.run_id,
     )
-    tracker.log_artifacts(lambda: [data_artifact(config.output, config.cache, facts, run.cases, tracker.pseudonyms)])
+    tracker.log_artifacts(lambda: [data_artifact(config.output, facts, run.cases, tracker.pseudonyms)])
     progress.run_id = tracker.run_id or progress.run_id  # a run resumed once without W&B stays the same run
     return tracker
 

@@ -7,17 +7,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cyclegan_gc.config import PreprocessConfig
-from cyclegan_gc.data.pairs import Pair
+from cyclegan_gc.data.pairs import Pair, read_pair
 from cyclegan_gc.data.planes import Stack, upright
 from cyclegan_gc.data.reading import read
 from cyclegan_gc.errors import UserError
-from cyclegan_gc.formats.volumes import read_volume
 from cyclegan_gc.inference import members_of, translate_cases, translate_slices
 from cyclegan_gc.metrics import bone_dice, mae
 from cyclegan_gc.model.passes import Passes
 from cyclegan_gc.prepare.body import ct_body_mask
 from cyclegan_gc.prepare.grid import DIRECTIONS, from_plane
-from cyclegan_gc.prepare.preprocess import Prepared, load_volume, prepare, to_hu
+from cyclegan_gc.prepare.preprocess import Prepared, prepare, to_hu
 from cyclegan_gc.trained_model import Translator
 
 SLICES_A_PASS = 8
@@ -42,11 +41,12 @@ def load_pair(files: Pair, settings: PreprocessConfig) -> TruePair:
     Raises:
         UserError: if a volume cannot be read or no body is found in its CT.
     """
-    mr, ct = load_volume(files.mr), read_volume(files.ct)
-    mask = ct_body_mask(ct.array, ct.spacing_mm)
+    volume = read_pair(files.mr, files.ct)
+    mr, ct_hu = replace(volume, further=volume.further[:-1]), volume.further[-1]
+    mask = ct_body_mask(ct_hu, volume.spacing_mm)
     if not mask.any():
-        raise UserError(f"{files.ct}: no body found in this CT; it must be in HU")
-    return TruePair(files.name, mr.array, ct.array, mask, mr.affine, prepare(mr, "mr", settings))
+        raise UserError(f"{files.ct.path}: no body found in this CT; it must be in HU")
+    return TruePair(files.name, mr.array, ct_hu, mask, mr.affine, prepare(mr, "mr", settings))
 
 
 def translate_pairs(

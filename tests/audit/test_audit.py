@@ -38,7 +38,7 @@ def config(small_config, folders, tmp_path):
 def look(folders, tmp_path):
     mr, ct = folders
     data = AuditDataConfig(str(mr), str(ct), validation_fraction=0.0)
-    return audit(volumes_to_audit(data), PreprocessConfig(), ("axial",), tmp_path / "audit")
+    return audit(volumes_to_audit(data)[0], PreprocessConfig(), ("axial",), tmp_path / "audit")
 
 
 def double(folder: Path) -> Path:

@@ -11,9 +11,10 @@ import torch
 from cyclegan_gc.audit.pairs import check_alignment, measure_pair
 from cyclegan_gc.config import DataConfig, PreprocessConfig
 from cyclegan_gc.data.cache import PreparedVolume, cached_volume
-from cyclegan_gc.data.pairs import check_pair, find_pairs, prepare_pair
+from cyclegan_gc.data.pairs import find_pairs, prepare_pair, read_pair
 from cyclegan_gc.data.samples import PairedSamples
 from cyclegan_gc.errors import UserError, VolumeError
+from cyclegan_gc.formats.sources import source_of
 from cyclegan_gc.formats.volumes import Volume, read_contrasts, read_volume
 from cyclegan_gc.prepare.preprocess import prepare
 
@@ -23,8 +24,8 @@ CONFIG = DataConfig(pairs="", crop=(48, 40))
 
 @pytest.fixture(scope="module")
 def files(phantoms) -> tuple[Path, Path]:
-    [pair] = find_pairs(phantoms / "test", (), "--data.pairs")
-    return pair.mr[0], pair.ct
+    [pair] = find_pairs(phantoms / "test", "--data.pairs")
+    return pair.mr.path, pair.ct.path
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +36,9 @@ def pair(files) -> Volume:
 
 @pytest.fixture(scope="module")
 def prepared(files, tmp_path_factory) -> PreparedVolume:
-    return cached_volume(files, "pair", PreprocessConfig(spacing_mm=4.0), tmp_path_factory.mktemp("cache"))
+    return cached_volume(
+        [source_of(path) for path in files], "pair", PreprocessConfig(spacing_mm=4.0), tmp_path_factory.mktemp("cache")
+    )
 
 
 def displaced(pair: Volume, millimetres: float, axis: int) -> Volume:
@@ -74,10 +77,10 @@ def test_mr_and_ct_are_prepared_as_each_is_alone_but_inside_the_mrs_body(pair, f
     assert (both.image[1:][~both.mask] == -1).all() and float(alone.sum()) < 0.02 * float(both.mask.sum())
 
 
-def test_a_pair_whose_sides_are_swapped_is_named(pair):
-    swapped = replace(pair, array=pair.further[0], further=(pair.array,))
-    with pytest.raises(VolumeError, match="look like CT"):
-        check_pair(swapped)
+def test_a_pair_whose_sides_are_swapped_is_named(files):
+    mr, ct = map(source_of, files)
+    with pytest.raises(VolumeError, match=f"{re.escape(str(ct.path))}: .*look like CT"):
+        read_pair(ct, mr)
 
 
 def test_a_sample_of_a_pair_shows_one_place_in_both_modalities(prepared):
@@ -115,11 +118,13 @@ def test_a_sample_depends_only_on_the_seed_its_index_and_the_stream(prepared):
 
 def test_several_contrasts_and_neighbours_keep_their_order(files, tmp_path):
     """With one MR as both contrasts, the two of each slice are equal and the CT stands apart."""
-    volume = cached_volume((files[0], *files), "pair", PreprocessConfig(spacing_mm=4.0), tmp_path)
+    volume = cached_volume(
+        [source_of(files[0], files[0]), source_of(files[1])], "pair", PreprocessConfig(spacing_mm=4.0), tmp_path
+    )
     batch = PairedSamples([volume], replace(CONFIG, context_slices=1, contrasts=("_a", "_b")), 0).batch([2])
-    mr, ct = batch.real_mr[0], batch.real_ct[0]
-    assert mr.shape == (6, 48, 40) and ct.shape == (3, 48, 40) == batch.mr_mask[0].shape
-    assert torch.equal(mr[0::2], mr[1::2]) and not torch.equal(mr[0::2], ct)
+    real_mr, real_ct = batch.real_mr[0], batch.real_ct[0]
+    assert real_mr.shape == (6, 48, 40) and real_ct.shape == (3, 48, 40) == batch.mr_mask[0].shape
+    assert torch.equal(real_mr[0::2], real_mr[1::2]) and not torch.equal(real_mr[0::2], real_ct)
 
 
 def linked(folder: Path, **sides: list[Path]) -> Path:
@@ -134,13 +139,13 @@ def test_a_name_without_a_partner_and_another_grid_are_refused_in_one_line(files
     mr, ct = files
     other = sorted((phantoms / "ct").iterdir())[0]
     cases = {
-        "no CT named": {"mr": [mr], "ct": [other]},
-        "no MR named": {"mr": [mr], "ct": [ct, other]},
+        "no CT of its": {"mr": [mr], "ct": [other]},
+        "no MR of its": {"mr": [mr], "ct": [ct, other]},
     }
     for number, (message, sides) in enumerate(cases.items()):
-        with pytest.raises(UserError, match=rf"{message} .* beside it; --data.pairs needs mr/ and ct/ of equal names"):
-            find_pairs(linked(tmp_path / str(number), **sides), (), "--data.pairs")
+        with pytest.raises(UserError, match=rf"{message} .* in --data.pairs"):
+            find_pairs(linked(tmp_path / str(number), **sides), "--data.pairs")
     folder = linked(tmp_path / "grid", mr=[mr], ct=[])
     (folder / "ct" / mr.name).symlink_to(other)
     with pytest.raises(UserError, match=rf"{re.escape(str(folder / 'ct' / mr.name))}: not on the grid of its MR"):
-        find_pairs(folder, (), "--data.pairs")
+        find_pairs(folder, "--data.pairs")

@@ -7,6 +7,7 @@ import pytest
 from cyclegan_gc.config import PreprocessConfig
 from cyclegan_gc.convert.quality import Quality, judge
 from cyclegan_gc.data.cache import cached_volume, fingerprint
+from cyclegan_gc.formats.sources import source_of
 from cyclegan_gc.formats.volumes import read_volume
 from cyclegan_gc.phantom.subject import write_phantoms
 from cyclegan_gc.prepare.preprocess import prepare, turn_back
@@ -36,7 +37,8 @@ class Example:
 def example(phantoms, tmp_path_factory) -> Example:
     cache = tmp_path_factory.mktemp("cache")
     mr, ct = (
-        [cached_volume([path], m, SETTINGS, cache) for path in sorted((phantoms / m).iterdir())] for m in ("mr", "ct")
+        [cached_volume([source_of(path)], m, SETTINGS, cache) for path in sorted((phantoms / m).iterdir())]
+        for m in ("mr", "ct")
     )
     volume, true = (read_volume(next((phantoms / "test" / m).iterdir())) for m in ("mr", "ct"))
     case = prepare(volume, "mr", SETTINGS)

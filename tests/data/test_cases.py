@@ -9,20 +9,23 @@ import pytest
 from cyclegan_gc.config import DataConfig, PreprocessConfig, TrainConfig
 from cyclegan_gc.data.subjects import held_out_subjects, subjects_of
 from cyclegan_gc.errors import UserError
+from cyclegan_gc.formats.sources import source_of
 
 
-def paths(*names: str) -> list[Path]:
-    return [Path(f"{name}.nii.gz") for name in names]
-
-
-def test_a_bids_name_tells_the_subject_and_another_name_is_one():
-    names = paths("x/sub-07_ses-1_T1w", "x/sub-07_ses-2_T1w", "x/patient_7")
-    assert list(subjects_of(names).values()) == ["sub-07", "sub-07", "patient_7"]
-
-
-def test_where_file_names_repeat_the_folder_tells_the_subject():
-    names = paths("data/p1/before/T1", "data/p1/after/T1", "data/p2/T1", "data/p2/T1_late")
-    assert list(subjects_of(names).values()) == ["p1", "p1", "p2", "p2"]
+@pytest.mark.parametrize(
+    ("names", "subjects"),
+    [
+        ("x/sub-07_ses-1_T1w x/sub-07_ses-2_T1w x/patient_7", "sub-07 sub-07 patient_7"),
+        ("sub-1/anat/T1w sub-2/anat/T1w", "sub-1 sub-2"),
+        ("data/p1/before/T1 data/p1/after/T1 data/p2/T1 data/p2/T1_late", "p1 p1 p2 p2"),
+        ("p1_mr p2_ct", "p1 p2"),
+        ("Task1/brain/1BA001/mr Task1/brain/1BA005/mr Task1/pelvis/1PC001/mr", "1BA001 1BA005 1PC001"),
+        ("1ABA005/mr", "1ABA005"),
+        ("1HNA001_mr 1THB002_mr", "1HNA001 1THB002"),
+    ],
+)
+def test_a_subject_is_told_from_identifiers_else_from_repeated_names_folders_else_from_the_name(names, subjects):
+    assert subjects_of([source_of(Path(f"{name}.nii.gz")) for name in names.split()]) == subjects.split()
 
 
 @pytest.mark.parametrize(("fraction", "held_out"), [(0, 0), (0.01, 1), (0.1, 2), (0.5, 10), (1, 20)])

@@ -13,6 +13,7 @@ from cyclegan_gc.data.cache import DEPTH_SCALE, OUTSIDE, SCALE, PreparedVolume, 
 from cyclegan_gc.data.planes import Change, Stack, _plane, random_plane, upright
 from cyclegan_gc.data.reading import Resident, are_kept_on, read
 from cyclegan_gc.device import free_bytes
+from cyclegan_gc.formats.sources import source_of
 from cyclegan_gc.prepare.grid import DIRECTIONS, mask_to_network, network_grid, to_network, to_plane
 from cyclegan_gc.prepare.preprocess import load_prepared
 
@@ -25,7 +26,7 @@ def made(folder: Path, values: np.ndarray, voxel_mm=(1.0, 1.0, 1.0), pixel_mm=(1
     stored = np.where(np.isnan(values), OUTSIDE, np.nan_to_num(values) * SCALE).astype(np.int16)
     depth = np.where(np.isnan(values), 0, DEPTH_SCALE).astype(np.uint8)
     spans = {axis: (0, int(np.abs(DIRECTIONS[axis][:, 0]) @ values.shape) - 1) for axis in AXES}
-    volume = PreparedVolume(path, values.shape, voxel_mm, pixel_mm, spans, {}, ())  # pyright: ignore
+    volume = PreparedVolume(path, values.shape, voxel_mm, pixel_mm, spans, {}, (), "")  # pyright: ignore
     for file, array, air in ((path, stored, OUTSIDE), (volume.depth_path, depth, 0)):
         np.save(file, np.pad(array, 1, constant_values=air)[..., None])
     return volume
@@ -51,7 +52,7 @@ def test_the_directions_are_those_in_which_conversion_turns_a_volume(axis):
 @pytest.mark.parametrize("axis", AXES)
 def test_an_upright_slice_is_the_one_that_conversion_translates(phantoms, tmp_path, axis):
     settings, path = PreprocessConfig(), next((phantoms / "test" / "mr").iterdir())
-    stack = Stack(cached_volume([path], "mr", settings, tmp_path), axis)
+    stack = Stack(cached_volume([source_of(path)], "mr", settings, tmp_path), axis)
     _, case = load_prepared([path], "mr", settings)
     grid = network_grid(case, axis, None)
     images, masks = to_network(case.image.as_tensor(), grid), mask_to_network(case.mask, grid)
@@ -197,9 +198,9 @@ def test_volumes_are_kept_where_they_are_wanted_and_never_on_the_cpu(smooth):
 
 def test_fine_voxels_become_the_networks_pixels_and_thick_slices_stay(phantoms, tmp_path):
     path = next((phantoms / "test" / "mr").iterdir())
-    fine = cached_volume([path], "mr", PreprocessConfig(spacing_mm=5.0), tmp_path)
+    fine = cached_volume([source_of(path)], "mr", PreprocessConfig(spacing_mm=5.0), tmp_path)
     assert fine.voxel_mm == pytest.approx((5, 5, 5), rel=0.03) and fine.pixel_mm == fine.voxel_mm
-    coarse = cached_volume([path], "mr", PreprocessConfig(spacing_mm=1.5), tmp_path)
+    coarse = cached_volume([source_of(path)], "mr", PreprocessConfig(spacing_mm=1.5), tmp_path)
     own_mm = coarse.statistics["case"]["spacing_mm"]
     assert coarse.voxel_mm == pytest.approx((own_mm[2], *own_mm[:2])) and coarse.pixel_mm == (1.5, 1.5, 1.5)
     assert upright(Stack(coarse, "axial"), 10).size[0] == pytest.approx(coarse.shape[1] * own_mm[0] / 1.5, abs=4)

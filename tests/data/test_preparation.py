@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -15,7 +16,8 @@ import pytest
 from cyclegan_gc.config import PreprocessConfig
 from cyclegan_gc.data.preparation import prepare_volumes
 from cyclegan_gc.errors import VolumeError
-from cyclegan_gc.formats.content import content_hash, known_hash
+from cyclegan_gc.formats.content import content_hash, known_contents
+from cyclegan_gc.formats.sources import source_of
 
 SETTINGS = PreprocessConfig(spacing_mm=4.0)
 
@@ -29,7 +31,7 @@ def sources(phantoms, tmp_path):
         for path in sorted((phantoms / modality).iterdir()):
             copy = tmp_path / modality / path.name
             copy.write_bytes(path.read_bytes())
-            found.append(([copy], modality))
+            found.append(((source_of(copy),), modality))
     return found
 
 
@@ -53,40 +55,42 @@ def test_the_volumes_come_in_the_order_of_the_sources(sources, tmp_path):
 def test_prepared_files_are_not_read_again(sources, tmp_path):
     """A file with the same path, size and time of change is not opened."""
     volumes = prepare_volumes(sources, SETTINGS, tmp_path / "cache")
-    for (path,), _ in sources:
-        before = path.stat()
-        path.write_bytes(b"?" * before.st_size)
-        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    for (source,), _ in sources:
+        before = source.path.stat()
+        source.path.write_bytes(b"?" * before.st_size)
+        os.utime(source.path, ns=(before.st_atime_ns, before.st_mtime_ns))
     assert prepare_volumes(sources, SETTINGS, tmp_path / "cache") == volumes
 
 
 def test_a_changed_file_is_prepared_again(sources, tmp_path):
-    ((one,), modality), folder = sources[0], tmp_path / "cache"
-    (before,) = prepare_volumes([([one], modality)], SETTINGS, folder)
+    ((source,), modality), folder = sources[0], tmp_path / "cache"
+    one = source.path
+    (before,) = prepare_volumes([([source], modality)], SETTINGS, folder)
     image = nib.Nifti1Image.from_filename(one)
     nib.Nifti1Image(np.asarray(image.dataobj)[20:], image.affine).to_filename(one)
-    (after,) = prepare_volumes([([one], modality)], SETTINGS, folder)
+    (after,) = prepare_volumes([([source], modality)], SETTINGS, folder)
     assert after.path.read_bytes() != before.path.read_bytes()
 
 
 def test_a_moved_file_is_hashed_but_not_prepared_again(sources, tmp_path):
-    ((one,), modality), folder = sources[0], tmp_path / "cache"
-    (before,) = prepare_volumes([([one], modality)], SETTINGS, folder)
+    ((source,), modality), folder = sources[0], tmp_path / "cache"
+    one = source.path
+    (before,) = prepare_volumes([([source], modality)], SETTINGS, folder)
     written = before.path.stat().st_mtime_ns
     moved = one.rename(tmp_path / "elsewhere.nii.gz")
-    assert prepare_volumes([([moved], modality)], SETTINGS, folder) == [before]
+    assert prepare_volumes([([source_of(moved)], modality)], SETTINGS, folder) == [replace(before, source=str(moved))]
     assert before.path.stat().st_mtime_ns == written
 
 
 def test_the_voxel_file_beside_a_header_counts(tmp_path):
     image = nib.Nifti1Pair(np.arange(8000, dtype=np.int16).reshape(20, 20, 20), np.eye(4))
     nib.save(image, tmp_path / "pair.hdr")
-    before = content_hash(tmp_path / "pair.hdr", tmp_path / "cache")
+    before = content_hash([tmp_path / "pair.hdr"], tmp_path / "cache")
     voxels = bytearray((tmp_path / "pair.img").read_bytes())
     voxels[100] ^= 1
     (tmp_path / "pair.img").write_bytes(voxels)
-    assert known_hash(tmp_path / "pair.hdr", tmp_path / "cache") is None
-    assert content_hash(tmp_path / "pair.hdr", tmp_path / "cache") != before
+    assert known_contents([source_of(tmp_path / "pair.hdr")], tmp_path / "cache") is None
+    assert content_hash([tmp_path / "pair.hdr"], tmp_path / "cache") != before
 
 
 @pytest.mark.parametrize(
@@ -96,17 +100,18 @@ def test_a_voxel_file_of_another_name_than_its_header_counts(tmp_path, header, l
     path, voxels = tmp_path / header, tmp_path / "v 1.raw"
     path.write_text(f"Comment = a volume\n{line}\n")
     voxels.write_bytes(bytes(8))
-    before = content_hash(path, tmp_path / "cache")
+    before = content_hash([path], tmp_path / "cache")
     voxels.write_bytes(bytes(8) + b"1")
-    assert content_hash(path, tmp_path / "cache") != before
+    assert content_hash([path], tmp_path / "cache") != before
 
 
 def test_an_incomplete_note_of_a_hash_is_written_again(sources, tmp_path):
-    path, folder = sources[0][0][0], tmp_path / "cache"
-    before = content_hash(path, folder)
+    source, folder = sources[0][0][0], tmp_path / "cache"
+    before = content_hash(source.files, folder)
     (note,) = folder.iterdir()
     note.write_text(note.read_text()[:20])
-    assert known_hash(path, folder) is None and content_hash(path, folder) == before == known_hash(path, folder)
+    assert known_contents([source], folder) is None
+    assert content_hash(source.files, folder) == before == known_contents([source], folder)
 
 
 def test_the_cache_contains_no_path_and_no_file_name(sources, tmp_path):
@@ -117,11 +122,11 @@ def test_the_cache_contains_no_path_and_no_file_name(sources, tmp_path):
 
 
 def test_every_volume_that_cannot_be_used_is_named_after_the_others_are_done(sources, tmp_path):
-    for (path,), _ in sources[:2]:
-        path.write_bytes(b"nothing of use")
+    for (source,), _ in sources[:2]:
+        source.path.write_bytes(b"nothing of use")
     with pytest.raises(VolumeError, match="2 volumes cannot be used: ") as caught:
         prepare_volumes(sources, SETTINGS, tmp_path / "cache", threads=2)
-    assert all(path.name in str(caught.value) for (path,), _ in sources[:2])
+    assert all(source.path.name in str(caught.value) for (source,), _ in sources[:2])
     assert "\n" not in str(caught.value)
     assert len(list((tmp_path / "cache").glob("*.json"))) == len(sources) - 2
 
@@ -149,8 +154,9 @@ import sys
 from pathlib import Path
 from cyclegan_gc.config import PreprocessConfig
 from cyclegan_gc.data.preparation import prepare_volumes
+from cyclegan_gc.formats.sources import source_of
 folder = Path(sys.argv[1])
-sources = [([path], m) for m in ("mr", "ct") for path in sorted((folder / m).iterdir())]
+sources = [([source_of(path)], m) for m in ("mr", "ct") for path in sorted((folder / m).iterdir())]
 prepare_volumes(sources, PreprocessConfig(spacing_mm=4.0), folder / "cache", threads=1)
 """
 

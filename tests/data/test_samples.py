@@ -15,6 +15,7 @@ from cyclegan_gc.data.planes import Stack, upright
 from cyclegan_gc.data.reading import read
 from cyclegan_gc.data.samples import UnpairedSamples
 from cyclegan_gc.errors import TrainingStoppedError, VolumeError
+from cyclegan_gc.formats.sources import source_of
 from cyclegan_gc.model.cyclegan import Batch
 from cyclegan_gc.train import batches
 
@@ -32,7 +33,10 @@ def cache(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def volumes(phantoms, cache) -> Volumes:
     return {
-        modality: [cached_volume([path], modality, SETTINGS, cache) for path in sorted((phantoms / modality).iterdir())]
+        modality: [
+            cached_volume([source_of(path)], modality, SETTINGS, cache)
+            for path in sorted((phantoms / modality).iterdir())
+        ]
         for modality in ("mr", "ct")
     }
 
@@ -101,9 +105,9 @@ def _height_of(plane) -> float:
 def test_a_prepared_volume_is_found_again_and_other_settings_are_prepared_anew(phantoms, cache, volumes):
     path = sorted((phantoms / "mr").iterdir())[0]
     before = volumes["mr"][0].path.stat().st_mtime_ns
-    again = cached_volume([path], "mr", SETTINGS, cache)
+    again = cached_volume([source_of(path)], "mr", SETTINGS, cache)
     assert again == volumes["mr"][0] and again.path.stat().st_mtime_ns == before
-    other = cached_volume([path], "mr", PreprocessConfig(spacing_mm=5.0), cache)
+    other = cached_volume([source_of(path)], "mr", PreprocessConfig(spacing_mm=5.0), cache)
     assert other.path != volumes["mr"][0].path
 
 
@@ -111,7 +115,7 @@ def test_a_copy_under_another_name_shares_the_prepared_volume(phantoms, cache, v
     path = sorted((phantoms / "mr").iterdir())[0]
     copy = tmp_path / "DOE_JOHN.nii.gz"
     copy.write_bytes(path.read_bytes())
-    assert cached_volume([copy], "mr", SETTINGS, cache) == volumes["mr"][0]
+    assert cached_volume([source_of(copy)], "mr", SETTINGS, cache) == volumes["mr"][0]
     assert not [file for file in cache.iterdir() if b"DOE_JOHN" in file.name.encode() + file.read_bytes()]
 
 
@@ -140,7 +144,7 @@ def test_a_volume_that_cannot_be_used_is_named(tmp_path, cache):
     path = tmp_path / "empty.nii.gz"
     path.write_bytes(b"")
     with pytest.raises(VolumeError, match=r"empty\.nii\.gz"):
-        cached_volume([path], "mr", SETTINGS, cache)
+        cached_volume([source_of(path)], "mr", SETTINGS, cache)
 
 
 def test_both_planes_of_a_sample_are_of_one_kind_and_all_kinds_are_drawn(volumes):
@@ -160,12 +164,12 @@ def test_a_lost_or_damaged_volume_of_the_cache_is_named(volumes, tmp_path):
 
 def test_a_damaged_volume_is_prepared_again(phantoms, tmp_path):
     path = sorted((phantoms / "mr").iterdir())[0]
-    damaged = cached_volume([path], "mr", SETTINGS, tmp_path)
+    damaged = cached_volume([source_of(path)], "mr", SETTINGS, tmp_path)
     whole = damaged.path.read_bytes()
     damaged.path.write_bytes(whole[:5000])
     with pytest.raises(TrainingStoppedError, match="lost or damaged"):
         read([upright(Stack(damaged, "axial"), 3)])
-    assert cached_volume([path], "mr", SETTINGS, tmp_path).path.read_bytes() == whole
+    assert cached_volume([source_of(path)], "mr", SETTINGS, tmp_path).path.read_bytes() == whole
 
 
 @pytest.mark.parametrize("turned", ["RAS", "SPL"])
@@ -174,7 +178,7 @@ def test_a_volume_is_mapped_and_not_copied_however_it_was_stored(phantoms, tmp_p
     nib.as_closest_canonical(image).as_reoriented(
         nib.orientations.ornt_transform(nib.orientations.axcodes2ornt("RAS"), nib.orientations.axcodes2ornt(turned))
     ).to_filename(tmp_path / "turned.nii")
-    volume = cached_volume([tmp_path / "turned.nii"], "mr", PreprocessConfig(), tmp_path)
+    volume = cached_volume([source_of(tmp_path / "turned.nii")], "mr", PreprocessConfig(), tmp_path)
     assert np.load(volume.path, mmap_mode="r").flags.c_contiguous
 
 

@@ -17,7 +17,7 @@ from cyclegan_gc.data.planes import Stack, upright
 from cyclegan_gc.data.reading import read
 from cyclegan_gc.data.subjects import subjects_of
 from cyclegan_gc.errors import UserError, VolumeError
-from cyclegan_gc.formats.files import find_cases
+from cyclegan_gc.formats.sources import find_sources, source_of
 from cyclegan_gc.formats.volumes import read_volume
 from cyclegan_gc.model.cyclegan import Batch, Translations, air_outside, consistency_losses
 from cyclegan_gc.train.loop import train
@@ -59,25 +59,24 @@ def run(request, contrasted, tmp_path_factory) -> Path:
 
 
 def test_files_are_joined_by_folder_and_name(heads):
-    cases, notes = find_cases(str(heads / "mr"), ENDINGS)
-    assert cases == {
-        heads / "mr" / f"sub-0{n}": tuple(heads / "mr" / f"sub-0{n}{ending}.nii.gz" for ending in ENDINGS)
-        for n in (1, 2)
+    cases, left_out = find_sources(heads / "mr", ENDINGS)
+    assert {case.name: case.files for case in cases} == {
+        f"sub-0{n}": tuple(heads / "mr" / f"sub-0{n}{ending}.nii.gz" for ending in ENDINGS) for n in (1, 2)
     }
-    assert notes == []
+    assert left_out == []
 
 
 def test_a_name_that_is_all_ending_takes_its_folders_and_the_longest_ending_counts(tmp_path):
     for name in ("p1/T1.nii", "p1/T2.nii", "p2/T1.nii", "p2/T2.nii", "p2/other.nii"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"")
-    cases, notes = find_cases(str(tmp_path), ("T1", "T2"))
-    assert list(cases) == [tmp_path / "p1", tmp_path / "p2"] and set(subjects_of(list(cases)).values()) == {"p1", "p2"}
-    assert notes == [f"{tmp_path}: 1 files without one of these endings were left out, such as other.nii"]
+    cases, left_out = find_sources(tmp_path, ("T1", "T2"))
+    assert [case.name for case in cases] == ["p1", "p2"] == subjects_of(cases)
+    assert left_out == [("p2/other.nii", "file without one of the endings T1, T2")]
     for name in ("a_T1w.nii", "a_ce_T1w.nii"):
         (tmp_path / "p3").mkdir(exist_ok=True)
         (tmp_path / "p3" / name).write_bytes(b"")
-    assert list(find_cases(str(tmp_path / "p3"), ("_T1w", "_ce_T1w"))[0]) == [tmp_path / "p3" / "a"]
+    assert [case.name for case in find_sources(tmp_path / "p3", ("_T1w", "_ce_T1w"))[0]] == ["a"]
 
 
 @pytest.mark.parametrize(
@@ -92,12 +91,12 @@ def test_a_missing_or_second_contrast_is_named(heads, tmp_path, name, message):
         (tmp_path / path.name).write_bytes(path.read_bytes())
     (tmp_path / name).write_bytes(b"")
     with pytest.raises(UserError, match=message):
-        find_cases(str(tmp_path), ENDINGS)
+        [case.readable_files() for case in find_sources(tmp_path, ENDINGS)[0]]
 
 
 def test_a_folder_without_such_endings_is_refused(phantoms):
     with pytest.raises(UserError, match="no name ends in _T1w or _T2w"):
-        find_cases(str(phantoms / "mr"), ENDINGS)
+        find_sources(phantoms / "mr", ENDINGS)
 
 
 def test_contrasts_of_two_grids_are_refused(phantoms, small_config, tmp_path):
@@ -105,14 +104,14 @@ def test_contrasts_of_two_grids_are_refused(phantoms, small_config, tmp_path):
     image = nib.Nifti1Image.from_filename(other)
     nib.Nifti1Image(np.asarray(image.dataobj)[1:], image.affine).to_filename(other)
     with pytest.raises(VolumeError, match=r"sub-01_T2w\.nii\.gz: not on the grid of sub-01_T1w\.nii\.gz"):
-        cached_volume([one, other], "mr", small_config.preprocess, tmp_path / "cache")
+        cached_volume([source_of(one, other)], "mr", small_config.preprocess, tmp_path / "cache")
 
 
 def test_each_contrast_is_what_it_would_be_alone_within_the_body_of_the_first(heads, contrasted, tmp_path):
     settings = replace(contrasted.preprocess, spacing_mm=None)
     one, other = sorted((heads / "mr").glob("sub-01*"))
-    both = cached_volume([one, other], "mr", settings, tmp_path)
-    first = cached_volume([one], "mr", settings, tmp_path)
+    both = cached_volume([source_of(one, other)], "mr", settings, tmp_path)
+    first = cached_volume([source_of(one)], "mr", settings, tmp_path)
     (image, alone), (mask, body) = (
         [vars(read([upright(Stack(volume, "axial"), 20, context=1)]))[name][0] for volume in (both, first)]
         for name in ("image", "mask")

@@ -116,7 +116,7 @@ def test_best_has_the_lowest_error_of_the_held_out_pair(alone, alone_trained, lo
 def test_the_held_out_error_is_that_of_an_evaluation(alone, alone_trained, logged, tmp_path, cases_of):
     """Without noise: the written volume, against the true CT, in the CT's body."""
     [pair] = cases_of(alone).judges
-    convert(ConvertConfig(alone_trained, str(pair.mr[0]), tmp_path, device="cpu"))
+    convert(ConvertConfig(alone_trained, str(pair.mr.path), tmp_path, device="cpu"))
     sct = np.asarray(nib.Nifti1Image.from_filename(next(tmp_path.glob("*_sct.nii.gz"))).dataobj)
     truth = read_volume(pair.ct)
     body = ct_body_mask(truth.array, truth.spacing_mm)

@@ -7,6 +7,7 @@ from cyclegan_gc.config import LossConfig, PreprocessConfig
 from cyclegan_gc.data.cache import cached_volume
 from cyclegan_gc.data.planes import Stack, upright
 from cyclegan_gc.data.reading import read
+from cyclegan_gc.formats.sources import source_of
 from cyclegan_gc.inference import translate_slices
 from cyclegan_gc.model.passes import Passes
 from cyclegan_gc.trained_model import Translator
@@ -32,8 +33,8 @@ def prepared(phantoms, folder):
     """A held-out head and what a model of 2.5-D makes of its slices."""
     settings, generator = PreprocessConfig(), Uneven().eval()
     (mr,), (ct,) = (sorted((phantoms / "test" / kind).iterdir()) for kind in ("mr", "ct"))
-    mr_stack = Stack(cached_volume([mr], "mr", settings, folder), "axial")
-    ct_stack = Stack(cached_volume([ct], "ct", settings, folder), "axial")
+    mr_stack = Stack(cached_volume([source_of(mr)], "mr", settings, folder), "axial")
+    ct_stack = Stack(cached_volume([source_of(ct)], "ct", settings, folder), "axial")
     translator = Translator(generator, generator, "mr_to_ct", settings, ("axial",), 1, (), CROP, {})
     slices = read([upright(mr_stack, number) for number in range(mr_stack.count)])
     return mr_stack, ct_stack, translator, translate_slices(generator, slices.image, slices.mask, 1, Passes(8))

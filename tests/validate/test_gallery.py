@@ -15,6 +15,7 @@ from cyclegan_gc.data.cases import find_files
 from cyclegan_gc.data.pairs import find_pairs
 from cyclegan_gc.data.planes import Stack
 from cyclegan_gc.errors import UserError
+from cyclegan_gc.formats.sources import source_of
 from cyclegan_gc.prepare.preprocess import to_hu
 from cyclegan_gc.tracking import Picture, Table
 from cyclegan_gc.trained_model import Translator
@@ -51,7 +52,7 @@ def config(small_config, phantoms):
 
 
 def test_the_error_of_a_constant_is_computed_by_hand(config, phantoms):
-    [files] = find_pairs(phantoms / "test", (), "the test")
+    [files] = find_pairs(phantoms / "test", "the test")
     pairs = [load_pair(files, config.preprocess)]
     [sct_hu], figures = translate_pairs(translator(Constant(-0.2), config), pairs)
     ct = np.asarray(nib.load(next((phantoms / "test" / "ct").iterdir())).dataobj)  # pyright: ignore
@@ -67,7 +68,7 @@ def test_the_error_of_a_constant_is_computed_by_hand(config, phantoms):
 def test_a_stack_of_any_plane_becomes_the_same_volume(config, phantoms, tmp_path, axis):
     """The same head, whichever way it was sliced: equal proportions, brain above, air outside."""
     [path] = (phantoms / "test" / "mr").iterdir()
-    volume = cached_volume([path], "mr", config.preprocess, tmp_path)
+    volume = cached_volume([source_of(path)], "mr", config.preprocess, tmp_path)
     stack = Stack(volume, axis)
     mr, sct_hu, spacing_mm = translate_stack(translator(Constant(0.2), config), stack)
     assert mr.shape == sct_hu.shape and set(np.unique(sct_hu.round())) == {-1000, 500}
@@ -79,7 +80,7 @@ def test_a_stack_of_any_plane_becomes_the_same_volume(config, phantoms, tmp_path
 
 
 def test_pairs_are_shown_worst_first_under_pseudonyms(config, phantoms):
-    [files] = find_pairs(phantoms / "test", (), "the test")
+    [files] = find_pairs(phantoms / "test", "the test")
     pair = load_pair(files, config.preprocess)
     pairs = [replace(pair, name="DOE"), replace(pair, name="ROE")]
     scts_hu = [pair.ct_hu + 10, pair.ct_hu + 200]
@@ -108,7 +109,7 @@ def test_a_pair_that_is_none_is_named(config, phantoms, tmp_path, capsys):
     (tmp_path / "mr" / mr.name).symlink_to(mr)
     (tmp_path / "ct" / other.name).symlink_to(other)
     alone = replace(config, data=replace(config.data, validation_pairs=str(tmp_path)))
-    with pytest.raises(UserError, match=r"no CT named .* beside it"):
+    with pytest.raises(UserError, match=r"no CT of its PatientID, name or folder"):
         find_files(alone.data)
     (tmp_path / "ct" / mr.name).symlink_to(other)
     with pytest.raises(UserError, match="not on the grid of its MR"):

@@ -10,6 +10,7 @@ from scipy.ndimage import binary_erosion, gaussian_filter, shift
 from cyclegan_gc.config import PreprocessConfig
 from cyclegan_gc.data.cache import cached_volume
 from cyclegan_gc.data.planes import Stack
+from cyclegan_gc.formats.sources import source_of
 from cyclegan_gc.prepare.preprocess import to_hu
 from cyclegan_gc.validate import fixed_slices
 from cyclegan_gc.validate.fixed_slices import SLAB
@@ -25,7 +26,7 @@ def slabs(phantoms, tmp_path_factory):
     folder, crop = tmp_path_factory.mktemp("cache"), (80, 64)
 
     def of(path, modality):
-        return fixed_slices.slabs([Stack(cached_volume([path], modality, SETTINGS, folder), "axial")], crop)
+        return fixed_slices.slabs([Stack(cached_volume([source_of(path)], modality, SETTINGS, folder), "axial")], crop)
 
     (test_mr,), (test_ct,) = (sorted((phantoms / "test" / kind).iterdir()) for kind in ("mr", "ct"))
     (mr, mask), (ct, _) = of(test_mr, "mr"), of(test_ct, "ct")

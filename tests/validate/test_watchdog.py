@@ -16,6 +16,7 @@ from cyclegan_gc.data.cache import OUTSIDE, cached_volume
 from cyclegan_gc.data.planes import Stack
 from cyclegan_gc.demo import recipe
 from cyclegan_gc.errors import TrainingStoppedError
+from cyclegan_gc.formats.sources import source_of
 from cyclegan_gc.model.cyclegan import Batch
 from cyclegan_gc.train.checkpoints import best_score_before
 from cyclegan_gc.train.loop import train
@@ -53,7 +54,7 @@ def held_out(phantoms, tmp_path_factory):
     settings = PreprocessConfig()
 
     def stacks(path, modality):
-        return [Stack(cached_volume([path], modality, settings, folder), "axial")]
+        return [Stack(cached_volume([source_of(path)], modality, settings, folder), "axial")]
 
     (mr,), (ct,) = (sorted((phantoms / "test" / kind).iterdir()) for kind in ("mr", "ct"))
     others = [stack for path in sorted((phantoms / "ct").iterdir()) for stack in stacks(path, "ct")]

@@ -1,9 +1,11 @@
 """Grouping DICOM files into series, and a series into its pictures (echoes, water and fat, stacks)."""
 
+import hashlib
 import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from pydicom import Dataset
@@ -17,7 +19,7 @@ from cyclegan_gc.formats.dicom.read import without_copies
 
 SERIES_TAGS = (
     *("SOPClassUID", "PatientID", "StudyInstanceUID", "SeriesInstanceUID", "SeriesNumber", "Modality"),
-    *("SeriesDescription", "ImageType", "EchoTime", "NumberOfFrames", "Rows"),
+    *("SeriesDescription", "ProtocolName", "ImageType", "EchoTime", "NumberOfFrames", "Rows"),
 )
 LOCALIZER = re.compile(r"(?<![a-z])(locali[sz]er|loc|scout|survey)(?![a-z])", re.IGNORECASE)
 """Words in the image type or the description of a series by which others are planned."""
@@ -38,8 +40,17 @@ class DicomSeries:
     """Reason why the series cannot be read, if already known."""
     frames: tuple[int, ...] = ()
     """Indices of the picture's frames among those of all files; empty for all."""
+    patient: str = ""
+    """Hash of the PatientID; empty without one."""
+    description: str = ""
+    protocol: str = ""
     picture: str = ""
     """Words that tell this picture from the others of the series; empty if it has one."""
+
+    def is_called(self, pattern: str) -> bool:
+        """Whether the description, the protocol, the picture's words or the UID match a pattern, in any case."""
+        names = (self.description, self.protocol, self.picture, self.uid)
+        return any(fnmatchcase(name.lower(), pattern.lower()) for name in names)
 
 
 @dataclass(frozen=True)
@@ -54,6 +65,8 @@ class _Found:
     number: int | None = None
     kind: str = ""
     """Modality, or "localizer"; empty if unknown."""
+    description: str = ""
+    protocol: str = ""
     contrast: tuple[str, ...] = ()
     """Differs between files that may belong to different pictures."""
 
@@ -106,6 +119,8 @@ def _look(path: Path) -> _Found | str:
         owner=(text_of(header, "StudyInstanceUID"), text_of(header, "PatientID")),
         number=whole_of(header, "SeriesNumber"),
         kind=_kind(header),
+        description=text_of(header, "SeriesDescription").strip(),
+        protocol=text_of(header, "ProtocolName").strip(),
         contrast=(
             *(text_of(header, "ImageType"), text_of(header, "EchoTime"), str(path.parent)),
             # The frames of a multi-frame object are looked at one by one.
@@ -117,6 +132,10 @@ def _look(path: Path) -> _Found | str:
 def _kind(header: Dataset) -> str:
     words = f"{text_of(header, 'ImageType')} {text_of(header, 'SeriesDescription')}"
     return "localizer" if LOCALIZER.search(words) else text_of(header, "Modality")
+
+
+def _hash(patient: str) -> str:
+    return hashlib.sha256(patient.strip().encode(errors="replace")).hexdigest()[:16] if patient.strip() else ""
 
 
 def _by_owner(members: Sequence[_Found]) -> list[list[_Found]]:
@@ -135,7 +154,16 @@ def _pictures(members: Sequence[_Found]) -> list[DicomSeries]:
     first = members[0]
     files = tuple(found.path for found in members)
     fault = next((found.fault for found in members if found.fault), None)
-    whole = DicomSeries(first.uid, first.number, files, first.kind, fault)
+    whole = DicomSeries(
+        first.uid,
+        first.number,
+        files,
+        first.kind,
+        fault,
+        patient=_hash(first.owner[1]),
+        description=first.description,
+        protocol=first.protocol,
+    )
     contrasts = {found.contrast for found in members}
     if fault or (len(contrasts) == 1 and not first.contrast[-1]):
         return [whole]

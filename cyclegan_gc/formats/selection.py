@@ -1,0 +1,103 @@
+"""Choosing the cases of one kind in an input: by modality, by file name and by the names of series."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Literal
+
+from cyclegan_gc.errors import UserError
+from cyclegan_gc.formats.dicom.write import is_synthetic_ct
+from cyclegan_gc.formats.names import kind_of
+from cyclegan_gc.formats.sources import LeftOut, Source, find_sources
+
+Holds = Literal["mr", "ct", "sct", "mask", "labels"]
+"""What a case holds: an MR, a true CT, a synthetic CT, a mask or a label map."""
+MODALITIES: dict[Holds, str] = {"mr": "MR", "ct": "CT", "sct": "CT"}
+"""Modality of a DICOM series of each kind; maps may have any."""
+SERIES_SHOWN = 8
+
+Chosen = tuple[list[Source], list[LeftOut]]
+
+
+def find_kind(
+    source: str, holds: Holds, *, series: str | None = None, contrasts: Sequence[str] = (), option: str = ""
+) -> Chosen:
+    """The cases of one kind in an input, and everything else in it.
+
+    Args:
+        source: a file, a folder, a glob pattern or a text list.
+        holds: the kind.
+        series: pattern of the names of the wanted DICOM series; None for all.
+        contrasts: endings of the names of the volume files that make up a case.
+        option: option that gave ``series``, for messages.
+
+    Raises:
+        UserError: if there is no such case.
+    """
+    found, left_out = find_sources(source, contrasts)
+    chosen, others = of_kind(found, holds)
+    left_out = [*left_out, *others]
+    if not chosen:
+        why = "; ".join(left_out_lines(left_out))
+        raise UserError(f"{source}: holds no {holds.upper()} ({why}); choose another input")
+    if series is None:
+        return chosen, left_out
+    chosen, others = of_series(chosen, series, source, option)
+    return chosen, [*left_out, *others]
+
+
+def of_series(cases: Sequence[Source], pattern: str, source: str, option: str) -> Chosen:
+    """The series that a pattern names, and all other cases.
+
+    Raises:
+        UserError: if no series has such a name; the message lists the names.
+    """
+    chosen = [case for case in cases if case.series and case.series.is_called(pattern)]
+    if not chosen:
+        names = dict.fromkeys(case.series.description or case.series.uid for case in cases if case.series)
+        known = ", ".join(list(names)[:SERIES_SHOWN]) + (" ..." if len(names) > SERIES_SHOWN else "")
+        raise UserError(f"{option} {pattern}: no such series in {source}; it has {known or 'none'}")
+    return chosen, [LeftOut(case.label, f"case that {option} does not name") for case in cases if case not in chosen]
+
+
+def of_kind(cases: Sequence[Source], holds: Holds) -> Chosen:
+    """The cases of one kind, and the others.
+
+    A series of another modality is never one. A case whose name says another kind (``p1_mask``, ``p1/ct``) is left out
+    if there is a case whose name says the wanted one.
+    """
+    reasons = [other_modality(case, holds) for case in cases]
+    said = [_said(case) for case in cases]
+    if holds in said:
+        reasons = [
+            reason or (f"{_words(what)}, not {_words(holds)}" if what not in (holds, None) else None)
+            for reason, what in zip(reasons, said, strict=True)
+        ]
+    both = list(zip(cases, reasons, strict=True))
+    return [case for case, reason in both if not reason], [LeftOut(case.label, why) for case, why in both if why]
+
+
+def other_modality(case: Source, holds: Holds) -> str | None:
+    """What a series is, without an article, if it is not of the modality of a kind; else None."""
+    if holds not in MODALITIES or case.kind in ("", MODALITIES[holds]):
+        return None
+    return case.kind if case.kind == "localizer" else f"{case.kind} series"
+
+
+def left_out_lines(left_out: Sequence[LeftOut]) -> list[str]:
+    """A line for each reason: how many were left out, and an example."""
+    counts = Counter(each.reason for each in left_out)
+    examples = {each.reason: each.label for each in reversed(left_out)}
+    return [f"left out: {count} x {reason}, such as {examples[reason]}" for reason, count in counts.items()]
+
+
+def _said(case: Source) -> str | None:
+    """The kind that a case's name or modality says; None if it says none."""
+    if case.series is None:
+        return kind_of(case.name)
+    if case.kind == "CT":
+        return "sct" if is_synthetic_ct(case.files[0]) else "ct"
+    return case.kind.lower() or None
+
+
+def _words(kind: str | None) -> str:
+    return {"sct": "synthetic CT", "mask": "mask", "labels": "label map"}.get(kind or "", str(kind).upper())
