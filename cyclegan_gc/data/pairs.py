@@ -60,7 +60,8 @@ def find_pairs(
         VolumeError: if a header cannot be read.
     """
     root = Path(folder).expanduser()
-    mr_root, ct_root = (root / side if (root / side).is_dir() else root for side in ("mr", "ct"))
+    sides = (root / "mr", root / "ct")
+    mr_root, ct_root = sides if any(side.is_dir() for side in sides) else (root, root)
     mrs, _ = find_kind(str(mr_root), "mr", series=mr_series, contrasts=contrasts, option="--data.mr_series")
     cts, _ = find_kind(str(ct_root), "ct", series=ct_series, option="--data.ct_series")
     mr_names, ct_names = (case_names([(each.path.parent, each.name) for each in sources]) for sources in (mrs, cts))

@@ -181,8 +181,8 @@ def _is_picture(path: Path) -> bool:
 
 def _contrasts_source(case: Path, known: Mapping[str, Path], contrasts: Sequence[str], root: Path) -> Source:
     files = tuple(known[ending] for ending in contrasts if ending in known)
-    name, missing = case.name or _spelled(case).name, missing_contrasts(known, contrasts)
-    return Source(files[0], name, _below(case.parent, root), files, fault=missing and f"{name} {missing}")
+    fault = missing_contrasts(known, contrasts)
+    return Source(files[0], case.name or _spelled(case).name, _below(case.parent, root), files, fault=fault)
 
 
 def _series_sources(grouped: Sequence[DicomSeries], root: Path) -> Iterator[Source]:

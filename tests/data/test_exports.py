@@ -7,8 +7,8 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-import pydicom
 import pytest
+from pydicom.uid import RTStructureSetStorage
 
 from cyclegan_gc.cli import main
 from cyclegan_gc.config import DataConfig, PreprocessConfig
@@ -50,7 +50,7 @@ def export(phantoms, slices_of, write_series, tmp_path_factory) -> Path:
                 dataset.Modality, dataset.SeriesDescription, dataset.SeriesNumber = modality, description, number
             write_series(root / f"patient{patient}" / f"{number}", datasets[:1] if description == "scout" else datasets)
         structures = datasets[0]
-        structures.SOPClassUID = structures.file_meta.MediaStorageSOPClassUID = pydicom.uid.RTStructureSetStorage
+        structures.SOPClassUID = structures.file_meta.MediaStorageSOPClassUID = RTStructureSetStorage
         structures.Modality = "RTSTRUCT"
         for name in ("Rows", "Columns", "PixelData"):
             delattr(structures, name)

@@ -82,7 +82,7 @@ def test_a_name_that_is_all_ending_takes_its_folders_and_the_longest_ending_coun
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("sub-07_T1w.nii.gz", r"sub-07_T1w\.nii\.gz: sub-07 has no _T2w; add or remove it"),
+        ("sub-07_T1w.nii.gz", r"sub-07_T1w\.nii\.gz: has no _T2w; add or remove it"),
         ("sub-01_T1w.nii", r"sub-01_T1w\.nii\S*: second file of this case and contrast, beside sub-01_T1w\.nii"),
     ],
 )

@@ -109,7 +109,7 @@ def test_best_has_the_lowest_error_of_the_held_out_pair(alone, alone_trained, lo
     assert sorted(scores) == [6, 12]
     assert load_checkpoint(alone_trained.with_name("best.pt"))["step"] == min(scores, key=lambda step: scores[step])
     cases = cases_of(alone)
-    held_out, trained = {pair.name for pair in cases.judges}, {s.sources[0].name for s in cases.pairs}
+    held_out, trained = {pair.name for pair in cases.judges}, {Path(s.source).name for s in cases.pairs}
     assert len(held_out) == 1 and len(trained) == 2 and not any(name.startswith(tuple(held_out)) for name in trained)
 
 
@@ -118,7 +118,7 @@ def test_the_held_out_error_is_that_of_an_evaluation(alone, alone_trained, logge
     [pair] = cases_of(alone).judges
     convert(ConvertConfig(alone_trained, str(pair.mr.path), tmp_path, device="cpu"))
     sct = np.asarray(nib.Nifti1Image.from_filename(next(tmp_path.glob("*_sct.nii.gz"))).dataobj)
-    truth = read_volume(pair.ct)
+    truth = read_volume(pair.ct.path)
     body = ct_body_mask(truth.array, truth.spacing_mm)
     last = [line for line in logged(alone_trained.parent) if "validation/score" in line][-1]
     assert last["validation/mae_body_hu"] == pytest.approx(np.abs(sct - truth.array)[body].mean(), rel=1e-6)
@@ -214,7 +214,7 @@ def test_a_displaced_pair_stops_the_run_by_name(few, pairs, tmp_path):
         ),
         (["--data.mr", "A"], "--data.ct is missing"),
         (["--data.mr", "A", "--data.ct", "B", "--network.dropout", "1"], "network.dropout must be below 1"),
-        (["--objective", "paired", "--data.pairs", "NOWHERE"], "NOWHERE/ct: no such file or folder"),
+        (["--objective", "paired", "--data.pairs", "NOWHERE"], "NOWHERE: no such file or folder"),
     ],
 )
 def test_settings_that_do_not_fit_are_told_in_one_line(words, told, tmp_path, capsys):
