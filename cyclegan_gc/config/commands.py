@@ -47,7 +47,7 @@ class ConvertConfig:
     """Format of the results; same takes that of each source. dicom writes a CT series of the source's study into a
     folder NAME_sct. Uncertainty maps are always NIfTI."""
     reference_dicom: Path | None = None
-    """Folder of the DICOM series that a NIfTI input was made from; --format dicom needs it for a NIfTI input."""
+    """Folder of the DICOM series that a single volume file was made from; --format dicom needs it for such a file."""
     naming: Literal["plain", "bids"] = "plain"
     """Names of the results. plain keeps folders and names; bids writes derivatives,
     sub-X/ct/sub-X_..._desc-synthetic_ct.nii.gz."""
