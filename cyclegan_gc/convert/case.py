@@ -12,7 +12,7 @@ from cyclegan_gc.convert.outcome import TOOL, Conversion, Converted, finished, k
 from cyclegan_gc.convert.plan import Job
 from cyclegan_gc.convert.preview import preview_png
 from cyclegan_gc.convert.quality import Quality, judge
-from cyclegan_gc.errors import UserError, VolumeError, named, plain
+from cyclegan_gc.errors import UserError, VolumeError, named, one_line
 from cyclegan_gc.formats.content import bytes_hash
 from cyclegan_gc.formats.dicom.write import SeriesLabel, write_ct_series
 from cyclegan_gc.formats.volumes import Volume, write_volume
@@ -154,4 +154,4 @@ def _failed(job: Job, error: Exception) -> Converted:
     message = str(error)
     if not isinstance(error, UserError):
         message = f"{job.source.path}: {type(error).__name__}: {error}"
-    return Converted(job.source.path, job.source.label, job.result, "failed", plain(" ".join(message.split())))
+    return Converted(job.source.path, job.source.label, job.result, "failed", one_line(message))

@@ -20,7 +20,7 @@ from cyclegan_gc.checkpoint import public_name
 from cyclegan_gc.config import DISCLAIMER, ConvertConfig
 from cyclegan_gc.convert.plan import Job, recorded_result
 from cyclegan_gc.convert.quality import Quality
-from cyclegan_gc.errors import plain
+from cyclegan_gc.errors import labelled, plain
 from cyclegan_gc.formats.content import bytes_hash
 from cyclegan_gc.formats.sources import Source
 from cyclegan_gc.formats.volumes import Volume
@@ -171,11 +171,8 @@ def remove_replaced(job: Job, written: Collection[Path]) -> None:
 def as_row(case: Converted, output: Path) -> dict[str, Any]:
     """Row of a case for the manifest: plain values, with paths relative to the input and the output."""
     quality = case.quality
-    # Whole paths, such as the source's at the beginning of a message, must not leave the machine.
-    private = {str(case.source): case.label, f"{case.source.parent}{os.sep}": "", f"{output}{os.sep}": ""}
-    failure = case.failure
-    for path, public in private.items():
-        failure = failure.replace(plain(path), public) if failure else None
+    labels = {case.source: case.label, f"{case.source.parent}{os.sep}": "", f"{output}{os.sep}": ""}
+    failure = labelled(case.failure, labels) if case.failure else None
     return {
         "source": case.label,
         "result": None if failure else case.result.relative_to(output).as_posix(),
