@@ -219,3 +219,36 @@ def test_a_resampled_series_names_no_slice_as_its_source_and_is_warned_of_no_mor
     warnings = write_ct_series(tmp_path / "ct", hu, volume.affine, source, LABEL, axial_outside_hu=-1000)
     assert len(warnings) == 1 and warnings[0].startswith("Resampled linearly to axial slices")
     assert all("SourceImageSequence" not in pydicom.dcmread(path) for path in (tmp_path / "ct").iterdir())
+
+
+TYPE_1 = (
+    *("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID", "Modality"),
+    *("ImageType", "PixelSpacing", "ImageOrientationPatient", "ImagePositionPatient", "SamplesPerPixel"),
+    *("PhotometricInterpretation", "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit"),
+    *("PixelRepresentation", "PixelData", "RescaleIntercept", "RescaleSlope", "RescaleType"),
+)
+TYPE_2 = (
+    *("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "StudyID"),
+    *("ReferringPhysicianName", "AccessionNumber", "SeriesNumber", "Laterality", "PatientPosition"),
+    *("PositionReferenceIndicator", "Manufacturer", "InstanceNumber", "SliceThickness", "KVP", "AcquisitionNumber"),
+)
+"""Attributes of the CT Image IOD's mandatory modules (DICOM PS3.3 A.3.3), conditional ones included."""
+
+
+@pytest.mark.parametrize("resampled", [None, -1000])
+def test_each_attribute_that_the_ct_image_asks_for_is_there(resampled, slices_of, write_series, tmp_path):
+    whole, poor = list(slices_of(PIXELS)), list(slices_of(PIXELS))
+    for each in poor:
+        for name in (*TYPE_1, *TYPE_2):
+            if name in (*PATIENT_AND_STUDY, "SOPClassUID", "Modality", "SeriesNumber", "ImageType", "SliceThickness"):
+                each.pop(name, None)
+    for number, slices in enumerate((whole, poor)):
+        source = write_series(tmp_path / f"mr{number}", slices)
+        volume = read_series(source, MANY)
+        folder = tmp_path / f"ct{number}"
+        write_ct_series(folder, synthetic(volume.array), volume.affine, source, LABEL, axial_outside_hu=resampled)
+        for dataset in map(pydicom.dcmread, folder.iterdir()):
+            assert [name for name in TYPE_1 if dataset.get(name) in (None, "", [])] == []
+            assert [name for name in TYPE_2 if name not in dataset] == []
+            for item in dataset.get("SourceImageSequence", []):
+                assert item.ReferencedSOPClassUID and item.ReferencedSOPInstanceUID

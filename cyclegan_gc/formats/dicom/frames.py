@@ -13,6 +13,11 @@ FRAME_GROUPS = (
     *("PixelMeasuresSequence", "PlanePositionSequence", "PlaneOrientationSequence", "PixelValueTransformationSequence"),
     *("MRImageFrameTypeSequence", "CTImageFrameTypeSequence", "MREchoSequence", "FrameContentSequence"),
 )
+NUMBERS = (
+    *("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SpacingBetweenSlices", "SliceThickness"),
+    *("RescaleSlope", "RescaleIntercept"),
+)
+"""Tags with the geometry and the values of a slice."""
 MOSAIC_COUNT = (0x0019, 0x100A)
 """Siemens: number of slices that are tiles of one image."""
 
@@ -95,6 +100,7 @@ def _frame(header: Dataset, tags: Dataset, path: Path, number: int | None = None
             f"{echo_ms:g}" if echo_ms else "",
             text_of(tags, "StackID"),
         ),
+        decimal_commas=any("," in text_of(tags, name) for name in NUMBERS),
     )
 
 

@@ -53,6 +53,8 @@ class Frame:
     """Slope and intercept."""
     contrast: tuple[str, str, str]
     """Frame type or image type, echo time and stack, which tell the pictures of one series apart."""
+    decimal_commas: bool = False
+    """Whether a number of the slice was written with a decimal comma."""
 
     @property
     def identity(self) -> tuple[object, ...]:

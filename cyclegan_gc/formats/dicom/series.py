@@ -39,7 +39,9 @@ class DicomSeries:
     frames: tuple[int, ...] = ()
     """Indices of the picture's frames among those of all files; empty for all."""
     picture: str = ""
-    """Words that tell this picture from the others of the series; empty if it has one."""
+    """What tells this picture from the others of the series, for names: the parts of frame type or image type, echo
+    time (``TE15``) and stack (``stack2``) in which they differ, joined by ``_``; or its number. Empty for a whole
+    series."""
 
 
 @dataclass(frozen=True)
