@@ -45,9 +45,9 @@ def frames_of(headers: Sequence[Dataset], files: Sequence[Path]) -> list[Frame]:
 def _check_picture(header: Dataset, name: str) -> None:
     if "Rows" not in header or "Columns" not in header:
         raise VolumeError(f"{name} holds no image, or is cut off; remove it from the series or fetch it again")
-    kind = text_of(header, "PhotometricInterpretation")
-    if (whole_of(header, "SamplesPerPixel") or 1) > 1 or not kind.startswith("MONOCHROME"):
-        raise VolumeError(f"{name} is in colour ({kind or 'several samples per pixel'}); give greyscale images")
+    colours = text_of(header, "PhotometricInterpretation")
+    if (whole_of(header, "SamplesPerPixel") or 1) > 1 or not colours.startswith("MONOCHROME"):
+        raise VolumeError(f"{name} is in colour ({colours or 'several samples per pixel'}); give greyscale images")
     if "MOSAIC" in text_of(header, "ImageType").upper().split("\\") or MOSAIC_COUNT in header:
         raise VolumeError(f"{name} is a mosaic (all slices as tiles of one image); export it as single slices")
 
