@@ -252,3 +252,15 @@ def test_each_attribute_that_the_ct_image_asks_for_is_there(resampled, slices_of
             assert [name for name in TYPE_2 if name not in dataset] == []
             for item in dataset.get("SourceImageSequence", []):
                 assert item.ReferencedSOPClassUID and item.ReferencedSOPInstanceUID
+
+
+def test_an_axial_series_with_square_pixels_keeps_its_slices_when_axial_ones_are_asked_for(
+    slices_of, write_series, tmp_path
+):
+    source = write_series(tmp_path / "mr", slices_of(PIXELS, "axial", (1.2, 1.2, 3.0)))
+    volume = read_series(source, MANY)
+    hu = synthetic(volume.array)
+    for name, outside in (("kept", None), ("resampled", -1000)):
+        assert not write_ct_series(tmp_path / name, hu, volume.affine, source, LABEL, axial_outside_hu=outside)
+    kept, resampled = (sorted((tmp_path / name).iterdir()) for name in ("kept", "resampled"))
+    assert [path.read_bytes() for path in kept] == [path.read_bytes() for path in resampled]

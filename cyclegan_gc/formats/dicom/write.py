@@ -24,7 +24,7 @@ from cyclegan_gc.errors import VolumeError
 from cyclegan_gc.formats.dicom.geometry import Frame, aligned, axial_frames
 from cyclegan_gc.formats.dicom.header import open_dicom, text_of, whole_of
 from cyclegan_gc.formats.dicom.read import read_frames, read_slices
-from cyclegan_gc.formats.geometry import resample_axially
+from cyclegan_gc.formats.geometry import resample_axially, same_grid
 
 PATIENT_AND_STUDY = (
     *("SpecificCharacterSet", "PatientName", "PatientID", "IssuerOfPatientID", "PatientBirthDate", "PatientSex"),
@@ -89,7 +89,8 @@ def write_ct_series(
         reference: files of the source series.
         label: content of descriptions and identifiers.
         chosen: indices of the frames of the source among those of its files; empty for all.
-        axial_outside_hu: resample to a new, axial grid, with this value outside the source; None keeps its grid.
+        axial_outside_hu: resample to a new, axial grid, with this value outside the source; None keeps the source's
+            grid, and so does a source that is axial with square pixels.
 
     Raises:
         VolumeError: if the reference cannot be used, the grids differ or the disk is full (without the folder's name).
@@ -98,9 +99,10 @@ def write_ct_series(
     grid, voxels = source.grid, aligned(hu, affine, source.grid.shape, source.grid.affine)
     frames, affine, remarks = [source.frames[index] for index in grid.order], grid.affine, []
     if axial_outside_hu is not None:
-        voxels, affine = resample_axially(voxels, affine, outside=axial_outside_hu)
-        frames = axial_frames(frames[0], affine, voxels.shape[2])
-        remarks = [f"Resampled linearly to axial slices with voxels of {_sizes(affine)} mm; air outside the source."]
+        resampled, axial = resample_axially(voxels, affine, outside=axial_outside_hu)
+        if not same_grid(resampled.shape, axial, voxels.shape, affine):
+            voxels, affine, frames = resampled, axial, axial_frames(frames[0], axial, resampled.shape[2])
+            remarks = [f"Resampled linearly to axial slices with voxels of {_sizes(axial)} mm; air outside the source."]
     voxels = np.ascontiguousarray(voxels)
     label = replace(label, derivation=" ".join([*remarks, label.derivation]))
     common = _common(source.first, label, _uid(label.key, voxels.tobytes()))
