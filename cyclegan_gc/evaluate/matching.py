@@ -14,7 +14,7 @@ from cyclegan_gc.formats.names import CaseName, case_names, kind_of, places_of
 from cyclegan_gc.formats.sources import Source, find_sources
 
 MODALITIES = {"sct": "CT", "ct": "CT", "mr": "MR"}
-"""What a file holds -> modality of such a DICOM series; maps may have any."""
+"""Modality of a DICOM series of each kind; maps may have any."""
 NAMES_SHOWN = 5
 TAKEN = (SCT, *BASELINES, "synthetic", "true")
 """Names of methods and pictures that a compared method cannot have."""
@@ -72,16 +72,15 @@ class CaseFiles:
 
 
 class _Found(NamedTuple):
-    """The files of a source that have one role in the evaluation."""
+    """What a source holds of one kind."""
 
-    role: str
-    """Such as "true CT", for messages."""
+    kind: str
     source: str
     files: list[Source]
     names: list[CaseName]
     """Of each file."""
     left_out: list[str]
-    """A sentence if there are files that hold something else."""
+    """A sentence if there are files of another kind."""
 
     @property
     def single(self) -> bool:
@@ -94,12 +93,12 @@ class _Found(NamedTuple):
         if single and self.single:
             return self.files[0]
         found = [self.files[place] for place in places_of(case, self.names)]
-        role = f"{self.role} in {Path(self.source).name}"  # reports show it: no whole path
+        kind = f"{self.kind} in {Path(self.source).name}"
         if not found:
-            raise VolumeError(f"no {role} named {case.id}; give it the same name or folder, except for _sct")
+            raise VolumeError(f"no {kind} named {case.id}; give it the same name or folder, except for _sct")
         if len(found) > 1:
             raise VolumeError(
-                f"{len(found)} files are a {role} named {case.id} ({found[0].label}, {found[1].label}); keep one"
+                f"{len(found)} files are a {kind} named {case.id} ({found[0].label}, {found[1].label}); keep one"
             )
         return found[0]
 
@@ -132,7 +131,7 @@ def match_cases(sources: Sources) -> tuple[list[CaseFiles], list[str], list[str]
     Raises:
         UserError: if a source holds no volume, or no prediction has a reference; the message lists what was found.
     """
-    roles = {
+    kinds = {
         "sct": ("prediction", "sct", sources.predicted),
         "ct": ("true CT", "ct", sources.reference),
         "mr": ("MR", "mr", sources.mr),
@@ -140,10 +139,10 @@ def match_cases(sources: Sources) -> tuple[list[CaseFiles], list[str], list[str]
         "labels": ("true label map", "labels", sources.labels),
         "sct_labels": ("predicted label map", "labels", sources.predicted_labels),
     }
-    found = {name: _found(role, holds, source) for name, (role, holds, source) in roles.items() if source}
-    compared = {method: _found(_role("CT", method), "sct", source) for method, source in sources.compare.items()}
+    found = {name: _found(kind, holds, source) for name, (kind, holds, source) in kinds.items() if source}
+    compared = {method: _found(_kind("CT", method), "sct", source) for method, source in sources.compare.items()}
     labels = {
-        method: _found(_role("label map", method), "labels", source)
+        method: _found(_kind("label map", method), "labels", source)
         for method, source in sources.compared_labels.items()
     }
     scts, cts = found["sct"], found["ct"]
@@ -194,8 +193,8 @@ def _once_each(cases: list[CaseFiles]) -> tuple[list[CaseFiles], list[str]]:
     return [case for case in cases if times[case.ct] == 1], doubled
 
 
-def _role(noun: str, method: str) -> str:
-    return f"compared {noun}" if method == COMPARED else f"{noun} of {method}"
+def _kind(kind: str, method: str) -> str:
+    return f"compared {kind}" if method == COMPARED else f"{kind} of {method}"
 
 
 def _found(kind: str, holds: str, source: str) -> _Found:
