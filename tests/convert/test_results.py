@@ -14,7 +14,7 @@ from cyclegan_gc.convert.outcome import Conversion, key_of
 from cyclegan_gc.convert.plan import left_out_lines, plan
 from cyclegan_gc.errors import UserError
 from cyclegan_gc.formats.dicom.read import read_series
-from cyclegan_gc.formats.sources import source_of
+from cyclegan_gc.formats.sources import find_sources, source_of
 from cyclegan_gc.formats.volumes import read_volume, write_volume
 from cyclegan_gc.inference import members_of
 from cyclegan_gc.trained_model import load_model
@@ -173,23 +173,30 @@ def test_results_keep_the_format_of_their_sources(checkpoint, source, series, tm
         inputs(out, tmp_path / "other")
 
 
-def test_everything_that_shapes_a_result_belongs_to_its_key(checkpoint, source):
-    model = load_model(checkpoint)
+def test_everything_that_shapes_a_result_belongs_to_its_key(
+    checkpoint, source, slices_of, write_series, enhanced, tmp_path
+):
+    slices = [*slices_of(np.zeros((20, 20, 4), np.int16)), *slices_of(np.ones((20, 20, 4), np.int16))]
+    dataset = enhanced(slices)
+    for number, group in enumerate(dataset.PerFrameFunctionalGroupsSequence):
+        group.MRImageFrameTypeSequence = [pydicom.Dataset()]
+        group.MRImageFrameTypeSequence[0].FrameType = ["DERIVED", "PRIMARY", "DIXON", "WF"[number // 4]]
+    water, fat = find_sources(write_series(tmp_path, [dataset])[0])[0]
+    model, volume = load_model(checkpoint), source_of(source)
 
-    def key(frames=(), models=1, reference=None, **settings) -> str:
+    def key(case=volume, models=1, reference=None, **settings) -> str:
         config = ConvertConfig(checkpoint, "in", Path("out"), **settings)
         members = members_of([model.translator] * models, config.planes, mirror=config.mirror)
         conversion = Conversion(config, [model] * models, members, reference)
-        return key_of(replace(source_of(source), frames=frames), "sha256", conversion.settings)
+        return key_of(case, "sha256", conversion.settings)
 
-    chosen = replace(source_of(source), frames=(1, 2))
     settings = [
         *({"fusion": "median"}, {"mirror": True}, {"uncertainty": True}, {"planes": ("coronal",)}),
-        *({"format": "dicom"}, {"format": "dicom", "resample": "axial"}, {"direction": "ct_to_mr"}),
-        *({"frames": (0, 2)}, {"models": 2}, {"reference": source_of(source)}, {"reference": chosen}),
+        *({"format": "dicom"}, {"format": "dicom", "resample": "axial"}, {"direction": "ct_to_mr"}, {"models": 2}),
+        *({"case": water}, {"case": fat}, {"reference": volume}, {"reference": water}, {"reference": fat}),
     ]
-    assert len({key(), *(key(**each) for each in settings)}) == len(settings) + 1
-    assert key(batch_size=1, naming="bids", preview=False, overwrite=True, strict=True) == key()
+    assert water.files == fat.files and len({key(), *(key(**each) for each in settings)}) == len(settings) + 1
+    assert key(batch_size=1, preview=False, overwrite=True, strict=True) == key()
 
 
 def test_a_sagittal_series_is_warned_of_or_resampled_to_axial_slices(
