@@ -1,7 +1,8 @@
 """Errors for the user: one line with the file, the cause and the cure."""
 
+import re
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -42,6 +43,23 @@ def plain(text: str) -> str:
     """
     escaped = (c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
     return "".join(escaped).replace("\\udc", "\\x")  # a byte that is not UTF-8 is kept as a surrogate
+
+
+def one_line(text: str) -> str:
+    """A message of any library as :func:`plain` text, line breaks and repeated spaces as one space."""
+    return plain(" ".join(text.split()))
+
+
+def labelled(message: str, labels: Mapping[Path | str, str]) -> str:
+    """A message in one line with each path in it replaced by its label, since whole paths must not be published.
+
+    Longer paths are replaced before shorter ones.
+    """
+    message, known = one_line(message), {one_line(str(path)): label for path, label in labels.items()}
+    for path in sorted(known, key=len, reverse=True):
+        if path in message:  # the beginning of a path, not the rest of a longer one
+            message = re.sub(rf"(?<![\w./-]){re.escape(path)}", lambda _, label=known[path]: label, message)
+    return message
 
 
 @contextmanager

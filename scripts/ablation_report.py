@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from cyclegan_gc.atomic import atomic_write, write_text
 from cyclegan_gc.evaluate.measures import METHOD_LABELS, SCT, Metric
 from cyclegan_gc.evaluate.statistics import Statistics
+from cyclegan_gc.evaluate.tables import csv_cell
 from cyclegan_gc.pictures.sheets import drawn, png_of
 
 COLUMNS = 3
@@ -84,7 +85,8 @@ def results_csv(study: str, results: Sequence[Result], metrics: Mapping[str, Met
     writer.writerow(["study", "arm", "volumes", "seed", "subject", *metrics])
     for result in results:
         values = [result.values.get(name) for name in metrics]
-        writer.writerow([study, result.arm, result.volumes, result.seed, result.subject, *values])
+        row = [study, result.arm, result.volumes, result.seed, result.subject, *values]
+        writer.writerow(map(csv_cell, row))
     return text.getvalue()
 
 

@@ -17,6 +17,7 @@ from planning import Run
 from scipy.stats import rankdata
 
 from cyclegan_gc.atomic import write_text
+from cyclegan_gc.evaluate.tables import csv_cell
 
 Row = dict[str, float | str]
 TRUTH = "true_mae"
@@ -31,7 +32,7 @@ def write_ranking(folder: Path, study: str, runs: Sequence[Run], notes: Sequence
     text = StringIO()
     table = csv.DictWriter(text, rows[0].keys())
     table.writeheader()
-    table.writerows(rows)
+    table.writerows({name: csv_cell(value) for name, value in row.items()} for row in rows)
     write_text(folder / "checkpoints.csv", text.getvalue())
     title = f"# {study}: Spearman's rho with the true MAE"
     header = ["figure", f"all {len(rows)} checkpoints", "within a training, mean", "last checkpoints"]

@@ -47,7 +47,10 @@ class ConvertConfig:
     """Format of the results; same takes that of each source. dicom writes a CT series of the source's study into a
     folder NAME_sct. Uncertainty maps are always NIfTI."""
     reference_dicom: Path | None = None
-    """Folder of the DICOM series that a NIfTI input was made from; --format dicom needs it for a NIfTI input."""
+    """Folder of the DICOM series that a single volume file was made from; --format dicom needs it for such a file."""
+    resample: Literal["axial"] | None = None
+    """Write the DICOM series on a new axial, even grid that holds the whole source, as planning systems ask for.
+    Default: the source's own slices."""
     naming: Literal["plain", "bids"] = "plain"
     """Names of the results. plain keeps folders and names; bids writes derivatives,
     sub-X/ct/sub-X_..._desc-synthetic_ct.nii.gz."""
@@ -77,6 +80,8 @@ class ConvertConfig:
             raise UserError("--format dicom and --naming bids are for synthetic CT; leave them out for ct_to_mr")
         if self.format != "nifti" and self.naming == "bids":
             raise UserError(f"--naming bids is for NIfTI; choose it or --format {self.format}")
+        if self.resample and self.format != "dicom":
+            raise UserError(f"--resample {self.resample} is for DICOM series; add --format dicom or leave it out")
         if self.planes is not None and (not self.planes or len(set(self.planes)) < len(self.planes)):
             raise UserError(f"--planes must name planes, each once, got {list(self.planes)}")
 

@@ -108,12 +108,13 @@ def convert(
         UserError: if input, output, checkpoint or device cannot be used, or two results would have one name.
     """
     jobs, left_out = plan(config)  # before the model is loaded, so that a wrong input is reported at once
-    shard, reference = shard_of(config), reference_series(config)
+    shard = shard_of(config)
     make_folder(config.output)
     models = _models(config)
     first = models[0].translator
     if config.direction == "mr_to_ct" and first.contrasts:
         jobs, left_out = plan(config, first.contrasts)
+    reference = reference_series(config, jobs)
     own, notes = part_of(jobs, shard), left_out_lines(left_out)
     if config.naming == "bids":
         write_text(config.output / "dataset_description.json", BIDS_DESCRIPTION)

@@ -12,13 +12,13 @@ from cyclegan_gc.convert.outcome import TOOL, Conversion, Converted, finished, k
 from cyclegan_gc.convert.plan import Job
 from cyclegan_gc.convert.preview import preview_png
 from cyclegan_gc.convert.quality import Quality, judge
-from cyclegan_gc.errors import UserError, VolumeError, named, plain
+from cyclegan_gc.errors import UserError, VolumeError, named, one_line
 from cyclegan_gc.formats.content import bytes_hash
 from cyclegan_gc.formats.dicom.write import SeriesLabel, write_ct_series
 from cyclegan_gc.formats.volumes import Volume, write_volume
 from cyclegan_gc.inference import Translation, prepare_for, translate_cases
 from cyclegan_gc.prepare.modality import check_volume
-from cyclegan_gc.prepare.preprocess import Prepared, load_volume
+from cyclegan_gc.prepare.preprocess import AIR_HU, Prepared, load_volume
 from cyclegan_gc.prepare.statistics import case_statistics
 
 
@@ -116,8 +116,8 @@ def _write_result(
                 "a volume file has no DICOM study; give the series it was made from with --reference_dicom DIR"
             )
         label = _series_label(loaded, quality, conversion)
-        affine = loaded.volume.affine
-        notes = write_ct_series(job.result, result.array, affine, reference.files, label, reference.frames)
+        source = reference.files, label, reference.frames, AIR_HU if config.resample else None
+        notes = write_ct_series(job.result, result.array, loaded.volume.affine, *source)
     else:
         write_volume(job.result, result.array, loaded.volume)
     if not config.uncertainty or result.uncertainty is None:
@@ -131,7 +131,8 @@ def _series_label(loaded: Loaded, quality: Quality | None, conversion: Conversio
     derivation = f"Model {model.sha256[:16]} at step {model.step}, planes {planes}."
     mark = "implausible" if quality and quality.verdict == "implausible" else ""
     comment = "; ".join([f"Check of this synthetic CT: {quality.verdict}", *quality.reasons]) if quality else ""
-    return SeriesLabel(key_of(loaded.sha256, conversion.settings), derivation, TOOL, mark, comment)
+    key = key_of(loaded.job.source, loaded.sha256, conversion.settings)
+    return SeriesLabel(key, derivation, TOOL, mark, comment)
 
 
 def _quality(loaded: Loaded, result: Translation, conversion: Conversion) -> Quality | None:
@@ -153,4 +154,4 @@ def _failed(job: Job, error: Exception) -> Converted:
     message = str(error)
     if not isinstance(error, UserError):
         message = f"{job.source.path}: {type(error).__name__}: {error}"
-    return Converted(job.source.path, job.source.label, job.result, "failed", plain(" ".join(message.split())))
+    return Converted(job.source.path, job.source.label, job.result, "failed", one_line(message))

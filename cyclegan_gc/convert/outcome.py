@@ -20,7 +20,7 @@ from cyclegan_gc.checkpoint import public_name
 from cyclegan_gc.config import DISCLAIMER, ConvertConfig
 from cyclegan_gc.convert.plan import Job, recorded_result
 from cyclegan_gc.convert.quality import Quality
-from cyclegan_gc.errors import plain
+from cyclegan_gc.errors import labelled, plain
 from cyclegan_gc.formats.content import bytes_hash
 from cyclegan_gc.formats.sources import Source
 from cyclegan_gc.formats.volumes import Volume
@@ -63,13 +63,14 @@ class Conversion:
         """Everything except the input that determines the result, as plain values without paths."""
         return {
             "tool": TOOL,
-            "models": list(dict.fromkeys(model.sha256 for model in self.models)),
+            "models": [model.sha256 for model in self.models],
             "direction": self.config.direction,
             "planes": list(dict.fromkeys(member.axis for member in self.members)),
             "mirror": self.config.mirror,
             "fusion": self.config.fusion,
             "format": self.config.format,
-            "reference": bytes_hash(self.reference.files) if self.reference else None,
+            "resample": self.config.resample,
+            "reference": [bytes_hash(self.reference.files), *self.reference.frames] if self.reference else None,
             "uncertainty": self.config.uncertainty,
         }
 
@@ -107,7 +108,7 @@ def sidecar(
     return {
         "tool": TOOL,
         "disclaimer": DISCLAIMER,
-        "key": key_of(source_sha256, conversion.settings),
+        "key": key_of(job.source, source_sha256, conversion.settings),
         "source": {
             "name": plain(job.source.path.name),
             "sha256": source_sha256,
@@ -131,7 +132,7 @@ def sidecar(
 
 def finished(job: Job, source_sha256: str, conversion: Conversion) -> Converted | None:
     """The outcome of an earlier run, if source and settings are the same and its files are whole and unchanged."""
-    key, config = key_of(source_sha256, conversion.settings), conversion.config
+    key, config = key_of(job.source, source_sha256, conversion.settings), conversion.config
     wanted = [*([job.uncertainty] if config.uncertainty else []), *([job.preview] if conversion.previewed else [])]
     try:
         known = json.loads(job.sidecar.read_text(encoding="utf-8"))
@@ -170,11 +171,8 @@ def remove_replaced(job: Job, written: Collection[Path]) -> None:
 def as_row(case: Converted, output: Path) -> dict[str, Any]:
     """Row of a case for the manifest: plain values, with paths relative to the input and the output."""
     quality = case.quality
-    # Whole paths, such as the source's at the beginning of a message, must not leave the machine.
-    private = {str(case.source): case.label, f"{case.source.parent}{os.sep}": "", f"{output}{os.sep}": ""}
-    failure = case.failure
-    for path, public in private.items():
-        failure = failure.replace(plain(path), public) if failure else None
+    labels = {case.source: case.label, f"{case.source.parent}{os.sep}": "", f"{output}{os.sep}": ""}
+    failure = labelled(case.failure, labels) if case.failure else None
     return {
         "source": case.label,
         "result": None if failure else case.result.relative_to(output).as_posix(),
@@ -189,9 +187,10 @@ def as_row(case: Converted, output: Path) -> dict[str, Any]:
     }
 
 
-def key_of(source_sha256: str, settings: Mapping[str, Any]) -> str:
-    """Hash of everything that determines a result."""
-    return hashlib.sha256(json.dumps([source_sha256, dict(settings)], sort_keys=True).encode()).hexdigest()
+def key_of(source: Source, source_sha256: str, settings: Mapping[str, Any]) -> str:
+    """Hash of everything that determines a result: the source's bytes, its chosen frames and the settings."""
+    determined_by = [source_sha256, source.frames, dict(settings)]
+    return hashlib.sha256(json.dumps(determined_by, sort_keys=True).encode()).hexdigest()
 
 
 def _result_sha256(result: Path) -> str:

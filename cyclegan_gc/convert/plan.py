@@ -122,14 +122,20 @@ def _is_below(path: Path, folder: Path) -> bool:
     return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
 
 
-def reference_series(config: ConvertConfig) -> Source | None:
-    """The series of ``--reference_dicom``; None without one.
+def reference_series(config: ConvertConfig, jobs: Sequence[Job]) -> Source | None:
+    """The series of ``--reference_dicom``, into whose study the volume file among ``jobs`` goes; None without one.
 
     Raises:
-        UserError: if the folder does not hold one series.
+        UserError: if the folder does not hold one series, or several volume files would get its one patient.
     """
     if config.format != "dicom" or config.reference_dicom is None:
         return None
+    volumes = [job.source.label for job in jobs if job.source.series is None]
+    if len(volumes) > 1:
+        raise UserError(
+            f"--reference_dicom {config.reference_dicom}: {len(volumes)} volume files ({volumes[0]}, {volumes[1]}) "
+            "would all get the patient of this series; convert one at a time, each with its own series"
+        )
     found = find_sources(config.reference_dicom)[0]
     series = [source for source in found if not is_result(source) and source.kind != "localizer"]
     if len(series) != 1 or series[0].series is None:

@@ -1,6 +1,7 @@
 """Evaluate synthetic CTs: measure every case against its true CT, and the baselines on the same voxels."""
 
 import math
+import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cyclegan_gc.device import one_torch_thread, usable_cpus
-from cyclegan_gc.errors import UserError
+from cyclegan_gc.errors import UserError, labelled
 from cyclegan_gc.evaluate.baselines import HistogramModel, best_constant_hu, count_hu, histogram_match
 from cyclegan_gc.evaluate.loading import Case, load_case
 from cyclegan_gc.evaluate.matching import CaseFiles, Sources, match_cases, sidecar_of
@@ -76,6 +77,9 @@ def evaluate(
     again = [found for found in files if found.id in shares]
     rows_of_constant, pictures = _second_look(again, constant_hu, worst, failures)
     rows = sorted(rows + rows_of_constant, key=lambda row: (str(row["case"]), place_of(str(row["method"]))))
+    labels = {each.path: each.label for case_files in files for each in case_files.sources}
+    labels |= {f"{path.parent}{os.sep}": "" for path in list(labels)} | {f"{output}{os.sep}": ""}
+    failures = [labelled(failure, labels) for failure in failures]
     notes = _notes(rows, constant_hu, sources, model, segment) + left_out + warnings
     evaluation = Evaluation(rows, summarise(rows), failures, notes, pictures, counts, _models(files, model))
     write_results(evaluation, output)

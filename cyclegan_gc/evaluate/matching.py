@@ -63,6 +63,12 @@ class CaseFiles:
     compared_labels: Mapping[str, Source] = field(default_factory=dict)
     """Method -> label map of its synthetic CT."""
 
+    @property
+    def sources(self) -> list[Source]:
+        """All volumes and series of the case."""
+        given = [self.sct, self.ct, self.mr, self.mask, self.labels, self.sct_labels]
+        return [each for each in (*given, *self.compared.values(), *self.compared_labels.values()) if each]
+
 
 class _Found(NamedTuple):
     """What a source holds of one kind."""
@@ -86,12 +92,12 @@ class _Found(NamedTuple):
         if single and self.single:
             return self.files[0]
         found = [self.files[place] for place in places_of(case, self.names)]
-        kind = f"{self.kind} in {self.source}"
+        kind = f"{self.kind} in {Path(self.source).name}"
         if not found:
             raise VolumeError(f"no {kind} named {case.id}; give it the same name or folder, except for _sct")
         if len(found) > 1:
             raise VolumeError(
-                f"{len(found)} files are a {kind} named {case.id} ({found[0].path}, {found[1].path}); keep one"
+                f"{len(found)} files are a {kind} named {case.id} ({found[0].label}, {found[1].label}); keep one"
             )
         return found[0]
 
@@ -179,7 +185,7 @@ def _once_each(cases: list[CaseFiles]) -> tuple[list[CaseFiles], list[str]]:
     """The cases whose true CT is no other's too, and ``case: reason`` of the others, so that none counts twice."""
     times = Counter(case.ct for case in cases)
     doubled = [
-        f"{case.id}: {case.sct.path} is one of {times[case.ct]} predictions of {case.ct.path}; keep one"
+        f"{case.id}: {case.sct.label} is one of {times[case.ct]} predictions of {case.ct.label}; keep one"
         for case in cases
         if times[case.ct] > 1
     ]

@@ -22,6 +22,8 @@ LATEX_CHARACTERS = {
     "±": r"$\pm$",
     "–": "--",
 }
+FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
+"""Beginnings of a formula, in full width too."""
 
 
 def plain(text: str, best: bool = False) -> str:
@@ -125,15 +127,15 @@ def csv_table(rows: list[Row]) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, ["case", "method", "resampled", "voxels", *all_metrics(rows)])
     writer.writeheader()
-    writer.writerows({name: _as_text(value) for name, value in row.items()} for row in rows)
+    writer.writerows({name: csv_cell(value) for name, value in row.items()} for row in rows)
     return text.getvalue()
 
 
-def _as_text(value: object) -> object:
-    """A cell that no spreadsheet runs as a formula: a name that begins like one gets an apostrophe."""
+def csv_cell(value: object) -> object:
+    """A cell that no spreadsheet runs as a formula: a text that begins like one gets an apostrophe; numbers stay."""
     if not isinstance(value, str):
         return value
-    return plain_line(f"'{value}" if value.startswith(("=", "+", "-", "@", "\t", "\r")) else value)
+    return plain_line(f"'{value}" if value.lstrip().startswith(FORMULA) else value)
 
 
 def _cell(metric: Metric, statistics: Statistics | None, cases: int, intervals: bool) -> str:

@@ -16,6 +16,8 @@ MIN_IN_PLANE = 16
 PLAUSIBLE_SPACING_MM = (0.05, 50.0)
 PLAUSIBLE_SIDE_MM = (28.0, 3000.0)
 """Range of a volume's longest side; one of 28 mm is a head whose lengths are in cm."""
+MOST_RESAMPLED = 2**30
+"""Most voxels of a new grid."""
 
 
 def checked_shape(sizes: Sequence[int], max_voxels: int) -> tuple[int, ...]:
@@ -131,3 +133,28 @@ def resample(
     """
     mapping = voxel_mapping(target_affine, affine)
     return affine_transform(array, mapping, output_shape=shape, order=order, mode="constant", cval=outside)
+
+
+def resample_axially(array: NDArray, affine: NDArray, *, outside: float) -> tuple[NDArray, NDArray[np.float64]]:
+    """Resample ``(X, Y, Z)`` linearly to a new grid along the patient's axes that holds all of it; returns its affine.
+
+    The axes run to the left, to the back and upwards. Pixels are square; pixels and slices are as far apart as they
+    can be without passing over a voxel of the source. An axial array with square pixels is not interpolated.
+
+    Raises:
+        VolumeError: if the new grid has too many voxels (without the file name).
+    """
+    to_lps = LPS_TO_RAS @ affine
+    across, down, up = 1 / np.abs(np.linalg.inv(to_lps[:3, :3])).max(axis=0)
+    steps = np.array([min(across, down), min(across, down), up])
+    edges = to_lps[:3, :3] @ (corners_of(array.shape) + (corners_of((2, 2, 2)) - 0.5)) + to_lps[:3, 3:]
+    first, last = edges.min(axis=1), edges.max(axis=1)
+    shape = tuple(int(n) for n in np.ceil((last - first) / steps - GRID_TOLERANCE_VOXELS))
+    if prod(shape) > MOST_RESAMPLED:
+        raise VolumeError(f"an axial grid would have {' x '.join(map(str, shape))} voxels; leave out --resample axial")
+    grid = np.diag([*steps, 1.0])
+    grid[:3, 3] = first + steps / 2
+    # The outermost voxels are repeated once, because the source reaches half a voxel beyond their centres.
+    rim = affine.copy()
+    rim[:3, 3] -= affine[:3, :3].sum(axis=1)
+    return resample(np.pad(array, 1, "edge"), rim, shape, LPS_TO_RAS @ grid, outside=outside), LPS_TO_RAS @ grid

@@ -7,7 +7,7 @@ from cyclegan_gc.errors import VolumeError
 from cyclegan_gc.formats.geometry import axis_directions, check_affine, grid_notes
 from cyclegan_gc.formats.nifti import Header
 
-MOST_ROUNDING = 1e-6
+QUATERNION_ROUNDING = 1e-6
 """A quaternion that is longer than 1 by at most this is that of a rotation in float32."""
 MOST_EXCESS = 0.01
 UNIT_IN_MM = {1: ("metres", 1000.0), 3: ("micrometres", 0.001)}
@@ -65,7 +65,7 @@ def _repair(header: Header) -> list[str]:
     names = ("quatern_b", "quatern_c", "quatern_d")
     length = float(np.linalg.norm([float(header[name]) for name in names]))
     if 1 < length <= 1 + MOST_EXCESS:
-        if length > 1 + MOST_ROUNDING:
+        if length > 1 + QUATERNION_ROUNDING:
             notes.append(f"The quaternion of the qform has length {length:.6g}; it was scaled to 1.")
         for name in names:
             header[name] = float(header[name]) / length

@@ -20,7 +20,7 @@ from cyclegan_gc.formats.nifti import Header, geometry_header, read_header, read
 from cyclegan_gc.formats.nifti_affine import affine_mm
 
 MAX_VOXELS = 2**31
-MOST_ROUNDING = 0.1
+LABEL_ROUNDING = 0.1
 """Largest difference between a scaled label and a whole number."""
 MAX_LABEL = 65535
 
@@ -125,7 +125,7 @@ def as_labels(stored: Volume) -> Volume:
     if not (values.min() >= -rounding and values.max() <= MAX_LABEL):
         raise VolumeError(f"labels run from {values.min():g} to {values.max():g}; give a map of 0 to {MAX_LABEL}")
     labels = np.rint(values).astype(np.uint8 if values.max() < 255.5 else np.uint16)
-    if np.abs(labels - values).max() > min(rounding, MOST_ROUNDING):
+    if np.abs(labels - values).max() > min(rounding, LABEL_ROUNDING):
         raise VolumeError("not a label map: it holds values that are not whole numbers; give the label map")
     return replace(stored, array=labels)
 

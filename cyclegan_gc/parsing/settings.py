@@ -97,7 +97,8 @@ def allowed(kind: Any) -> str:
     if kind is bool:
         return "true or false"
     if get_origin(kind) is Literal:
-        return ", ".join(map(_word, items[:-1])) + f" or {_word(items[-1])}"
+        *others, last = map(_word, items)
+        return f"{', '.join(others)} or {last}" if others else last
     if get_origin(kind) is tuple:
         count = "one or more of" if Ellipsis in items else f"{len(items)} values, each"
         return f"{count} {allowed(items[0])}"

@@ -7,7 +7,7 @@ import pytest
 from pydicom.uid import RTStructureSetStorage
 
 from cyclegan_gc.config import ConvertConfig
-from cyclegan_gc.convert.plan import part_of, plan, shard_of
+from cyclegan_gc.convert.plan import part_of, plan, reference_series, shard_of
 from cyclegan_gc.errors import UserError
 
 ALONE = {"RANK": "0", "WORLD_SIZE": "1"}
@@ -166,3 +166,15 @@ def test_what_an_export_holds_beside_mr_series_is_left_out_with_its_reason(slice
     assert named.source.label == "ct"
     with pytest.raises(UserError, match=r"nothing to convert \(left out: 1 x CT series"):
         plan(config_of(tmp_path / "in" / "ct"))
+
+
+def test_one_reference_series_gives_its_patient_to_one_volume_file_only(slices_of, write_series, tmp_path):
+    write_series(tmp_path / "T1", slices_of(np.zeros((20, 20, 3), np.int16)))
+    folder = make(tmp_path / "in", "p1.nii", "p2.mha")
+    config = config_of(folder, format="dicom", reference_dicom=tmp_path / "T1")
+    with pytest.raises(UserError, match=r"2 volume files \(p1.nii, p2.mha\).*convert one at a time"):
+        reference_series(config, plan(config)[0])
+    write_series(folder / "export", slices_of(np.zeros((20, 20, 3), np.int16)))
+    (folder / "p2.mha").unlink()
+    reference = reference_series(config, plan(config)[0])
+    assert reference is not None and reference.path == tmp_path / "T1"

@@ -1,5 +1,6 @@
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +10,14 @@ import SimpleITK
 
 from cyclegan_gc.config import ConvertConfig
 from cyclegan_gc.convert.batch import convert
+from cyclegan_gc.convert.outcome import Conversion, key_of
 from cyclegan_gc.convert.plan import left_out_lines, plan
 from cyclegan_gc.errors import UserError
 from cyclegan_gc.formats.dicom.read import read_series
+from cyclegan_gc.formats.sources import find_sources, source_of
 from cyclegan_gc.formats.volumes import read_volume, write_volume
+from cyclegan_gc.inference import members_of
+from cyclegan_gc.trained_model import load_model
 
 
 @pytest.fixture
@@ -166,3 +171,49 @@ def test_results_keep_the_format_of_their_sources(checkpoint, source, series, tm
     assert run(checkpoint, series, out, format="same", preview=False) == ["skipped"] * 4
     with pytest.raises(UserError, match="4 x result of a conversion"):
         inputs(out, tmp_path / "other")
+
+
+def test_everything_that_shapes_a_result_belongs_to_its_key(
+    checkpoint, source, slices_of, write_series, enhanced, tmp_path
+):
+    slices = [*slices_of(np.zeros((20, 20, 4), np.int16)), *slices_of(np.ones((20, 20, 4), np.int16))]
+    dataset = enhanced(slices)
+    for number, group in enumerate(dataset.PerFrameFunctionalGroupsSequence):
+        group.MRImageFrameTypeSequence = [pydicom.Dataset()]
+        group.MRImageFrameTypeSequence[0].FrameType = ["DERIVED", "PRIMARY", "DIXON", "WF"[number // 4]]
+    water, fat = find_sources(write_series(tmp_path, [dataset])[0])[0]
+    model, volume = load_model(checkpoint), source_of(source)
+
+    def key(case=volume, models=1, reference=None, **settings) -> str:
+        config = ConvertConfig(checkpoint, "in", Path("out"), **settings)
+        members = members_of([model.translator] * models, config.planes, mirror=config.mirror)
+        conversion = Conversion(config, [model] * models, members, reference)
+        return key_of(case, "sha256", conversion.settings)
+
+    settings = [
+        *({"fusion": "median"}, {"mirror": True}, {"uncertainty": True}, {"planes": ("coronal",)}),
+        *({"format": "dicom"}, {"format": "dicom", "resample": "axial"}, {"direction": "ct_to_mr"}, {"models": 2}),
+        *({"case": water}, {"case": fat}, {"reference": volume}, {"reference": water}, {"reference": fat}),
+    ]
+    assert water.files == fat.files and len({key(), *(key(**each) for each in settings)}) == len(settings) + 1
+    assert key(batch_size=1, preview=False, overwrite=True, strict=True) == key()
+
+
+def test_a_sagittal_series_is_warned_of_or_resampled_to_axial_slices(
+    checkpoint, source, slices_of, write_series, tmp_path
+):
+    array = read_volume(source).array
+    pixels = np.clip(array * 900 / array.max(), 0, 900).astype(np.int16).transpose(2, 1, 0)[::-1, ::-1, ::-1]
+    write_series(tmp_path / "T1", slices_of(pixels, "sagittal", (2.7, 2.7, 2.7)))
+    for settings, start in (({}, "The CT series is sagittal"), ({"resample": "axial"}, "Resampled linearly")):
+        config = ConvertConfig(checkpoint, str(tmp_path / "T1"), tmp_path / "out", device="cpu", format="dicom")
+        [case] = convert(replace(config, **settings))
+        told = [each for each in case.warnings if each.startswith(start)]
+        assert case.outcome == "converted" and len(told) == 1
+        assert told[0] in json.loads((tmp_path / "out" / "T1_sct.json").read_text())["warnings"]
+        assert told[0] in (tmp_path / "out" / "index.html").read_text()
+    slices = [pydicom.dcmread(path) for path in sorted((tmp_path / "out" / "T1_sct").iterdir())]
+    assert len(slices) == pixels.shape[0] and {each.PatientID for each in slices} == {"P1"}
+    assert {tuple(each.ImageOrientationPatient) for each in slices} == {(1, 0, 0, 0, 1, 0)}
+    with pytest.raises(UserError, match="--resample axial is for DICOM series"):
+        ConvertConfig(checkpoint, "in", tmp_path / "out", resample="axial")

@@ -157,6 +157,21 @@ def test_a_bad_case_is_named_and_the_others_go_on(folder):
     assert "lonely" in (folder / "out/report.html").read_text()
 
 
+def test_what_is_written_of_a_bad_case_names_its_files_without_their_folders(folder):
+    for name in ("sct/head1_sct.nii.gz", "ct/head2.nii.gz"):
+        (folder / name).write_bytes(b"not a volume")
+    (folder / "mask/head0.nii.gz").unlink()
+    save(folder / "sct/a/head3_sct.nii.gz", head(0)[0])
+    for name in ("ct/a/head3.nii.gz", "ct/b/head3.nii.gz", "mask/head3.nii.gz"):
+        save(folder / name, head(0)[1])
+    failures = run(folder, mask=str(folder / "mask")).failures
+    for start in ("head1: head1_sct.nii.gz: ", "head2: head2.nii.gz: ", "head0: no mask in mask", "head3: 2 files"):
+        assert any(failure.startswith(start) for failure in failures)
+    assert any("a/head3.nii.gz, b/head3.nii.gz" in failure for failure in failures)
+    for path in (folder / "out").iterdir():
+        assert str(folder).encode() not in path.read_bytes()
+
+
 def test_references_without_a_prediction_are_only_noted(folder):
     (folder / "sct/head2_sct.nii.gz").unlink()
     evaluation = run(folder)

@@ -59,6 +59,8 @@ def test_methods_stand_in_the_order_given_before_the_baselines():
 
 
 def test_no_name_is_a_formula_for_a_spreadsheet():
-    rows: list[Row] = [{"case": name, "method": "sct", "mae": -5.0} for name in ('=cmd|"/C calc"!A0', "-1+1", "@x\n=1")]
+    rows: list[Row] = [
+        {"case": name, "method": "sct", "mae": -5.0} for name in ('=cmd|"/C calc"!A0', "-1+1", "@x\n=1", " \t=1", "＝1")
+    ]
     lines = csv_table(rows).splitlines()
-    assert len(lines) == 4 and all(line.lstrip('"').startswith("'") and "-5.0" in line for line in lines[1:])
+    assert len(lines) == 6 and all(line.lstrip('"').startswith("'") and "-5.0" in line for line in lines[1:])

@@ -1,4 +1,6 @@
 import random
+import subprocess
+import sys
 
 import numpy as np
 import pydicom
@@ -68,9 +70,35 @@ def test_a_tag_that_can_be_spared_or_understood_changes_nothing(tag, value, slic
     replaced(files, tag, value)
     after = read_series(files, MANY)
     assert np.array_equal(after.array, before.array) and np.array_equal(after.affine, before.affine)
+    assert [note[:14] for note in after.warnings] == ["Decimal commas"] * (b"," in value)
     hu = after.array.astype(np.int16)
     write_ct_series(tmp_path / "ct", hu, after.affine, files, SeriesLabel("ab", "", ""))
     assert {pydicom.dcmread(path).SliceThickness for path in (tmp_path / "ct").iterdir()} == {3}
+
+
+def test_images_that_the_header_does_not_name_are_told(slices_of, write_series, tmp_path):
+    files = write_series(tmp_path / "mr", slices_of(PIXELS))
+    dataset = pydicom.dcmread(files[3])
+    dataset.PixelData *= 2
+    dataset.save_as(files[3])
+    [note] = read_series(files, MANY).warnings
+    assert note == f"More images than the header names in 1 files, such as {files[3].name}, were left out."
+
+
+def test_no_word_of_the_library_reaches_the_terminal(slices_of, write_series, tmp_path):
+    """In a process of its own, because pytest collects warnings."""
+    files = write_series(tmp_path / "mr", slices_of(PIXELS))
+    for path in files:
+        dataset = pydicom.dcmread(path)
+        dataset.SpecificCharacterSet, dataset.PixelData = "ISO_IR 101010", dataset.PixelData + bytes(100)
+        dataset.save_as(path)
+    code = (
+        "import sys; from cyclegan_gc.formats.sources import find_sources, read_files; "
+        "[case] = find_sources(sys.argv[1])[0]; print(read_files(case.files, 10**9).warnings)"
+    )
+    words = [sys.executable, "-c", code, str(tmp_path / "mr")]
+    told = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert (told.stdout, told.stderr) == ("()\n", "")
 
 
 @pytest.mark.parametrize("big_endian", [False, True])

@@ -189,3 +189,78 @@ def test_an_implausible_result_says_so_in_its_tags(source, tmp_path):
         dataset = pydicom.dcmread(path)
         assert dataset.SeriesDescription == "Synthetic CT, research only, implausible"
         assert dataset.ImageComments.endswith("no bone") and is_synthetic_ct(path)
+
+
+def test_a_resampled_series_is_axial_even_and_shows_each_place_of_the_patient_where_it_was(source, tmp_path):
+    volume = read_series(source, MANY)
+    x, y, z = np.indices(volume.array.shape).reshape(3, -1)
+    ras = volume.affine @ [x, y, z, np.ones_like(x)]
+    hu = (ras[:3].T @ (20, 7, 3)).round().astype(np.int16).reshape(volume.array.shape)
+    [*_, remark] = write_ct_series(tmp_path / "ct", hu, volume.affine, source, LABEL, axial_outside_hu=-1000)
+    seen = 0
+    for found in map(pydicom.dcmread, sorted((tmp_path / "ct").iterdir())):
+        assert list(found.ImageOrientationPatient) == [1, 0, 0, 0, 1, 0] and remark in found.DerivationDescription
+        assert (found.PatientID, found.FrameOfReferenceUID) == ("P1", "1.2.826.0.1.3")
+        row, column = np.indices(found.pixel_array.shape).reshape(2, -1)
+        first, spacing = np.array(found.ImagePositionPatient), found.PixelSpacing
+        places = [first[0] + column * spacing[1], first[1] + row * spacing[0], np.full(row.size, first[2])]
+        places = np.array([-places[0], -places[1], places[2], np.ones(row.size)])
+        index = np.linalg.inv(volume.affine)[:3] @ places
+        inside = ((index >= 0) & (index <= np.array(volume.array.shape)[:, None] - 1)).all(axis=0)
+        errors = found.pixel_array.ravel()[inside] - (20, 7, 3) @ places[:3, inside]
+        assert (np.abs(errors) < 1.1).all()
+        seen += int(inside.sum())
+    assert seen > 1000
+
+
+def test_a_resampled_series_names_no_slice_as_its_source_and_is_warned_of_no_more(source, tmp_path):
+    volume = read_series(source, MANY)
+    hu = synthetic(volume.array)
+    warnings = write_ct_series(tmp_path / "ct", hu, volume.affine, source, LABEL, axial_outside_hu=-1000)
+    assert len(warnings) == 1 and warnings[0].startswith("Resampled linearly to axial slices")
+    assert all("SourceImageSequence" not in pydicom.dcmread(path) for path in (tmp_path / "ct").iterdir())
+
+
+TYPE_1 = (
+    *("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID", "Modality"),
+    *("ImageType", "PixelSpacing", "ImageOrientationPatient", "ImagePositionPatient", "SamplesPerPixel"),
+    *("PhotometricInterpretation", "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit"),
+    *("PixelRepresentation", "PixelData", "RescaleIntercept", "RescaleSlope", "RescaleType"),
+)
+TYPE_2 = (
+    *("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "StudyID"),
+    *("ReferringPhysicianName", "AccessionNumber", "SeriesNumber", "Laterality", "PatientPosition"),
+    *("PositionReferenceIndicator", "Manufacturer", "InstanceNumber", "SliceThickness", "KVP", "AcquisitionNumber"),
+)
+"""Attributes of the CT Image IOD's mandatory modules (DICOM PS3.3 A.3.3), conditional ones included."""
+
+
+@pytest.mark.parametrize("resampled", [None, -1000])
+def test_each_attribute_that_the_ct_image_asks_for_is_there(resampled, slices_of, write_series, tmp_path):
+    whole, poor = list(slices_of(PIXELS)), list(slices_of(PIXELS))
+    for each in poor:
+        for name in (*TYPE_1, *TYPE_2):
+            if name in (*PATIENT_AND_STUDY, "SOPClassUID", "Modality", "SeriesNumber", "ImageType", "SliceThickness"):
+                each.pop(name, None)
+    for number, slices in enumerate((whole, poor)):
+        source = write_series(tmp_path / f"mr{number}", slices)
+        volume = read_series(source, MANY)
+        folder = tmp_path / f"ct{number}"
+        write_ct_series(folder, synthetic(volume.array), volume.affine, source, LABEL, axial_outside_hu=resampled)
+        for dataset in map(pydicom.dcmread, folder.iterdir()):
+            assert [name for name in TYPE_1 if dataset.get(name) in (None, "", [])] == []
+            assert [name for name in TYPE_2 if name not in dataset] == []
+            for item in dataset.get("SourceImageSequence", []):
+                assert item.ReferencedSOPClassUID and item.ReferencedSOPInstanceUID
+
+
+def test_an_axial_series_with_square_pixels_keeps_its_slices_when_axial_ones_are_asked_for(
+    slices_of, write_series, tmp_path
+):
+    source = write_series(tmp_path / "mr", slices_of(PIXELS, "axial", (1.2, 1.2, 3.0)))
+    volume = read_series(source, MANY)
+    hu = synthetic(volume.array)
+    for name, outside in (("kept", None), ("resampled", -1000)):
+        assert not write_ct_series(tmp_path / name, hu, volume.affine, source, LABEL, axial_outside_hu=outside)
+    kept, resampled = (sorted((tmp_path / name).iterdir()) for name in ("kept", "resampled"))
+    assert [path.read_bytes() for path in kept] == [path.read_bytes() for path in resampled]

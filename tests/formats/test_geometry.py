@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from cyclegan_gc.formats.geometry import resample, same_grid, to_ras
+from cyclegan_gc.formats.geometry import LPS_TO_RAS, resample, resample_axially, same_grid, to_ras
 
 
 def test_axes_are_turned_to_right_front_and_up():
@@ -30,3 +30,27 @@ def test_a_flip_of_an_oblique_volume_loses_no_border(degrees):
     volume = np.random.default_rng(degrees).random((12, 10, 8))
     found = resample(np.flip(volume), affine @ flip, volume.shape, affine, outside=-1000.0)
     np.testing.assert_allclose(found, volume, atol=1e-4)
+
+
+def test_an_axial_volume_is_not_interpolated_and_keeps_its_grid():
+    volume = np.random.default_rng(1).integers(-1000, 3000, (20, 24, 6)).astype(np.int16)
+    affine = LPS_TO_RAS @ np.array([[0.9765625, 0, 0, -31.7], [0, 0.9765625, 0, 12.3], [0, 0, 3, 5.9], [0, 0, 0, 1]])
+    flip = np.diag([-1.0, -1.0, -1.0, 1.0])
+    flip[:3, 3] = (19, 23, 5)
+    for array, given in ((volume, affine), (np.flip(volume), affine @ flip)):
+        found, grid = resample_axially(array, given, outside=-1000)
+        assert found.dtype == np.int16 and np.array_equal(found, volume)
+        np.testing.assert_allclose(grid, affine, atol=1e-9)
+
+
+def test_an_axial_grid_holds_every_corner_and_passes_over_no_voxel():
+    turn = np.array([[0, 0.1, 5], [0.8, 0.2, 0], [-0.2, 0.8, 0.5]])  # about sagittal, slices 5 mm apart
+    affine = np.eye(4)
+    affine[:3, :3] = turn
+    found, grid = resample_axially(np.ones((30, 40, 7), np.int16), affine, outside=-1000)
+    step = np.abs(np.diag(grid)[:3])
+    assert step[0] == step[1] and (np.abs(np.linalg.inv(turn) @ np.diag(step)) <= 1 + 1e-9).all()
+    ends = np.array([[-0.5, 29.5], [-0.5, 39.5], [-0.5, 6.5]])
+    corners = turn @ np.array(np.meshgrid(*ends)).reshape(3, -1)
+    there = np.linalg.inv(grid)[:3, :3] @ (corners - grid[:3, 3:])
+    assert (there > -0.5 - 1e-6).all() and (there.max(axis=1) < np.array(found.shape)).all()

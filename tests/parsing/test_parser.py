@@ -27,6 +27,7 @@ def refusal(line: str) -> str:
     ("line", "said"),
     [
         ("convert IN OUT", "--checkpoint is missing: give the run folder or its last.pt"),
+        ("convert IN OUT --checkpoint RUN --resample x", "--resample x: give axial"),
         ("convert IN", "OUTPUT and --checkpoint are missing; --help explains them"),
         ("info", "FILE is missing: give a volume, a DICOM file or folder, a checkpoint (.pt) or a run folder"),
         (

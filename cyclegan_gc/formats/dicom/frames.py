@@ -13,6 +13,11 @@ FRAME_GROUPS = (
     *("PixelMeasuresSequence", "PlanePositionSequence", "PlaneOrientationSequence", "PixelValueTransformationSequence"),
     *("MRImageFrameTypeSequence", "CTImageFrameTypeSequence", "MREchoSequence", "FrameContentSequence"),
 )
+NUMBERS = (
+    *("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SpacingBetweenSlices", "SliceThickness"),
+    *("RescaleSlope", "RescaleIntercept"),
+)
+"""Tags with the geometry and the values of a slice."""
 MOSAIC_COUNT = (0x0019, 0x100A)
 """Siemens: number of slices that are tiles of one image."""
 
@@ -40,9 +45,9 @@ def frames_of(headers: Sequence[Dataset], files: Sequence[Path]) -> list[Frame]:
 def _check_picture(header: Dataset, name: str) -> None:
     if "Rows" not in header or "Columns" not in header:
         raise VolumeError(f"{name} holds no image, or is cut off; remove it from the series or fetch it again")
-    kind = text_of(header, "PhotometricInterpretation")
-    if (whole_of(header, "SamplesPerPixel") or 1) > 1 or not kind.startswith("MONOCHROME"):
-        raise VolumeError(f"{name} is in colour ({kind or 'several samples per pixel'}); give greyscale images")
+    colours = text_of(header, "PhotometricInterpretation")
+    if (whole_of(header, "SamplesPerPixel") or 1) > 1 or not colours.startswith("MONOCHROME"):
+        raise VolumeError(f"{name} is in colour ({colours or 'several samples per pixel'}); give greyscale images")
     if "MOSAIC" in text_of(header, "ImageType").upper().split("\\") or MOSAIC_COUNT in header:
         raise VolumeError(f"{name} is a mosaic (all slices as tiles of one image); export it as single slices")
 
@@ -95,6 +100,7 @@ def _frame(header: Dataset, tags: Dataset, path: Path, number: int | None = None
             f"{echo_ms:g}" if echo_ms else "",
             text_of(tags, "StackID"),
         ),
+        decimal_commas=any("," in text_of(tags, name) for name in NUMBERS),
     )
 
 

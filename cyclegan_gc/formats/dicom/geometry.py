@@ -4,7 +4,7 @@ Positions and directions are in the patient's LPS frame (DICOM PS3.3 C.7.6.2); a
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NoReturn
 
@@ -53,6 +53,8 @@ class Frame:
     """Slope and intercept."""
     contrast: tuple[str, str, str]
     """Frame type or image type, echo time and stack, which tell the pictures of one series apart."""
+    decimal_commas: bool = False
+    """Whether a number of the slice was written with a decimal comma."""
 
     @property
     def identity(self) -> tuple[object, ...]:
@@ -119,6 +121,18 @@ def aligned(array: NDArray, affine: NDArray, shape: tuple[int, int, int], target
     if np.abs(there - expected).max() > OFF_GRID_VOXELS:
         raise VolumeError("not on the grid of the reference series (shifted, turned or of other voxel sizes)")
     return np.flip(turned, backward)
+
+
+def axial_frames(first: Frame, affine: NDArray[np.float64], count: int) -> list[Frame]:
+    """The slices of an axial grid like that of :func:`cyclegan_gc.formats.geometry.resample_axially`.
+
+    None of them is a slice of the source, whose ``first`` they are like otherwise.
+    """
+    to_lps = LPS_TO_RAS @ affine
+    directions, spacing = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0), (float(to_lps[1, 1]), float(to_lps[0, 0]))
+    like = replace(first, sop_instance="", orientation=directions, pixel_spacing=spacing)
+    positions = to_lps[:3, 3] + np.arange(count)[:, None] * to_lps[:3, 2]
+    return [replace(like, position=tuple(position.tolist())) for position in positions]
 
 
 def _check_alike(frames: Sequence[Frame]) -> NDArray[np.float64]:

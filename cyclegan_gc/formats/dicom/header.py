@@ -1,5 +1,6 @@
 """Opening a DICOM file and reading its tags: whatever the file holds, nothing but a VolumeError is raised here."""
 
+import warnings
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,8 +26,9 @@ DECIMAL_TEXT = ("DS", "IS")
 """Value representations that store numbers as text."""
 LONGEST_NUMBER = 32
 
-# Values that violate the standard are judged here, where they are used.
+# Values that violate the standard are judged where they are used; pydicom's warnings name neither case nor cure.
 config.settings.reading_validation_mode = config.IGNORE
+warnings.filterwarnings("ignore", module="pydicom")
 
 
 def is_dicom(path: Path) -> bool:

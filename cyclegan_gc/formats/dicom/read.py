@@ -56,13 +56,16 @@ def read_frames(
     values = np.empty(slices.grid.shape, np.float32, order="F")
     places = {slices.frames[index].identity: z for z, index in enumerate(slices.grid.order)}
     filled: set[int] = set()
-    for frame, pixels in _planes((*slices.frames, *slices.copies)):
+    surplus: list[str] = []
+    for frame, pixels in _planes((*slices.frames, *slices.copies), surplus):
         z = places[frame.identity]
         if z in filled and not np.array_equal(values[..., z], pixels.T, equal_nan=True):
             raise VolumeError(f"{frame.name} has the identifier of another object but other pixels; keep one of each")
         values[..., z] = pixels.T
         filled.add(z)
     notes = [*_notes(slices), *slices.grid.notes]
+    if surplus:
+        notes.append(f"More images than the header names in {len(surplus)} files, such as {surplus[0]}, were left out.")
     if text_of(slices.first, "PhotometricInterpretation") == "MONOCHROME1":
         np.subtract(np.nanmax(values), values, out=values)
         notes.append("MONOCHROME1: intensities were inverted, so that bright is high.")
@@ -90,24 +93,26 @@ def without_copies(frames: Sequence[Frame]) -> tuple[list[Frame], list[Frame]]:
     return kept, [frame for frame in frames if first[frame.identity] is not frame]
 
 
-def _planes(frames: Sequence[Frame]) -> Iterator[tuple[Frame, NDArray[np.float32]]]:
-    """Each frame with its rescaled pixels (rows, columns), NaN where they are padding; a file is opened once."""
-    for path, members in groupby(frames, key=lambda frame: frame.path):
-        yield from _planes_in(path, list(members))
+def _planes(frames: Sequence[Frame], surplus: list[str]) -> Iterator[tuple[Frame, NDArray[np.float32]]]:
+    """Each frame with its rescaled pixels (rows, columns), NaN where they are padding; a file is opened once.
 
-
-def _planes_in(path: Path, frames: Sequence[Frame]) -> list[tuple[Frame, NDArray[np.float32]]]:
-    dataset = open_dicom(path, pixels=True)
-    if "PixelData" not in dataset:
-        raise VolumeError(f"{path.name} has no pixels; fetch it again")
-    try:
-        stored = _stored(dataset, path.name)
-        return [(frame, _rescaled(stored[(frame.number or 1) - 1], frame, dataset)) for frame in frames]
-    except VolumeError:
-        raise
-    except Exception as error:  # decoders raise many types for damaged files
-        told = f" ({words})" if (words := brief(error)) else ""
-        raise VolumeError(f"the pixels of {path.name} are cut off or damaged{told}; fetch it again") from None
+    Adds to ``surplus`` the names of files with more images than the header says, which are not read.
+    """
+    for path, members in groupby(sorted(frames, key=lambda frame: frame.path), key=lambda frame: frame.path):
+        dataset = open_dicom(path, pixels=True)
+        if "PixelData" not in dataset:
+            raise VolumeError(f"{path.name} has no pixels; fetch it again")
+        try:
+            stored = _stored(dataset, path.name)
+            if len(stored) > (whole_of(dataset, "NumberOfFrames") or 1):
+                surplus.append(path.name)
+            planes = [(frame, _rescaled(stored[(frame.number or 1) - 1], frame, dataset)) for frame in members]
+        except VolumeError:
+            raise
+        except Exception as error:  # decoders raise many types for damaged files
+            told = f" ({words})" if (words := brief(error)) else ""
+            raise VolumeError(f"the pixels of {path.name} are cut off or damaged{told}; fetch it again") from None
+        yield from planes
 
 
 def _stored(dataset: FileDataset, name: str) -> NDArray:
@@ -159,6 +164,8 @@ def _notes(slices: Slices) -> list[str]:
     first, notes = slices.first, []
     if not text_of(first, "FrameOfReferenceUID"):
         notes.append("No FrameOfReferenceUID; the slice positions are regular and were used.")
+    if commas := [frame.name for frame in slices.frames if frame.decimal_commas]:
+        notes.append(f"Decimal commas in the tags of {len(commas)} slices, such as {commas[0]}, were read as points.")
     if slices.copies:
         notes.append(f"{len(slices.copies)} exact copies, such as {slices.copies[0].name}, were left out.")
     return notes

@@ -45,7 +45,9 @@ class DicomSeries:
     description: str = ""
     protocol: str = ""
     picture: str = ""
-    """Words that tell this picture from the others of the series; empty if it has one."""
+    """What tells this picture from the others of the series, for names: the parts of frame type or image type, echo
+    time (``TE15``) and stack (``stack2``) in which they differ, joined by ``_``; or its number. Empty for a whole
+    series."""
 
     def is_called(self, pattern: str) -> bool:
         """Whether the description, the protocol, the picture's words or the UID match a pattern, in any case."""

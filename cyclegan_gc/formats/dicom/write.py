@@ -8,7 +8,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,9 +21,10 @@ from pydicom.valuerep import format_number_as_ds, validate_value
 
 from cyclegan_gc.config import DISCLAIMER
 from cyclegan_gc.errors import VolumeError
-from cyclegan_gc.formats.dicom.geometry import Frame, aligned
+from cyclegan_gc.formats.dicom.geometry import Frame, aligned, axial_frames
 from cyclegan_gc.formats.dicom.header import open_dicom, text_of, whole_of
 from cyclegan_gc.formats.dicom.read import read_frames, read_slices
+from cyclegan_gc.formats.geometry import resample_axially, same_grid
 
 PATIENT_AND_STUDY = (
     *("SpecificCharacterSet", "PatientName", "PatientID", "IssuerOfPatientID", "PatientBirthDate", "PatientSex"),
@@ -73,12 +74,13 @@ def write_ct_series(
     reference: Sequence[Path],
     label: SeriesLabel,
     chosen: Sequence[int] = (),
+    axial_outside_hu: int | None = None,
 ) -> list[str]:
     """Write a synthetic CT as a series into ``folder``, whole or not at all; an older folder is replaced.
 
-    Returns warnings on what a planning system may refuse or not find.
+    Returns warnings on what a planning system may refuse or not find, and a remark on resampling.
 
-    Before the folder gets its name, the series is read again and compared with the voxels and the reference's grid.
+    Before the folder gets its name, the series is read again and compared with the voxels and their grid.
 
     Args:
         folder: folder of the series, with the files 0001.dcm and so on.
@@ -87,28 +89,37 @@ def write_ct_series(
         reference: files of the source series.
         label: content of descriptions and identifiers.
         chosen: indices of the frames of the source among those of its files; empty for all.
+        axial_outside_hu: resample to a new, axial grid, with this value outside the source; None keeps the source's
+            grid, and so does a source that is axial with square pixels.
 
     Raises:
         VolumeError: if the reference cannot be used, the grids differ or the disk is full (without the folder's name).
     """
     source = read_slices(reference, chosen)
-    grid = source.grid
-    voxels = np.ascontiguousarray(aligned(hu, affine, grid.shape, grid.affine))
+    grid, voxels = source.grid, aligned(hu, affine, source.grid.shape, source.grid.affine)
+    frames, affine, remarks = [source.frames[index] for index in grid.order], grid.affine, []
+    if axial_outside_hu is not None:
+        resampled, axial = resample_axially(voxels, affine, outside=axial_outside_hu)
+        if not same_grid(resampled.shape, axial, voxels.shape, affine):
+            voxels, affine, frames = resampled, axial, axial_frames(frames[0], axial, resampled.shape[2])
+            remarks = [f"Resampled linearly to axial slices with voxels of {_sizes(axial)} mm; air outside the source."]
+    voxels = np.ascontiguousarray(voxels)
+    label = replace(label, derivation=" ".join([*remarks, label.derivation]))
     common = _common(source.first, label, _uid(label.key, voxels.tobytes()))
-    distance_mm = float(np.linalg.norm(grid.affine[:3, 2]))
+    distance_mm = float(np.linalg.norm(affine[:3, 2]))
     temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:12]}.part")
     try:
         temporary.mkdir(parents=True)
-        for z, index in enumerate(grid.order):
-            dataset = _slice(common, voxels[..., z].T, source.frames[index], z + 1, distance_mm)
+        for z, frame in enumerate(frames):
+            dataset = _slice(common, voxels[..., z].T, frame, z + 1, distance_mm)
             _save(dataset, temporary / f"{z + 1:04d}.dcm")
-        _verify(temporary, voxels, grid.affine)
+        _verify(temporary, voxels, affine)
         _take_name(temporary, folder)
     except OSError as error:
         raise VolumeError(f"cannot be written ({error.strerror or error}); free or choose a disk") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    return _warnings(source.first, grid.affine)
+    return [*_warnings(source.first, affine), *remarks]
 
 
 def is_synthetic_ct(path: Path) -> bool:
@@ -167,8 +178,15 @@ def _warnings(source: Dataset, affine: NDArray[np.float64]) -> list[str]:
     degrees = np.degrees(np.arccos(min(1.0, normal[2] / np.linalg.norm(normal))))
     if degrees > AXIAL_DEGREES:
         plane = ("sagittal", "coronal", "oblique")[int(normal.argmax())]
-        notes.append(f"The CT series is {plane} ({degrees:.0f} degrees from axial); planning systems refuse such a CT.")
+        notes.append(
+            f"The CT series is {plane} ({degrees:.0f} degrees from axial); planning systems refuse such a CT. "
+            "--resample axial writes one that they take."
+        )
     return notes
+
+
+def _sizes(affine: NDArray[np.float64]) -> str:
+    return " x ".join(f"{mm:.3g}" for mm in np.linalg.norm(affine[:3, :3], axis=0))
 
 
 def _is_valid(source: Dataset, name: str) -> bool:
@@ -193,7 +211,8 @@ def _slice(common: Dataset, pixels: NDArray[np.int16], frame: Frame, number: int
     dataset.Rows, dataset.Columns = pixels.shape
     dataset.PixelData = np.ascontiguousarray(pixels, "<i2").tobytes()
     dataset["PixelData"].VR = "OW"
-    dataset.SourceImageSequence = [_reference_to(frame)]
+    if frame.sop_class and frame.sop_instance:
+        dataset.SourceImageSequence = [_reference_to(frame)]
     dataset.file_meta = FileMetaDataset()
     dataset.file_meta.MediaStorageSOPClassUID = CTImageStorage
     dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
