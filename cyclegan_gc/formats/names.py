@@ -62,7 +62,8 @@ def stem_of(name: str) -> str:
     """
     name = name.removesuffix("_sct").removesuffix("_0000")
     stem, _, word = name.rpartition("_")
-    return name if word.lower() not in PLAIN_KINDS or name.startswith("sub-") else stem or name
+    bids = name.startswith("sub-") or "_desc-" in name
+    return name if word.lower() not in PLAIN_KINDS or bids else stem or name
 
 
 def case_names(places: Sequence[tuple[Path, str]]) -> list[CaseName]:

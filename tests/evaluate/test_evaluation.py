@@ -493,8 +493,11 @@ def test_files_that_are_no_cts_by_their_names_are_left_out_with_a_word(tmp_path)
     for name in (*layout, "sct/P1.mha", "sct/P2.mha"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
-    *_, [note] = match_cases(Sources(str(tmp_path / "sct"), str(tmp_path / "data")))
-    assert note.endswith("4 files are no true CT by their names, such as mask.mha.")
+    *_, notes = match_cases(Sources(str(tmp_path / "sct"), str(tmp_path / "data")))
+    assert notes == [
+        "true CT: left out: 2 x mask, not CT, such as P1/mask.mha",
+        "true CT: left out: 2 x MR, not CT, such as P1/mr.mha",
+    ]
 
 
 def test_two_predictions_of_one_true_ct_do_not_count_twice(folder):
