@@ -27,7 +27,7 @@ from cyclegan_gc.prepare.preprocess import Prepared, load_prepared, load_volume,
 from cyclegan_gc.prepare.statistics import case_statistics
 from cyclegan_gc.voxels import bounding_box
 
-FORMAT = 6
+FORMAT = 7
 """Increased whenever the same content and settings would give other voxels or facts."""
 OUTSIDE = -32768
 """Stored value outside the body."""

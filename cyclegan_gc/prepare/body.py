@@ -26,6 +26,12 @@ OPENING_MM = 2.0
 """Radius for cutting bridges to a couch or a head holder that touches the skin."""
 COARSE_MM = 2.8
 """Largest size of the coarser voxels."""
+SAMPLED = 128
+"""Most voxels along each axis from which the range of grey values is taken."""
+ROUNDING, ABOVE_DARKEST = 1e-6, 0.1
+"""Shares of the range of grey values: a constant background varies by less than the first, and lies above the darkest
+tissue by more than the second. In ordinary volumes it lies at most 0.03 above the darkest value."""
+NEIGHBOURS = ndimage.generate_binary_structure(3, 1) & (np.indices((3, 3, 3)) != 1).any(axis=0)
 
 BoolArray = NDArray[np.bool_]
 Spacing = tuple[float, float, float]
@@ -37,7 +43,11 @@ def ct_body_mask(array_hu: np.ndarray, spacing_mm: Spacing) -> BoolArray:
 
 
 def mr_body_mask(array: np.ndarray, spacing_mm: Spacing) -> BoolArray:
-    """Body mask of an MR in any unit (air is darkest), with dark bone and cavities; all false if it is constant."""
+    """Body mask of an MR in any unit, with dark bone and cavities; all false if it is constant.
+
+    Air is darkest, or is one constant of any brightness.
+    """
+    array = with_dark_background(array)
     factors = [min(factor, size) for factor, size in zip(_factors(spacing_mm), array.shape, strict=True)]
     sample = array[tuple(slice(factor // 2, None, factor) for factor in factors)]
     low, high = np.percentile(sample, (1, 99))
@@ -45,6 +55,25 @@ def mr_body_mask(array: np.ndarray, spacing_mm: Spacing) -> BoolArray:
         return np.zeros(array.shape, dtype=bool)
     threshold = low + MR_THRESHOLD_FRACTION * (_otsu(np.clip(sample, low, high)) - low)
     return _solid_body(array > threshold, spacing_mm)
+
+
+def with_dark_background(array: np.ndarray) -> np.ndarray:
+    """An MR (X, Y, Z) whose constant background is its darkest value; the array itself where that is so already.
+
+    A z-scored MR, for instance, has a background of 0 between dark and bright tissue. The background is the value that
+    most voxels on the outer edges of the volume share; a lone voxel of that value is tissue.
+    """
+    edges = np.concatenate([np.moveaxis(array, axis, 0)[:, (0, 0, -1, -1), (0, -1, 0, -1)] for axis in range(3)])
+    background = np.median(edges)
+    some = array[tuple(slice(None, None, -(-size // SAMPLED)) for size in array.shape)]
+    others = some[some != background]
+    low, high = np.percentile(others, (1, 99)) if others.size else (background, background)
+    alike = ROUNDING * (high - low)
+    if background - low <= ABOVE_DARKEST * (high - low) or np.mean(np.abs(edges - background) <= alike) < 0.5:
+        return array
+    shared = np.abs(array - background) <= alike
+    shared &= np.asarray(ndimage.binary_dilation(shared, NEIGHBOURS), dtype=bool)
+    return np.where(shared, low, array).astype(array.dtype)
 
 
 def depth_below_skin(mask: BoolArray, spacing_mm: Spacing, cut: Sequence[tuple[bool, bool]]) -> NDArray[np.float64]:

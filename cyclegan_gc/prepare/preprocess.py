@@ -18,7 +18,7 @@ from cyclegan_gc.config import PreprocessConfig
 from cyclegan_gc.errors import VolumeError
 from cyclegan_gc.formats.volumes import MAX_VOXELS, Volume
 from cyclegan_gc.prepare.bias_field import bias_field
-from cyclegan_gc.prepare.body import Spacing, mr_body_mask
+from cyclegan_gc.prepare.body import Spacing, mr_body_mask, with_dark_background
 from cyclegan_gc.prepare.modality import Modality
 from cyclegan_gc.prepare.transforms import (
     LOAD,
@@ -106,6 +106,7 @@ def turn_back(image: Tensor, like: Prepared) -> np.ndarray:
 
 def normalise_mr(array: np.ndarray, spacing_mm: Spacing, settings: PreprocessConfig) -> np.ndarray:
     """MR (X, Y, Z) in its own unit to [-1, 1] as the network sees it, without turning it."""
+    array = with_dark_background(array)
     mask = mr_body_mask(array, spacing_mm)
     if settings.n4:
         array = array / bias_field(array, mask, spacing_mm)
