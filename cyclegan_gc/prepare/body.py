@@ -26,6 +26,8 @@ OPENING_MM = 2.0
 """Radius for cutting bridges to a couch or a head holder that touches the skin."""
 COARSE_MM = 2.8
 """Largest size of the coarser voxels."""
+MOST_REACH = 8
+"""Most voxels by which a mask grows in one direction, whatever the spacing of a header."""
 SAMPLED = 128
 """Most voxels along each axis from which the range of grey values is taken."""
 ROUNDING, ABOVE_DARKEST = 1e-6, 0.1
@@ -48,7 +50,7 @@ def mr_body_mask(array: np.ndarray, spacing_mm: Spacing) -> BoolArray:
     Air is darkest, or is one constant of any brightness.
     """
     array = with_dark_background(array)
-    factors = [min(factor, size) for factor, size in zip(_factors(spacing_mm), array.shape, strict=True)]
+    factors = [min(n, size) for n, size in zip(_factors(spacing_mm, array.shape), array.shape, strict=True)]
     sample = array[tuple(slice(factor // 2, None, factor) for factor in factors)]
     low, high = np.percentile(sample, (1, 99))
     if not low < high:
@@ -104,7 +106,7 @@ def _solid_body(tissue: BoolArray, spacing_mm: Spacing) -> BoolArray:
 
 
 def _find_ordered(tissue: BoolArray, spacing_mm: Spacing) -> BoolArray:
-    factors = _factors(spacing_mm)
+    factors = _factors(spacing_mm, tissue.shape)
     if max(factors) == 1:
         return _find_body(tissue, spacing_mm, OPENING_MM)
     share = _block_means(tissue, factors)
@@ -113,8 +115,9 @@ def _find_ordered(tissue: BoolArray, spacing_mm: Spacing) -> BoolArray:
     return _on_fine_grid(body, share, factors, tissue.shape)
 
 
-def _factors(spacing_mm: Spacing) -> tuple[int, int, int]:
-    x, y, z = (max(1, math.floor(COARSE_MM / mm)) for mm in spacing_mm)
+def _factors(spacing_mm: Spacing, shape: tuple[int, ...]) -> tuple[int, int, int]:
+    """Voxels averaged along each axis, whatever the spacing of a header at most twice the axis."""
+    x, y, z = (max(1, math.floor(min(COARSE_MM / mm, 2 * n))) for mm, n in zip(spacing_mm, shape, strict=True))
     return x, y, z
 
 
@@ -122,12 +125,12 @@ def _block_means(mask: BoolArray, factors: tuple[int, int, int]) -> NDArray[np.f
     """Share of true voxels in each block; incomplete blocks are filled with the border values."""
     wanting = [-size % factor for size, factor in zip(mask.shape, factors, strict=True)]
     padded = np.pad(mask.view(np.uint8), [(0, n) for n in wanting], mode="edge")
-    x, y, z = factors
-    total = np.zeros([size // factor for size, factor in zip(padded.shape, factors, strict=True)], np.float32)
-    for i, j, k in np.ndindex(x, y, z):
-        total += padded[i::x, j::y, k::z]
-    total /= x * y * z
-    return total
+    total = padded
+    for axis, factor in enumerate(factors):
+        parts = np.moveaxis(total, axis, 0)
+        first = parts[::factor].astype(np.float32)
+        total = np.moveaxis(sum((parts[n::factor] for n in range(1, factor)), first), 0, axis)
+    return total / np.float32(math.prod(factors))
 
 
 def _on_fine_grid(
@@ -168,17 +171,20 @@ def _open(mask: BoolArray, radius_mm: float, spacing_mm: Spacing) -> BoolArray:
 
 def _close(mask: BoolArray, spacing_mm: Spacing) -> BoolArray:
     # The border values are repeated outwards, else the closing would fill the gap between body and border.
-    reach = [2 * math.floor(CLOSING_MM / mm) + 1 for mm in spacing_mm]
+    reach = [2 * n + 1 for n in _reach(CLOSING_MM, spacing_mm)]
     wider = np.pad(mask, [(n, n) for n in reach], mode="edge")
     closed = _shrink(_grow(wider, CLOSING_MM, spacing_mm), CLOSING_MM, spacing_mm)
     return closed[tuple(slice(n, -n) for n in reach)] | mask
 
 
 def _grow(mask: BoolArray, radius_mm: float, spacing_mm: Spacing) -> BoolArray:
-    reach = [math.floor(radius_mm / mm) for mm in spacing_mm]
-    offsets = np.mgrid[tuple(slice(-n, n + 1) for n in reach)]
+    offsets = np.mgrid[tuple(slice(-n, n + 1) for n in _reach(radius_mm, spacing_mm))]
     lengths = sum((offset * mm) ** 2 for offset, mm in zip(offsets, spacing_mm, strict=True))
     return np.asarray(ndimage.binary_dilation(mask, np.asarray(lengths) <= radius_mm**2), dtype=bool)
+
+
+def _reach(radius_mm: float, spacing_mm: Spacing) -> list[int]:
+    return [math.floor(min(radius_mm / mm, MOST_REACH)) for mm in spacing_mm]
 
 
 def _shrink(mask: BoolArray, radius_mm: float, spacing_mm: Spacing) -> BoolArray:

@@ -127,7 +127,13 @@ def _loaded(volume: Volume) -> MetaTensor:
 
 def _with_body(data: dict[str, Any], modality: Modality) -> Prepared:
     if not data["mask"].any():
-        raise VolumeError(f"no body found; check that this is a {modality.upper()} volume with a visible subject")
+        image: MetaTensor = data["image"]
+        sides = zip(spacing_of(image), image.shape[1:], strict=True)
+        size = " x ".join(f"{mm * n:.3g}" for mm, n in sides)
+        raise VolumeError(
+            f"no body found in a volume of {size} mm; check the unit of its header, and that it is a "
+            f"{modality.upper()} volume with a visible subject"
+        )
     return Prepared(data["image"], data["mask"])
 
 

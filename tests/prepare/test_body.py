@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 from scipy import ndimage
@@ -110,6 +112,15 @@ def test_fine_voxels_are_gathered_and_give_the_outline_of_coarse_ones():
     noise = np.random.default_rng(0).normal(0, 10, shape)
     body = ct_body_mask((np.where(inside, 40.0, -1000.0) + noise).astype(np.float32), (0.5, 0.9, 1.0))
     assert (body ^ inside).sum() < 0.2 * 4 * np.pi * 40**2  # a fifth of a voxel on average
+
+
+@pytest.mark.parametrize("spacing", [(1e-9, 1e-9, 1e-9), (1e-9, 1, 1), (2, 1e-3, 2000), (1, 1, 1e6), (1e3, 1e3, 1e3)])
+def test_no_spacing_of_a_header_needs_much_memory(spacing):
+    tracemalloc.start()
+    mask = mr_body_mask(ball(18).astype(np.float32), spacing)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert mask.shape == (48, 48, 48) and most < 2**26
 
 
 def test_depth_grows_inwards_in_mm_and_a_cut_side_is_no_skin():
