@@ -130,7 +130,7 @@ def _block_means(mask: BoolArray, factors: tuple[int, int, int]) -> NDArray[np.f
         parts = np.moveaxis(total, axis, 0)
         first = parts[::factor].astype(np.float32)
         total = np.moveaxis(sum((parts[n::factor] for n in range(1, factor)), first), 0, axis)
-    return total / np.float32(math.prod(factors))
+    return np.asarray(total / math.prod(factors), np.float32)
 
 
 def _on_fine_grid(

@@ -12,7 +12,7 @@ Modality = Literal["mr", "ct"]
 
 AIR_BELOW = -200
 """An MR has no values below this one, or only a few that resampling left behind."""
-AIR_HU = (-1100, -700)
+AIR_RANGE_HU = (-1100, -700)
 """Air lies between these values in a CT; the lowest value, if it is lower, is padding."""
 LEAST_AIR = 1e-4
 FAT_HU, LEAST_FAT = (-200, -30), 0.01
@@ -46,7 +46,7 @@ def check_values(array: np.ndarray, modality: Modality) -> None:
             raise VolumeError(f"{air:.0%} of the values lie below {AIR_BELOW}, which look like CT; give MR volumes")
         return
     values = _without_padding(array)
-    air = (values >= AIR_HU[0]) & (values <= AIR_HU[1])
+    air = (values >= AIR_RANGE_HU[0]) & (values <= AIR_RANGE_HU[1])
     if air.mean() < LEAST_AIR and not _lies_inside_a_body(values):
         raise VolumeError(f"not a CT in HU: no air at -1000 HU (values from {_range_and_cure(values)}")
     dense = values[values > DENSE_HU]
@@ -59,7 +59,7 @@ def check_values(array: np.ndarray, modality: Modality) -> None:
 def _without_padding(array: np.ndarray) -> np.ndarray:
     """All values but padding and those beside it, where resampling mixes it with others; all if no other is left."""
     lowest = array.min()
-    if lowest >= AIR_HU[0]:
+    if lowest >= AIR_RANGE_HU[0]:
         return array
     beside = np.asarray(ndimage.maximum_filter(array <= lowest + 1, size=5), dtype=bool)
     values = array[~beside]
