@@ -14,6 +14,8 @@ AIR_BELOW = -200
 """An MR has no values below this one, or only a few that resampling left behind."""
 AIR_RANGE_HU = (-1100, -700)
 """Air lies between these values in a CT; the lowest value, if it is lower, is padding."""
+SMOOTHER = 0.95
+"""Adding 65536 to the negative values of an MR that wrapped lowers the mean step between neighbours to 0.7 times."""
 LEAST_AIR = 1e-4
 FAT_HU, LEAST_FAT = (-200, -30), 0.01
 """A field of view inside the body has no air, but fat."""
@@ -41,6 +43,11 @@ def check_values(array: np.ndarray, modality: Modality) -> None:
         VolumeError: if it is not (without a file name; the caller adds it).
     """
     if modality == "mr":
+        if (span := _wrapped_at(array)) is not None:
+            raise VolumeError(
+                f"the brightest voxels are negative (down to {array.min():g}): unsigned values were stored as signed "
+                f"ones; add {span} to the negative values and save the MR again"
+            )
         air = float(np.mean(array < AIR_BELOW))
         if air > 0.05:
             raise VolumeError(f"{air:.0%} of the values lie below {AIR_BELOW}, which look like CT; give MR volumes")
@@ -54,6 +61,17 @@ def check_values(array: np.ndarray, modality: Modality) -> None:
         raise VolumeError(
             f"not a CT in HU: tissue lies at {tissue:.0f} instead of 0 (probably {NO_INTERCEPT}); {ADD_IT}"
         )
+
+
+def _wrapped_at(array: np.ndarray) -> int | None:
+    """The number that whole negative values lack, 256 or 65536, if the picture is smoother with it; None otherwise."""
+    low, high = float(array.min()), float(array.max())
+    for span in (2**8, 2**16):
+        if -span / 2 <= low < -span / 4 and span / 4 < high < span / 2 and (array == np.rint(array)).all():
+            raised = np.where(array < 0, array + span, array)
+            change, without = (np.abs(np.diff(each, axis=0)).mean() for each in (raised, array))
+            return span if change < SMOOTHER * without else None
+    return None
 
 
 def _without_padding(array: np.ndarray) -> np.ndarray:
