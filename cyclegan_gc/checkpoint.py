@@ -2,24 +2,98 @@
 
 import errno
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypedDict
 
 import torch
+from torch import Tensor
 
 from cyclegan_gc import __version__
 from cyclegan_gc.atomic import atomic_write
+from cyclegan_gc.config import LossConfig, NetworkConfig, PairedConfig, PreprocessConfig, SliceAxis
+from cyclegan_gc.config.fitting import misfit
+from cyclegan_gc.config.values import NonNegativeInt, PositiveFloat, PositiveInt
 from cyclegan_gc.errors import UserError
 
 FORMAT = 4
 LAST, BEST = "last.pt", "best.pt"
 """Checkpoints of a run folder: the newest, and the one with the best validation score."""
-TRAINED = {"networks", "ema", "optimizers", "schedulers", "scaler", "pools", "rng", "meter", "monitor"}
-PROGRESS = {"step", "stale", "suspect", "stream", "best_score", "run_id"}
-PARTS = {"config", "fingerprint", "init_sha256"} | TRAINED | PROGRESS
+SMALLEST_PIXEL_MM, LARGEST_CROP = 0.01, 4096
+"""No network is trained beyond these; a conversion would exhaust the memory."""
 
 State = dict[str, Any]
+Weights = dict[str, dict[str, Tensor]]
+Sizes = tuple[PositiveFloat, PositiveFloat, PositiveFloat]
+
+
+class Slices(TypedDict):
+    """What a conversion takes from the settings of the data."""
+
+    slice_axes: tuple[SliceAxis, ...]
+    crop: tuple[PositiveInt, PositiveInt]
+    context_slices: NonNegativeInt
+    contrasts: tuple[str, ...]
+
+
+class Settings(TypedDict):
+    """The settings of a run that its use needs."""
+
+    objective: Literal["unpaired", "paired"]
+    steps: PositiveInt
+    network: NetworkConfig
+    preprocess: PreprocessConfig
+    data: Slices
+    loss: LossConfig
+    paired: PairedConfig
+
+
+class Case(TypedDict):
+    """Figures of a training volume."""
+
+    spacing_mm: Sizes
+    body_mm: Sizes
+    quantiles: tuple[float, float, float, float, float]
+
+
+class Histogram(TypedDict):
+    """A histogram."""
+
+    edges: list[float]
+    counts: list[float]
+
+
+class Fingerprint(TypedDict):
+    """Figures of the training sets."""
+
+    mr: list[Case]
+    ct: list[Case]
+    mr_histogram: Histogram
+    ct_histogram: Histogram
+
+
+class Parts(TypedDict):
+    """The parts of a checkpoint."""
+
+    config: Settings
+    fingerprint: Fingerprint
+    init_sha256: str | None
+    step: NonNegativeInt
+    stale: NonNegativeInt
+    suspect: bool
+    stream: NonNegativeInt
+    best_score: float
+    run_id: str | None
+    networks: Weights
+    ema: Weights
+    optimizers: dict[str, dict]
+    schedulers: dict[str, dict]
+    scaler: dict
+    pools: list[dict]
+    rng: Tensor
+    meter: dict
+    monitor: dict
 
 
 def save_checkpoint(path: Path, state: State, *, written: Callable[[Path], None] | None = None) -> None:
@@ -89,9 +163,71 @@ def load_checkpoint(path: Path) -> State:
             f"{path}: a checkpoint of format {state['format']}, but cyclegan-gc {__version__} reads format {FORMAT}; "
             "use the version of cyclegan-gc that wrote it, or train again"
         )
-    if not isinstance(state, dict) or not state.keys() >= PARTS:
+    if not isinstance(state, dict) or not state.keys() >= Parts.__required_keys__:
         raise UserError(f"{path}: not a checkpoint of cyclegan-gc; give a run folder or its {LAST}")
+    if wrong := misfit(state, Parts, "state") or _unusable(state):
+        raise _edited(path, wrong)
     return state
+
+
+def _unusable(state: State) -> str | None:
+    """The first place whose value has its type but cannot be used."""
+    config, known = state["config"], state["fingerprint"]
+    try:
+        place = "config.network"
+        NetworkConfig(**config["network"])
+        place = "config.preprocess"
+        PreprocessConfig(**config["preprocess"])
+    except UserError:
+        return place
+    weights = {f"ema.{name}": each for name, each in state["ema"].items()}
+    weights |= {f"networks.{name}": each for name, each in state["networks"].items()}
+    faults = {
+        "config.preprocess.spacing_mm": (config["preprocess"]["spacing_mm"] or 1) < SMALLEST_PIXEL_MM,
+        "config.data.slice_axes": not config["data"]["slice_axes"],
+        "config.data.crop": max(config["data"]["crop"]) > LARGEST_CROP,
+        "ema": "mr_to_ct" not in state["ema"],
+        "config.network.blocks": any(len(each) < config["network"]["blocks"] for each in state["ema"].values()),
+        "pools": not state["pools"],
+        **{f"fingerprint.{name}": not known[name] for name in ("mr", "ct")},
+        **{
+            f"fingerprint.{name}": len(known[name]["edges"]) != len(known[name]["counts"]) + 1
+            for name in ("mr_histogram", "ct_histogram")
+        },
+        **{name: not all(map(_is_weight, each.items())) for name, each in weights.items()},
+    }
+    return next((place for place, fault in faults.items() if fault), None)
+
+
+def _is_weight(item: tuple[str, Tensor]) -> bool:
+    """Whether a tensor holds floating-point numbers, each in its own memory."""
+    name, tensor = item
+    if name == "n_averaged":
+        return tensor.numel() == 1
+    whole = tensor.layout is torch.strided and tensor.untyped_storage().nbytes() >= tensor.nbytes
+    return tensor.dtype is torch.float32 and whole
+
+
+def _edited(path: Path, wrong: str) -> UserError:
+    return UserError(
+        f"{path}: {wrong.removeprefix('state.')} is not what cyclegan-gc writes there (edited, or of another version); "
+        "give an unchanged checkpoint"
+    )
+
+
+@contextmanager
+def fitting(path: Path | None) -> Iterator[None]:
+    """Build and load networks from a checkpoint in the block.
+
+    Raises:
+        UserError: if its parts do not fit one another; one line.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise
+    except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, RuntimeError) as error:
+        raise _edited(path or Path(LAST), "the size of its weights") from error
 
 
 def averaged_weights(state: State, name: str) -> State:

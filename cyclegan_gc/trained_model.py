@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from cyclegan_gc.atomic import file_sha256
-from cyclegan_gc.checkpoint import State, averaged_weights, load_checkpoint
+from cyclegan_gc.checkpoint import State, averaged_weights, fitting, load_checkpoint
 from cyclegan_gc.config import Direction, NetworkConfig, PreprocessConfig, SliceAxis, slab_channels
 from cyclegan_gc.errors import UserError
 from cyclegan_gc.model.networks import ResnetGenerator
@@ -67,11 +67,9 @@ def load_model(path: Path, direction: Direction = "mr_to_ct", device: torch.devi
     state = load_checkpoint(path)
     if direction not in state["ema"]:
         raise UserError(f"{path}: trained with objective paired, from MR to CT only; leave out --direction {direction}")
-    try:
+    with fitting(path):
         translator = _translator(state, direction, device or torch.device("cpu"))
-        return TrainedModel(translator, state["step"], file_sha256([path]), state["run_id"])
-    except (KeyError, TypeError, RuntimeError) as error:
-        raise UserError(f"{path}: a checkpoint of another version of cyclegan-gc; convert with that version") from error
+    return TrainedModel(translator, state["step"], file_sha256([path]), state["run_id"])
 
 
 def _translator(state: State, direction: Direction, device: torch.device) -> Translator:
@@ -95,6 +93,7 @@ def _generator(state: State, direction: Direction) -> nn.Module:
     channels = slab_channels(data["context_slices"], data["contrasts"])
     source, target = ("mr", "ct") if direction == "mr_to_ct" else ("ct", "mr")
     architecture = (network.width, network.blocks, network.reduction, network.stem, network.upsampling)
-    generator = ResnetGenerator(*architecture, channels[source], channels[target])
-    generator.load_state_dict(averaged_weights(state, direction))
+    with torch.device("meta"):  # takes no memory, whatever the settings say
+        generator = ResnetGenerator(*architecture, channels[source], channels[target])
+    generator.load_state_dict(averaged_weights(state, direction), assign=True)
     return generator.eval()

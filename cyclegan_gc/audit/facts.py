@@ -13,7 +13,7 @@ from torch.nn import functional
 from cyclegan_gc.audit.slice_steps import slice_steps
 from cyclegan_gc.formats.geometry import axis_directions
 from cyclegan_gc.formats.volumes import Volume
-from cyclegan_gc.prepare.body import CT_THRESHOLD_HU, Spacing
+from cyclegan_gc.prepare.body import CT_THRESHOLD_HU, Spacing, with_dark_background
 from cyclegan_gc.prepare.modality import Modality
 from cyclegan_gc.prepare.preprocess import Prepared, in_canonical_frame
 from cyclegan_gc.prepare.transforms import spacing_of
@@ -72,6 +72,8 @@ def measure_case(volume: Volume, case: Prepared, modality: Modality) -> Facts:
     - of an MR: ``brightness_ratio`` and ``contrast``.
     """
     raw, body = in_canonical_frame(volume).numpy()[0], case.mask.numpy()[0]
+    if modality == "mr":
+        raw = with_dark_background(raw)
     every = _every(APART_MM, case.spacing_mm, raw.shape)
     few, few_body = raw[every], body[every]
     a, b, c = (mm * step.step for mm, step in zip(case.spacing_mm, every, strict=True))
@@ -87,7 +89,7 @@ def measure_case(volume: Volume, case: Prepared, modality: Modality) -> Facts:
     if modality == "ct":
         plate = _plate_mm(body[:, every[1], every[2]], (case.spacing_mm[0], b, c))
         return {**facts, **_hu(raw, body, inside, few[~few_body], case.spacing_mm), "plate_mm": plate}
-    return {**facts, **_brightness(few, few_body, (a, b, c))}
+    return {**facts, **_brightness(few - min(few.min(), 0), few_body, (a, b, c))}
 
 
 def _every(apart_mm: float, spacing_mm: Spacing, shape: Sequence[int]) -> tuple[slice, ...]:

@@ -26,6 +26,14 @@ OPENING_MM = 2.0
 """Radius for cutting bridges to a couch or a head holder that touches the skin."""
 COARSE_MM = 2.8
 """Largest size of the coarser voxels."""
+MOST_REACH = 8
+"""Most voxels by which a mask grows in one direction, whatever the spacing of a header."""
+SAMPLED = 128
+"""Most voxels along each axis from which the range of grey values is taken."""
+ROUNDING, ABOVE_DARKEST = 1e-6, 0.1
+"""Shares of the range of grey values: a constant background varies by less than the first, and lies above the darkest
+tissue by more than the second. In ordinary volumes it lies at most 0.03 above the darkest value."""
+NEIGHBOURS = ndimage.generate_binary_structure(3, 1) & (np.indices((3, 3, 3)) != 1).any(axis=0)
 
 BoolArray = NDArray[np.bool_]
 Spacing = tuple[float, float, float]
@@ -37,14 +45,37 @@ def ct_body_mask(array_hu: np.ndarray, spacing_mm: Spacing) -> BoolArray:
 
 
 def mr_body_mask(array: np.ndarray, spacing_mm: Spacing) -> BoolArray:
-    """Body mask of an MR in any unit (air is darkest), with dark bone and cavities; all false if it is constant."""
-    factors = [min(factor, size) for factor, size in zip(_factors(spacing_mm), array.shape, strict=True)]
+    """Body mask of an MR in any unit, with dark bone and cavities; all false if it is constant.
+
+    Air is darkest, or is one constant of any brightness.
+    """
+    array = with_dark_background(array)
+    factors = [min(n, size) for n, size in zip(_factors(spacing_mm, array.shape), array.shape, strict=True)]
     sample = array[tuple(slice(factor // 2, None, factor) for factor in factors)]
     low, high = np.percentile(sample, (1, 99))
     if not low < high:
         return np.zeros(array.shape, dtype=bool)
     threshold = low + MR_THRESHOLD_FRACTION * (_otsu(np.clip(sample, low, high)) - low)
     return _solid_body(array > threshold, spacing_mm)
+
+
+def with_dark_background(array: np.ndarray) -> np.ndarray:
+    """An MR (X, Y, Z) whose constant background is its darkest value; the array itself where that is so already.
+
+    A z-scored MR, for instance, has a background of 0 between dark and bright tissue. The background is the value that
+    most voxels on the outer edges of the volume share; a lone voxel of that value is tissue.
+    """
+    edges = np.concatenate([np.moveaxis(array, axis, 0)[:, (0, 0, -1, -1), (0, -1, 0, -1)] for axis in range(3)])
+    background = np.median(edges)
+    some = array[tuple(slice(None, None, -(-size // SAMPLED)) for size in array.shape)]
+    others = some[some != background]
+    low, high = np.percentile(others, (1, 99)) if others.size else (background, background)
+    alike = ROUNDING * (high - low)
+    if background - low <= ABOVE_DARKEST * (high - low) or np.mean(np.abs(edges - background) <= alike) < 0.5:
+        return array
+    shared = np.abs(array - background) <= alike
+    shared &= np.asarray(ndimage.binary_dilation(shared, NEIGHBOURS), dtype=bool)
+    return np.where(shared, low, array).astype(array.dtype)
 
 
 def depth_below_skin(mask: BoolArray, spacing_mm: Spacing, cut: Sequence[tuple[bool, bool]]) -> NDArray[np.float64]:
@@ -75,7 +106,7 @@ def _solid_body(tissue: BoolArray, spacing_mm: Spacing) -> BoolArray:
 
 
 def _find_ordered(tissue: BoolArray, spacing_mm: Spacing) -> BoolArray:
-    factors = _factors(spacing_mm)
+    factors = _factors(spacing_mm, tissue.shape)
     if max(factors) == 1:
         return _find_body(tissue, spacing_mm, OPENING_MM)
     share = _block_means(tissue, factors)
@@ -84,8 +115,9 @@ def _find_ordered(tissue: BoolArray, spacing_mm: Spacing) -> BoolArray:
     return _on_fine_grid(body, share, factors, tissue.shape)
 
 
-def _factors(spacing_mm: Spacing) -> tuple[int, int, int]:
-    x, y, z = (max(1, math.floor(COARSE_MM / mm)) for mm in spacing_mm)
+def _factors(spacing_mm: Spacing, shape: tuple[int, ...]) -> tuple[int, int, int]:
+    """Voxels averaged along each axis, whatever the spacing of a header at most twice the axis."""
+    x, y, z = (max(1, math.floor(min(COARSE_MM / mm, 2 * n))) for mm, n in zip(spacing_mm, shape, strict=True))
     return x, y, z
 
 
@@ -93,12 +125,12 @@ def _block_means(mask: BoolArray, factors: tuple[int, int, int]) -> NDArray[np.f
     """Share of true voxels in each block; incomplete blocks are filled with the border values."""
     wanting = [-size % factor for size, factor in zip(mask.shape, factors, strict=True)]
     padded = np.pad(mask.view(np.uint8), [(0, n) for n in wanting], mode="edge")
-    x, y, z = factors
-    total = np.zeros([size // factor for size, factor in zip(padded.shape, factors, strict=True)], np.float32)
-    for i, j, k in np.ndindex(x, y, z):
-        total += padded[i::x, j::y, k::z]
-    total /= x * y * z
-    return total
+    total = padded
+    for axis, factor in enumerate(factors):
+        parts = np.moveaxis(total, axis, 0)
+        first = parts[::factor].astype(np.float32)
+        total = np.moveaxis(sum((parts[n::factor] for n in range(1, factor)), first), 0, axis)
+    return np.asarray(total / math.prod(factors), np.float32)
 
 
 def _on_fine_grid(
@@ -139,17 +171,20 @@ def _open(mask: BoolArray, radius_mm: float, spacing_mm: Spacing) -> BoolArray:
 
 def _close(mask: BoolArray, spacing_mm: Spacing) -> BoolArray:
     # The border values are repeated outwards, else the closing would fill the gap between body and border.
-    reach = [2 * math.floor(CLOSING_MM / mm) + 1 for mm in spacing_mm]
+    reach = [2 * n + 1 for n in _reach(CLOSING_MM, spacing_mm)]
     wider = np.pad(mask, [(n, n) for n in reach], mode="edge")
     closed = _shrink(_grow(wider, CLOSING_MM, spacing_mm), CLOSING_MM, spacing_mm)
     return closed[tuple(slice(n, -n) for n in reach)] | mask
 
 
 def _grow(mask: BoolArray, radius_mm: float, spacing_mm: Spacing) -> BoolArray:
-    reach = [math.floor(radius_mm / mm) for mm in spacing_mm]
-    offsets = np.mgrid[tuple(slice(-n, n + 1) for n in reach)]
+    offsets = np.mgrid[tuple(slice(-n, n + 1) for n in _reach(radius_mm, spacing_mm))]
     lengths = sum((offset * mm) ** 2 for offset, mm in zip(offsets, spacing_mm, strict=True))
     return np.asarray(ndimage.binary_dilation(mask, np.asarray(lengths) <= radius_mm**2), dtype=bool)
+
+
+def _reach(radius_mm: float, spacing_mm: Spacing) -> list[int]:
+    return [math.floor(min(radius_mm / mm, MOST_REACH)) for mm in spacing_mm]
 
 
 def _shrink(mask: BoolArray, radius_mm: float, spacing_mm: Spacing) -> BoolArray:

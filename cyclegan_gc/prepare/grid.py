@@ -7,6 +7,7 @@ planes from volumes whose fine axes are all resampled (:func:`coarsen`). Volumes
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from cyclegan_gc.config import SliceAxis
+from cyclegan_gc.errors import VolumeError
 from cyclegan_gc.model.cyclegan import AIR
 from cyclegan_gc.prepare.body import Spacing
 from cyclegan_gc.prepare.preprocess import Prepared
@@ -24,6 +26,8 @@ MULTIPLE = 4
 """The generators need heights and widths that are multiples of this."""
 LEAST_SIZE = 16
 """Smallest height and width of a padded slice."""
+MOST_PIXELS, MOST_VOXELS = 2**22, 2**28
+"""Most pixels of a slice, and voxels of a volume, that are made by resampling; more is the work of a wrong header."""
 SPACING_TOLERANCE = 0.1
 """Pixels that differ from the wanted size by at most this fraction are not resampled, which would only blur."""
 
@@ -78,6 +82,9 @@ def network_grid(
     Args:
         spacing_mm: pixel size of the training; None keeps the case's own.
         minimum: smallest padded (h, w). Instance norm averages over air and body, so slices are padded as in training.
+
+    Raises:
+        VolumeError: if pixels are so large that resampling them would exhaust the memory (without a file name).
     """
     mask = to_plane(case.mask, axis)[0]
     own_mm = pixel_mm(case.spacing_mm, axis)
@@ -85,6 +92,12 @@ def network_grid(
     lengths = [side.stop - side.start for side in box[:2]]
     size = [_resized(n, own, spacing_mm) for n, own in zip(lengths, own_mm, strict=True)]
     padded = [-(-max(n, least) // MULTIPLE) * MULTIPLE for n, least in zip(size, minimum, strict=True)]
+    made, depth = prod(size), box[2].stop - box[2].start
+    if made > prod(lengths) and (made > MOST_PIXELS or made * depth > MOST_VOXELS):
+        raise VolumeError(
+            f"pixels of {own_mm[0]:.3g} x {own_mm[1]:.3g} mm would become {depth} slices of {size[0]} x {size[1]} for "
+            "the network; correct the voxel size or the unit in the header"
+        )
     return NetworkGrid(axis, own_mm, tuple(mask.shape), box, tuple(size), tuple(padded))  # pyright: ignore[reportArgumentType]
 
 

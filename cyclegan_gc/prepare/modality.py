@@ -12,8 +12,10 @@ Modality = Literal["mr", "ct"]
 
 AIR_BELOW = -200
 """An MR has no values below this one, or only a few that resampling left behind."""
-AIR_HU = (-1100, -700)
+AIR_RANGE_HU = (-1100, -700)
 """Air lies between these values in a CT; the lowest value, if it is lower, is padding."""
+SMOOTHER = 0.95
+"""Adding 65536 to the negative values of an MR that wrapped lowers the mean step between neighbours to 0.7 times."""
 LEAST_AIR = 1e-4
 FAT_HU, LEAST_FAT = (-200, -30), 0.01
 """A field of view inside the body has no air, but fat."""
@@ -41,12 +43,17 @@ def check_values(array: np.ndarray, modality: Modality) -> None:
         VolumeError: if it is not (without a file name; the caller adds it).
     """
     if modality == "mr":
+        if (span := _wrapped_at(array)) is not None:
+            raise VolumeError(
+                f"the brightest voxels are negative (down to {array.min():g}): unsigned values were stored as signed "
+                f"ones; add {span} to the negative values and save the MR again"
+            )
         air = float(np.mean(array < AIR_BELOW))
         if air > 0.05:
             raise VolumeError(f"{air:.0%} of the values lie below {AIR_BELOW}, which look like CT; give MR volumes")
         return
     values = _without_padding(array)
-    air = (values >= AIR_HU[0]) & (values <= AIR_HU[1])
+    air = (values >= AIR_RANGE_HU[0]) & (values <= AIR_RANGE_HU[1])
     if air.mean() < LEAST_AIR and not _lies_inside_a_body(values):
         raise VolumeError(f"not a CT in HU: no air at -1000 HU (values from {_range_and_cure(values)}")
     dense = values[values > DENSE_HU]
@@ -56,10 +63,21 @@ def check_values(array: np.ndarray, modality: Modality) -> None:
         )
 
 
+def _wrapped_at(array: np.ndarray) -> int | None:
+    """The number that whole negative values lack, 256 or 65536, if the picture is smoother with it; None otherwise."""
+    low, high = float(array.min()), float(array.max())
+    for span in (2**8, 2**16):
+        if -span / 2 <= low < -span / 4 and span / 4 < high < span / 2 and (array == np.rint(array)).all():
+            raised = np.where(array < 0, array + span, array)
+            change, without = (np.abs(np.diff(each, axis=0)).mean() for each in (raised, array))
+            return span if change < SMOOTHER * without else None
+    return None
+
+
 def _without_padding(array: np.ndarray) -> np.ndarray:
     """All values but padding and those beside it, where resampling mixes it with others; all if no other is left."""
     lowest = array.min()
-    if lowest >= AIR_HU[0]:
+    if lowest >= AIR_RANGE_HU[0]:
         return array
     beside = np.asarray(ndimage.maximum_filter(array <= lowest + 1, size=5), dtype=bool)
     values = array[~beside]

@@ -19,7 +19,7 @@ from cyclegan_gc.errors import VolumeError, named
 from cyclegan_gc.formats.sources import path_of
 from cyclegan_gc.formats.volumes import MAX_VOXELS, Volume
 from cyclegan_gc.prepare.bias_field import bias_field
-from cyclegan_gc.prepare.body import Spacing, mr_body_mask
+from cyclegan_gc.prepare.body import Spacing, mr_body_mask, with_dark_background
 from cyclegan_gc.prepare.modality import Modality
 from cyclegan_gc.prepare.transforms import (
     LOAD,
@@ -107,6 +107,7 @@ def turn_back(image: Tensor, like: Prepared) -> np.ndarray:
 
 def normalise_mr(array: np.ndarray, spacing_mm: Spacing, settings: PreprocessConfig) -> np.ndarray:
     """MR (X, Y, Z) in its own unit to [-1, 1] as the network sees it, without turning it."""
+    array = with_dark_background(array)
     mask = mr_body_mask(array, spacing_mm)
     if settings.n4:
         array = array / bias_field(array, mask, spacing_mm)
@@ -127,7 +128,13 @@ def _loaded(volume: Volume) -> MetaTensor:
 
 def _with_body(data: dict[str, Any], modality: Modality) -> Prepared:
     if not data["mask"].any():
-        raise VolumeError(f"no body found; check that this is a {modality.upper()} volume with a visible subject")
+        image: MetaTensor = data["image"]
+        sides = zip(spacing_of(image), image.shape[1:], strict=True)
+        size = " x ".join(f"{mm * n:.3g}" for mm, n in sides)
+        raise VolumeError(
+            f"no body found in a volume of {size} mm; check the unit of its header, and that it is a "
+            f"{modality.upper()} volume with a visible subject"
+        )
     return Prepared(data["image"], data["mask"])
 
 

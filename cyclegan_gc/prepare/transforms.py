@@ -29,7 +29,7 @@ from cyclegan_gc.formats.sources import is_series, read_files
 from cyclegan_gc.formats.volumes import MAX_VOXELS, Volume
 from cyclegan_gc.model.cyclegan import AIR
 from cyclegan_gc.prepare.bias_field import bias_field
-from cyclegan_gc.prepare.body import Spacing, ct_body_mask, mr_body_mask
+from cyclegan_gc.prepare.body import Spacing, ct_body_mask, mr_body_mask, with_dark_background
 from cyclegan_gc.prepare.modality import Modality, check_values
 from cyclegan_gc.voxels import values_inside
 
@@ -54,7 +54,7 @@ def after_loading(modality: Modality, settings: PreprocessConfig) -> list[MapTra
     if modality == "ct":
         return [TURN, BodyMaskd("ct"), NormaliseCTd(settings.ct_window_hu)]
     correct = [CorrectBiasd("image")] if settings.n4 else []
-    return [TURN, BodyMaskd("mr"), *correct, NormaliseMRd(settings.mr_percentiles)]
+    return [TURN, DarkBackgroundd("image"), BodyMaskd("mr"), *correct, NormaliseMRd(settings.mr_percentiles)]
 
 
 class VolumeReader(ImageReader):
@@ -125,6 +125,20 @@ class CheckModalityd(MapTransform):
         except VolumeError as error:
             raise VolumeError(f"{image.meta['filename_or_obj']}: {error}") from None
         return data
+
+
+class DarkBackgroundd(MapTransform):
+    """Makes a constant background the darkest value of each contrast of the MR."""
+
+    def __call__(self, data: dict[str, Any]) -> dict[str, Any]:
+        """``image`` (C, H, W, D); the same object where the background is darkest already."""
+        image: MetaTensor = data["image"]
+        arrays = list(image.numpy())
+        dark = [with_dark_background(array) for array in arrays]
+        if all(new is old for new, old in zip(dark, arrays, strict=True)):
+            return data
+        darkened = MetaTensor(np.stack(dark), meta=image.meta, applied_operations=image.applied_operations)
+        return {**data, "image": darkened}
 
 
 class BodyMaskd(MapTransform):

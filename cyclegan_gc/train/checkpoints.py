@@ -55,6 +55,8 @@ class Beginning:
     """SHA-256 of the file whose weights the run began with; None for fresh weights."""
     resume: str | None = None
     """The option, for messages."""
+    path: Path | None = None
+    """The checkpoint file; None for fresh weights."""
 
     def check_volumes(self, fingerprint: Mapping[str, Any]) -> None:
         """Check that a continued run has its own training volumes.
@@ -87,12 +89,12 @@ def find_beginning(
         saved = load_checkpoint(path)
         _check_same_settings(saved, settings, resume)
         _check_same_weights(saved, init_from)
-        return Beginning(saved=saved, init_sha256=saved["init_sha256"], resume=resume)
+        return Beginning(saved=saved, init_sha256=saved["init_sha256"], resume=resume, path=path)
     if init_from is None:
         return Beginning()
     other = load_checkpoint(init_from)
     _check_alike(other, settings, init_from)
-    return Beginning(other=other, init_sha256=file_sha256([init_from]))
+    return Beginning(other=other, init_sha256=file_sha256([init_from]), path=init_from)
 
 
 def find_before(output: Path, step: int, ranks: Ranks) -> Path | None:
@@ -144,6 +146,12 @@ def _check_same_settings(saved: State, settings: Mapping[str, Any], resume: str 
         for part in SAME_RUN
         if before[part] != settings[part]
     ]
+    if len(changed) == 1 and before["steps"] != settings["steps"]:
+        raise UserError(
+            f"--resume {resume}: the run's learning rate follows --steps {before['steps']} and ends at step "
+            f"{before['steps']}; go on with that, or begin a new run with its weights: --init_from RUN and another "
+            "--output"
+        )
     if changed:
         raise _not_the_same_run("; ".join(changed), resume)
 

@@ -9,7 +9,7 @@ import torch
 
 from cyclegan_gc.atomic import write_text
 from cyclegan_gc.audit.audit import announce
-from cyclegan_gc.checkpoint import State
+from cyclegan_gc.checkpoint import State, fitting
 from cyclegan_gc.config import TrainConfig, public_settings
 from cyclegan_gc.data.cache import fingerprint
 from cyclegan_gc.data.cases import Cases, find_files, load_cases
@@ -59,11 +59,13 @@ def open_run(config: TrainConfig, device: torch.device, ranks: Ranks) -> Run:
     beginning.check_volumes(facts["fingerprint"])
     state = build_state(config, device, ranks.rank)
     if beginning.other is not None:
-        begin_with(state, beginning.other)
+        with fitting(beginning.path):
+            begin_with(state, beginning.other)
     samples = open_samples(cases, config, device)
     run = Run(config, device, ranks, cases, samples, facts, state, _progress_of(beginning, config), Meter(), Monitor())
     if beginning.saved is not None:
-        run.restore(beginning.saved)
+        with fitting(beginning.path):
+            run.restore(beginning.saved)
         _warn_of_other_ranks(beginning.saved, run)
     if not ranks.first:
         return run

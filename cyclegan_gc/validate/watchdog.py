@@ -16,6 +16,7 @@ from cyclegan_gc.model.cyclegan import Batch, Translations
 from cyclegan_gc.validate.score import RealCT, Slabs, depth_histogram_distance, expected_by_depth
 
 LASTING = {
+    "exploded_loss": 1,
     "discriminator_saturation": 3,
     "dead_gradients": 2,
     "blank_batches": 2,
@@ -23,9 +24,10 @@ LASTING = {
     "identity": 2,
     "mode_collapse": 2,
 }
-"""Checks in a row (log intervals for the first three, validations for the others) that make an alarm of a finding."""
+"""Checks in a row (log intervals for the first four, validations for the others) that make an alarm of a finding."""
 
 CURES = {
+    "exploded_loss": "nothing can be learnt from such losses; lower optimizer.learning_rate and begin anew",
     "discriminator_saturation": "lower optimizer.learning_rate or network.discriminator_width, or give more volumes",
     "dead_gradients": "lower optimizer.learning_rate; with fp16 try bf16",
     "blank_batches": "look at the volumes with cyclegan-gc info; the body was not found, or data.crop misses it",
@@ -38,6 +40,9 @@ PERFECT_DISCRIMINATOR, LOST_GENERATOR = 0.04, 0.85
 """Least-squares losses of a discriminator that always wins (0.25 where it guesses) and of the generator against it.
 Healthy runs on heads and phantoms have 0.11 to 0.48 and 0.29 to 0.66; against a generator that is stuck they reach
 0.01 to 0.03 and 0.9 to 1.0 within a hundred steps."""
+EXPLODED = 1e3
+"""Loss of a discriminator, or of a generator against it, above which the networks have left all sense; healthy ones are
+below 10, and a learning rate of 1e3 gives 1e13."""
 DEAD_NORM = 1e-6
 """Norm of the generators' gradient; it lies between 0.1 and 20 in healthy runs."""
 BLANK_SHARE = 0.5
@@ -115,8 +120,11 @@ def training_findings(figures: Mapping[str, float]) -> dict[str, str | None]:
         and figures[f"discriminator_{name}"] < PERFECT_DISCRIMINATOR
         and figures[f"adversarial_{name}"] > LOST_GENERATOR
     ]
+    losses = {name: each for name, each in figures.items() if name.startswith(("adversarial", "discriminator"))}
+    worst = max(losses, key=losses.__getitem__, default="")
     norm, blank = figures["gradient_norm_generators"], figures["blank_slices"]
     return {
+        "exploded_loss": f"{worst} is {losses[worst]:.1e}" if worst and losses[worst] > EXPLODED else None,
         "discriminator_saturation": " and ".join(saturated) or None,
         "dead_gradients": f"the generators' gradient is {norm:.1e}" if norm < DEAD_NORM else None,
         "blank_batches": f"{100 * blank:.0f} % of the slices show nothing" if blank > BLANK_SHARE else None,

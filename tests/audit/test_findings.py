@@ -12,7 +12,7 @@ from cyclegan_gc.errors import VolumeError
 from cyclegan_gc.formats.volumes import read_volume, volume_on_grid
 from cyclegan_gc.phantom.subject import make_subject
 from cyclegan_gc.prepare.modality import Modality, check_values
-from cyclegan_gc.prepare.preprocess import prepare
+from cyclegan_gc.prepare.preprocess import prepare, turn_back
 
 SETTINGS = PreprocessConfig()
 SUBJECT = make_subject(5)
@@ -119,6 +119,13 @@ def test_a_good_phantom_passes(kind, seed):
     subject = make_subject(seed, kind)
     cases = (audited(array, name, subject.affine) for name, array in (("mr", subject.mr), ("ct", subject.ct)))
     assert found_in(*cases) == {}
+
+
+def test_a_z_scored_mr_with_a_background_of_0_passes():
+    body = prepare(volume_on_grid(SUBJECT.mr, SUBJECT.affine), "mr", SETTINGS)
+    mask = turn_back(body.mask, body)
+    inside = SUBJECT.mr[mask]
+    assert found_in(audited(np.where(mask, (SUBJECT.mr - inside.mean()) / inside.std(), 0), "mr")) == {}
 
 
 def test_padding_and_a_couch_apart_from_the_body_pass_with_a_note():

@@ -1,8 +1,11 @@
+import tracemalloc
+
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from cyclegan_gc.formats.volumes import read_volume
-from cyclegan_gc.prepare.body import ct_body_mask, depth_below_skin, mr_body_mask
+from cyclegan_gc.prepare.body import ct_body_mask, depth_below_skin, mr_body_mask, with_dark_background
 
 SPACING = (2.0, 2.0, 2.0)
 
@@ -65,6 +68,30 @@ def test_a_constant_volume_has_no_body():
     assert not ct_body_mask(np.full((16, 16, 16), -1000, np.float32), SPACING).any()
 
 
+@pytest.mark.parametrize("background", [0.0, 1.5, 9.0])
+def test_a_constant_background_is_found_though_it_is_not_the_darkest(background):
+    tissue = np.random.default_rng(0).normal(0, 1, (48, 48, 48)).astype(np.float32)
+    body = mr_body_mask(np.where(ball(18), ndimage.gaussian_filter(tissue, 2) * 20, background), SPACING)
+    assert (body & ball(18)).sum() / (body | ball(18)).sum() > 0.9
+    assert not body[0].any() and not body[:, :, -1].any()
+
+
+def test_an_ordinary_volume_keeps_its_background_and_its_tissue(phantoms, head_hu):
+    for path in (phantoms / "mr").iterdir():
+        array = read_volume(path).array
+        assert with_dark_background(array) is array
+    assert with_dark_background(head_hu) is head_hu
+    filled = np.random.default_rng(0).integers(5, 200, (48, 48, 48)).astype(np.float32)
+    assert with_dark_background(filled) is filled
+
+
+def test_a_lone_voxel_with_the_value_of_the_background_is_tissue():
+    mr = np.where(ball(18), np.arange(48.0), 24.5).astype(np.float32)
+    mr[24, 24, 30] = 24.5
+    dark = with_dark_background(mr)
+    assert dark[24, 24, 30] == 24.5 and dark[0, 0, 0] < 9
+
+
 def test_the_body_of_a_real_mr_matches_that_of_its_ct(real_data):
     pair = real_data / "pairs" / "colin27_phantom"
     mr, ct = (read_volume(pair / name) for name in ("mr_colin27_t1.nii.gz", "ct_synthetic_hu_DERIVED.nii.gz"))
@@ -85,6 +112,15 @@ def test_fine_voxels_are_gathered_and_give_the_outline_of_coarse_ones():
     noise = np.random.default_rng(0).normal(0, 10, shape)
     body = ct_body_mask((np.where(inside, 40.0, -1000.0) + noise).astype(np.float32), (0.5, 0.9, 1.0))
     assert (body ^ inside).sum() < 0.2 * 4 * np.pi * 40**2  # a fifth of a voxel on average
+
+
+@pytest.mark.parametrize("spacing", [(1e-9, 1e-9, 1e-9), (1e-9, 1, 1), (2, 1e-3, 2000), (1, 1, 1e6), (1e3, 1e3, 1e3)])
+def test_no_spacing_of_a_header_needs_much_memory(spacing):
+    tracemalloc.start()
+    mask = mr_body_mask(ball(18).astype(np.float32), spacing)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert mask.shape == (48, 48, 48) and most < 2**26
 
 
 def test_depth_grows_inwards_in_mm_and_a_cut_side_is_no_skin():

@@ -43,3 +43,18 @@ def test_a_ct_in_hu_passes(array):
 def test_what_is_not_in_hu_is_refused_by_its_cause(array, cause):
     with pytest.raises(VolumeError, match=f"not a CT in HU.*{cause}"):
         check_values(array, "ct")
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_an_mr_whose_unsigned_values_wrapped_to_negative_is_refused_with_the_cure(bits):
+    mr = make_subject(0).mr.astype(np.float64)
+    unsigned = np.rint(np.clip(mr / np.percentile(mr, 99.9), 0, 1) * (2**bits - 1)).astype(f"u{bits // 8}")
+    with pytest.raises(VolumeError, match=f"brightest voxels are negative .*add {2**bits} "):
+        check_values(unsigned.view(f"i{bits // 8}").astype(np.float32), "mr")
+    check_values(unsigned.astype(np.float32), "mr")
+
+
+@pytest.mark.parametrize("dark", [-128, -100])
+def test_an_mr_whose_darkest_voxels_are_negative_passes(dark):
+    mr = make_subject(0).mr.astype(np.float64)
+    check_values(np.rint(np.clip(mr / np.percentile(mr, 99.9), 0, 1) * 220 + dark).astype(np.float32), "mr")

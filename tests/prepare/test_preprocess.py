@@ -1,4 +1,5 @@
 import itertools
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -86,7 +87,9 @@ def test_to_the_network_and_back_is_exact_in_every_plane(mr, axis):
 
 def test_a_volume_without_a_body_is_refused(ct):
     empty = Volume(np.full_like(ct.array, -1000), ct.affine, ct.header)
-    with pytest.raises(VolumeError, match="no body"):
+    case = prepare(ct, "ct", SETTINGS)
+    size = " x ".join(f"{mm * n:.3g}" for mm, n in zip(case.spacing_mm, case.mask.shape[1:], strict=True))
+    with pytest.raises(VolumeError, match=f"no body found in a volume of {size} mm"):
         prepare(empty, "ct", SETTINGS)
 
 
@@ -119,6 +122,13 @@ def test_slices_are_resampled_in_their_plane_to_the_wanted_pixel_size(mr):
     extents_mm = (rows.stop - rows.start) * height, (columns.stop - columns.start) * width
     assert grid.size == tuple(round(extent / 4) for extent in extents_mm)
     assert to_network(case.image.as_tensor(), grid).shape[0] == slices.stop - slices.start
+
+
+@pytest.mark.parametrize("factor", [100.0, 1000.0])
+def test_pixels_so_large_that_resampling_would_exhaust_the_memory_are_refused(mr, factor):
+    case = prepare(replace(mr, affine=mr.affine @ np.diag([factor, factor, factor, 1])), "mr", SETTINGS)
+    with pytest.raises(VolumeError, match="correct the voxel size"):
+        network_grid(case, "axial", 1.0)
 
 
 def test_a_pixel_size_within_a_tenth_of_the_wanted_one_is_not_resampled(mr):

@@ -16,7 +16,7 @@ from cyclegan_gc.config import PreprocessConfig
 from cyclegan_gc.errors import VolumeError
 from cyclegan_gc.formats.dicom.read import read_series
 from cyclegan_gc.formats.volumes import MAX_VOXELS, Volume, read_contrasts, read_volume
-from cyclegan_gc.prepare.preprocess import Prepared, load_prepared, load_volume, prepare
+from cyclegan_gc.prepare.preprocess import Prepared, load_prepared, load_volume, prepare, turn_back
 from cyclegan_gc.prepare.transforms import volume_transforms
 
 SETTINGS = PreprocessConfig()
@@ -70,6 +70,19 @@ def test_the_unit_of_the_mr_does_not_matter(mr):
     volume = read_volume(mr)
     tiny = replace(volume, array=volume.array * np.float32(2.0**-32))
     assert equal(prepare(tiny, "mr", SETTINGS), prepare(volume, "mr", SETTINGS))
+
+
+def test_a_constant_background_gives_one_picture_whatever_its_value(mr):
+    volume = read_volume(mr)
+    case = prepare(volume, "mr", SETTINGS)
+    inside = turn_back(case.mask, case)
+    tissue = volume.array[inside]
+    dark, grey, white = (
+        prepare(replace(volume, array=np.where(inside, volume.array, value).astype(np.float32)), "mr", SETTINGS)
+        for value in (tissue.min(), np.median(tissue), 2 * tissue.max())
+    )
+    for other in (grey, white):
+        assert float((other.image - dark.image).abs().mean()) < 0.01
 
 
 def refused(path: Path, modality: Any = "mr") -> str:

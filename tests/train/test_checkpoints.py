@@ -1,14 +1,19 @@
 """Which checkpoints a run keeps, and which one it goes on from."""
 
+import math
 from dataclasses import replace
+from functools import reduce
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
 from cyclegan_gc.atomic import link_over
 from cyclegan_gc.checkpoint import load_checkpoint, public_name, save_checkpoint
 from cyclegan_gc.errors import UserError
 from cyclegan_gc.train.loop import train
+from cyclegan_gc.trained_model import load_model
 
 
 @pytest.fixture
@@ -78,6 +83,11 @@ def test_another_architecture_is_refused_in_one_line_with_both(run, small_config
     assert "\n" not in str(caught.value)
 
 
+def test_more_steps_need_a_new_run_that_begins_with_the_weights(whole, small_config):
+    with pytest.raises(UserError, match=r"ends at step 20; .*--init_from RUN and another --output$"):
+        train(replace(small_config, output=whole.parent, steps=40, resume="auto"))
+
+
 def test_a_checkpoint_that_cannot_take_its_name_leaves_the_others_alone(tmp_path):
     save_checkpoint(tmp_path / "last.pt", {"step": 1})
     before = (tmp_path / "last.pt").read_bytes()
@@ -89,6 +99,48 @@ def test_a_checkpoint_that_cannot_take_its_name_leaves_the_others_alone(tmp_path
         save_checkpoint(tmp_path / "last.pt", {"step": 2}, written=fail)
     assert [path.name for path in tmp_path.iterdir()] == ["last.pt"]
     assert (tmp_path / "last.pt").read_bytes() == before
+
+
+EDITS = {
+    "no settings": ("config", None),
+    "no averages": ("ema", None),
+    "no figures": ("fingerprint", {}),
+    "a negative pixel size": ("config.preprocess.spacing_mm", -2.0),
+    "a tiny pixel size": ("config.preprocess.spacing_mm", 1e-6),
+    "an unknown stem": ("config.network.stem", "wide"),
+    "a fraction of a block": ("config.network.blocks", 1.5),
+    "a thousand million blocks": ("config.network.blocks", 10**9),
+    "a thousand million channels": ("config.network.width", 10**9),
+    "a huge crop": ("config.data.crop", (10**5, 10**5)),
+    "no plane": ("config.data.slice_axes", ()),
+    "a falling window": ("config.preprocess.ct_window_hu", (5.0, 1.0)),
+    "a word as step": ("step", "\x1b[31m<b>"),
+    "not a number": ("fingerprint.mr_histogram.counts", [math.nan]),
+    "weights in 8 bits": ("ema.mr_to_ct", {"module.stem.0.weight": torch.zeros(4, dtype=torch.int8)}),
+    "a small memory shown large": ("ema.mr_to_ct", {"module.stem.0.weight": torch.zeros(1).expand(10**12)}),
+}
+
+
+def edited(path: Path, place: str, value: Any) -> dict[str, Any]:
+    state = torch.load(path, weights_only=True)
+    *parts, last = place.split(".")
+    reduce(dict.__getitem__, parts, state)[last] = value
+    return state
+
+
+@pytest.mark.parametrize(("place", "value"), EDITS.values(), ids=EDITS)
+def test_an_edited_checkpoint_is_refused_in_one_line(whole, tmp_path, place, value):
+    torch.save(edited(whole, place, value), tmp_path / "edited.pt")
+    with pytest.raises(UserError, match=r"edited\.pt: .* is not what cyclegan-gc writes there .*; give") as caught:
+        load_model(tmp_path / "edited.pt")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("part", ["networks.mr_to_ct", "optimizers.generators", "meter"])
+def test_a_run_does_not_go_on_from_parts_that_do_not_fit(run, small_config, tmp_path, part):
+    torch.save(edited(run / "last.pt", part, {}), tmp_path / "edited.pt")
+    with pytest.raises(UserError, match=r"edited\.pt: the size of its weights is not"):
+        train(replace(small_config, output=tmp_path / "other", resume=str(tmp_path / "edited.pt")))
 
 
 def test_a_second_name_outlives_the_first(tmp_path):

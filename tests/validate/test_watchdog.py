@@ -103,6 +103,7 @@ def test_a_healthy_interval_finds_nothing():
     ("name", "figures"),
     [
         ("discriminator_saturation", {"discriminator_ct": 0.001, "adversarial_ct": 0.99}),
+        ("exploded_loss", {"discriminator_mr": 1e13}),
         ("dead_gradients", {"gradient_norm_generators": 0.0}),
         ("blank_batches", {"blank_slices": 0.8}),
     ],
