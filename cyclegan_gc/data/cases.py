@@ -11,7 +11,7 @@ from cyclegan_gc.config import AuditDataConfig, DataConfig, PreprocessConfig
 from cyclegan_gc.data.cache import PreparedVolume
 from cyclegan_gc.data.pairs import Pair, find_pairs
 from cyclegan_gc.data.preparation import Wanted, prepare_volumes
-from cyclegan_gc.data.subjects import held_out_subjects, names_of, subjects_of
+from cyclegan_gc.data.subjects import held_out_subjects, relative_names, subjects_of
 from cyclegan_gc.errors import UserError, plain
 from cyclegan_gc.formats.content import case_hashes
 from cyclegan_gc.formats.selection import find_kind, left_out_lines
@@ -171,7 +171,7 @@ def _notes(sources: Sequence[Source], left_out: Sequence[LeftOut], modality: Mod
 def _cases_of(sources: Sequence[Source], modality: Modality) -> list[Case]:
     for source in sources:
         source.readable_files()  # an incomplete case ends the run before hours of preparation
-    found = zip(names_of(sources), subjects_of(sources), sources, strict=True)
+    found = zip(relative_names(sources), subjects_of(sources), sources, strict=True)
     return [Case(modality, plain(name), subject, source) for name, subject, source in found]
 
 

@@ -11,8 +11,8 @@ from cyclegan_gc.config import PreprocessConfig
 from cyclegan_gc.data.subjects import subjects_of
 from cyclegan_gc.errors import UserError, VolumeError, named
 from cyclegan_gc.formats.geometry import same_grid
-from cyclegan_gc.formats.names import case_names, places_of
-from cyclegan_gc.formats.selection import find_kind
+from cyclegan_gc.formats.names import places_of
+from cyclegan_gc.formats.selection import find_kind, names_of
 from cyclegan_gc.formats.sources import Source, source_grid
 from cyclegan_gc.formats.volumes import Volume
 from cyclegan_gc.prepare.modality import check_values
@@ -64,12 +64,10 @@ def find_pairs(
     mr_root, ct_root = sides if any(side.is_dir() for side in sides) else (root, root)
     mrs, _ = find_kind(str(mr_root), "mr", series=mr_series, contrasts=contrasts, option="--data.mr_series")
     cts, _ = find_kind(str(ct_root), "ct", series=ct_series, option="--data.ct_series")
-    mr_names, ct_names = (case_names([(each.path.parent, each.name) for each in sources]) for sources in (mrs, cts))
+    mr_names, ct_names = names_of(mrs), names_of(cts)
     pairs: list[Pair] = []
     for mr, name, subject in zip(mrs, mr_names, subjects_of(mrs), strict=True):
-        named_alike = [cts[place] for place in places_of(name, ct_names)]
-        of_patient = [ct for ct in cts if mr.series and ct.series and mr.series.patient == ct.series.patient != ""]
-        ct = _only(of_patient or named_alike, mr, "CT", setting)
+        ct = _only([cts[place] for place in places_of(name, ct_names)], mr, "CT", setting)
         if not same_grid(*source_grid(mr), *source_grid(ct)):
             raise UserError(f"{ct.path}: not on the grid of its MR; resample it, or take it out of {setting}")
         pairs.append(Pair(name.id, subject, mr, ct))

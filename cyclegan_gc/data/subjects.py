@@ -15,7 +15,7 @@ SUBJECT = re.compile(r"sub-[^_/]+|(?<![^/])[12](?:B|P|AB|HN|TH)[A-E]\d{3}(?![^/_
 """Identifier of a subject of BIDS, or of SynthRAD 2023 and 2025, in a path."""
 
 
-def names_of(sources: Sequence[Source]) -> list[str]:
+def relative_names(sources: Sequence[Source]) -> list[str]:
     """Each case's path relative to the folder that all share."""
     places = [source.place.absolute() for source in sources]
     shared = Path(os.path.commonpath([place.parent for place in places]))

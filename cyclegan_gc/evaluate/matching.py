@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 from cyclegan_gc.errors import UserError, VolumeError
 from cyclegan_gc.evaluate.measures import BASELINES, COMPARED, SCT
 from cyclegan_gc.formats.files import read_sidecar, uncertainty_name
-from cyclegan_gc.formats.names import CaseName, case_names, places_of
-from cyclegan_gc.formats.selection import Holds, find_kind, left_out_lines
+from cyclegan_gc.formats.names import CaseName, places_of
+from cyclegan_gc.formats.selection import Holds, find_kind, left_out_lines, names_of
 from cyclegan_gc.formats.sources import Source
 
 NAMES_SHOWN = 5
@@ -202,8 +202,7 @@ def _found(kind: str, holds: Holds, source: str) -> _Found:
     uncertain = {file.path.with_name(uncertainty_name(file.name)) for file in files}
     files = [file for file in files if file.path.with_name(file.name) not in uncertain]
     left_out = [f"{kind}: {line}" for line in left_out_lines(others)]
-    names = case_names([(file.path.parent, file.name) for file in files])
-    return _Found(kind, source, files, names, left_out)
+    return _Found(kind, source, files, names_of(files), left_out)
 
 
 def _some(found: _Found) -> str:

@@ -1,7 +1,7 @@
 """Which files of two sources belong to one case, told from their names and folders.
 
 Files have the case's name (``p1_sct.nii.gz`` and ``p1.nii.gz``), lie in its folder (``p1/mr.mha`` and ``p1/ct.mha``) or
-have the same BIDS entities (``sub-1_T1w.nii.gz`` and ``sub-1_ct.nii.gz``).
+have the same BIDS entities (``sub-1_T1w.nii.gz`` and ``sub-1_ct.nii.gz``); DICOM series are of one patient.
 """
 
 import os
@@ -36,6 +36,8 @@ class CaseName:
     """Whether all files have one name or such names as ``ct``, so that the folders name the cases."""
     entities: dict[str, str]
     """BIDS entities; empty for any other name."""
+    patient: str = ""
+    """Hash of the PatientID of a DICOM series; empty if unknown."""
 
     @property
     def id(self) -> str:
@@ -66,13 +68,14 @@ def stem_of(name: str) -> str:
     return name if word.lower() not in PLAIN_KINDS or bids else stem or name
 
 
-def case_names(places: Sequence[tuple[Path, str]]) -> list[CaseName]:
+def case_names(places: Sequence[tuple[Path, str]], patients: Sequence[str] = ()) -> list[CaseName]:
     """The case of each file of a source.
 
     Names are compared in Unicode's form NFC, as :func:`stem_of` gives them.
 
     Args:
         places: folder of each file, and its name without suffix.
+        patients: hash of each one's PatientID, empty for none; all empty by default.
     """
     folders = [Path(unicodedata.normalize("NFC", str(folder.absolute()))) for folder, _ in places]
     names = [unicodedata.normalize("NFC", stem_of(name)) for _, name in places]
@@ -83,15 +86,21 @@ def case_names(places: Sequence[tuple[Path, str]]) -> list[CaseName]:
     parts = [each[: len(each) - end] for each in whole]
     alone = len(parts) == 1 or (end == 0 and len(set(names)) == len(names))
     return [
-        CaseName(each, each[-1:] if alone else each, end > 0, _entities(name))
-        for each, name in zip(parts, names, strict=True)
+        CaseName(each, each[-1:] if alone else each, end > 0, _entities(name), patient)
+        for each, name, patient in zip(parts, names, patients or [""] * len(names), strict=True)
     ]
 
 
 def places_of(case: CaseName, names: Sequence[CaseName]) -> list[int]:
-    """Places in ``names``, those of another source, of all files that belong to the case."""
-    found = [place for place, name in enumerate(names) if _within(case, name) or _within(name, case)]
-    return found or [place for place, name in enumerate(names) if _agree(case.entities, name.entities)]
+    """Places in ``names``, those of another source, of all files that belong to the case.
+
+    Where both sides have a PatientID it decides, and the name among several of a patient.
+    """
+    known = [place for place, name in enumerate(names) if case.patient and name.patient]
+    others = {place for place in known if names[place].patient != case.patient}
+    alike = [place for place, name in enumerate(names) if _within(case, name) or _within(name, case)]
+    alike = alike or [place for place, name in enumerate(names) if _agree(case.entities, name.entities)]
+    return [place for place in alike if place not in others] or [place for place in known if place not in others]
 
 
 def _shared_end(whole: Sequence[tuple[str, ...]]) -> int:

@@ -6,7 +6,7 @@ from typing import Literal
 
 from cyclegan_gc.errors import UserError
 from cyclegan_gc.formats.dicom.write import is_synthetic_ct
-from cyclegan_gc.formats.names import kind_of
+from cyclegan_gc.formats.names import CaseName, case_names, kind_of
 from cyclegan_gc.formats.sources import LeftOut, Source, find_sources
 
 Holds = Literal["mr", "ct", "sct", "mask", "labels"]
@@ -81,6 +81,12 @@ def other_modality(case: Source, holds: Holds) -> str | None:
     if holds not in MODALITIES or case.kind in ("", MODALITIES[holds]):
         return None
     return case.kind if case.kind == "localizer" else f"{case.kind} series"
+
+
+def names_of(sources: Sequence[Source]) -> list[CaseName]:
+    """What the names, folders and PatientIDs of cases say."""
+    patients = [source.series.patient if source.series else "" for source in sources]
+    return case_names([(source.path.parent, source.name) for source in sources], patients)
 
 
 def left_out_lines(left_out: Sequence[LeftOut]) -> list[str]:

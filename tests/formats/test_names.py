@@ -50,3 +50,15 @@ def test_the_last_word_of_a_name_says_what_the_file_holds():
         "direct",
     ]
     assert [kind_of(word) for word in words] == ["mr", "ct", "mr", "mask", "sct", "sct", "cbct", None, None]
+
+
+def test_the_patient_decides_and_the_name_among_several_of_a_patient():
+    [case] = case_names([(Path("/sct/x"), "1_sct")], ["p1"])
+    others = [(Path("/data/a"), "1"), (Path("/data/b"), "1"), (Path("/data/b"), "7"), (Path("/data/c"), "2")]
+    for patients, places in (
+        (["p2", "p1", "p1", ""], [1]),  # its name, and of its patient
+        (["p2", "p2", "p1", "p1"], [2, 3]),  # of its patient, whatever the names
+        (["p2", "p2", "p2", "p2"], []),  # its name is another patient's
+        (["", "", "", ""], [0, 1]),
+    ):
+        assert places_of(case, case_names(others, patients)) == places
