@@ -188,7 +188,6 @@ def _unusable(state: State) -> str | None:
         "config.data.crop": max(config["data"]["crop"]) > LARGEST_CROP,
         "ema": "mr_to_ct" not in state["ema"],
         "config.network.blocks": any(len(each) < config["network"]["blocks"] for each in state["ema"].values()),
-        "pools": not state["pools"],
         **{f"fingerprint.{name}": not known[name] for name in ("mr", "ct")},
         **{
             f"fingerprint.{name}": len(known[name]["edges"]) != len(known[name]["counts"]) + 1

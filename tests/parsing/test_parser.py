@@ -29,7 +29,7 @@ def refusal(line: str) -> str:
         ("convert IN OUT", "--checkpoint is missing: give the run folder or its last.pt"),
         ("convert IN OUT --checkpoint RUN --resample x", "--resample x: give axial"),
         ("convert IN", "OUTPUT and --checkpoint are missing; --help explains them"),
-        ("info", "FILE is missing: give a volume, a DICOM file or folder, a checkpoint (.pt) or a run folder"),
+        ("info", "FILE is missing: give a volume, a DICOM file, a folder, a checkpoint (.pt) or a run folder"),
         (
             "evaluate --predicted A --reference B",
             "--output is missing: folder for report.html, cases.csv, evaluation.json, "

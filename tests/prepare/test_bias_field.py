@@ -29,7 +29,10 @@ def head(phantoms):
 
 def test_a_planted_field_is_found(head):
     volume, body, field = head
-    before, after = (bias_field(image, body, volume.spacing_mm) for image in (volume.array, volume.array * field))
+    every_second = (slice(None, None, 2),) * 3  # enough, and three times as fast
+    array, body, field = (each[every_second] for each in (volume.array, body, field))
+    x, y, z = volume.spacing_mm
+    before, after = (bias_field(image, body, (2 * x, 2 * y, 2 * z)) for image in (array, array * field))
     assert after.dtype == np.float32 and after[body].mean() == pytest.approx(1, abs=1e-4)
     # The phantom has a field of its own, so the planted one is the quotient.
     found = np.log(after / before)[body]

@@ -99,6 +99,7 @@ def test_heads_are_shared_out_among_the_scanners(count, expected):
     assert [int(path.name) for path in chosen] == list(range(count))
 
 
+@pytest.mark.slow
 def test_every_scanner_sees_the_same_held_out_heads(output):
     runs = planned("scanners", output, "--arms", "plain")
     assert [run.scanner for run in runs] == list(studies.SCANNERS) and len({run.training for run in runs}) == 1

@@ -132,6 +132,7 @@ def test_only_the_first_process_writes(two):
     assert (two / "metrics.jsonl").read_text().count('"generator"') == 20
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_with_another_number_of_processes_and_says_what_is_lost(
     train_options, run_train, tmp_path, capfd
 ):

@@ -31,7 +31,11 @@ def undisturbed(train_options, run_train, tmp_path_factory) -> Path:
 
 @pytest.mark.parametrize(
     ("number", "workers"),
-    [(signal.SIGTERM, 2), pytest.param(signal.SIGINT, 2, marks=pytest.mark.slow), (signal.SIGUSR1, 0)],
+    [
+        (signal.SIGTERM, 2),
+        pytest.param(signal.SIGINT, 2, marks=pytest.mark.slow),
+        pytest.param(signal.SIGUSR1, 0, marks=pytest.mark.slow),
+    ],
 )
 def test_a_signalled_run_saves_and_goes_on_as_if_never_stopped(
     number, workers, undisturbed, train_options, start_train, run_train, tmp_path, same, logged, wait_for_lines

@@ -135,6 +135,7 @@ def test_weights_of_another_kind_are_refused_with_both(flat, small_config, tmp_p
     assert value is not None and not (tmp_path / "last.pt").exists()
 
 
+@pytest.mark.slow
 def test_n4_is_part_of_the_checkpoint_and_so_of_conversion(small_config, phantoms, tmp_path):
     settings = replace(small_config.preprocess, n4=True)
     model = load_model(train(replace(small_config, output=tmp_path, preprocess=settings, stop_at=1)))

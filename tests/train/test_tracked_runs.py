@@ -169,6 +169,7 @@ def test_a_run_ended_by_sigterm_is_marked_preempted_and_resumes_as_the_same_run(
     assert offline_runs(tmp_path)[1].exit_codes == [0]
 
 
+@pytest.mark.slow
 def test_a_killed_run_lacks_the_last_seconds_at_most_and_resumes_as_the_same_run(
     train_options, start_train, run_train, tmp_path, offline_runs, wait_for_lines
 ):

@@ -116,4 +116,4 @@ def test_a_pair_that_is_none_is_named(config, phantoms, tmp_path, capsys):
         find_files(alone.data)
     words = ["train", "--data.mr", phantoms / "mr", "--data.ct", phantoms / "ct", "--output", tmp_path / "run"]
     code = main([*map(str, words), "--data.validation_pairs", "NOWHERE", "--device", "cpu"])
-    assert code == 2 and "NOWHERE/ct: no such file or folder" in capsys.readouterr().err
+    assert code == 2 and "NOWHERE: no such file or folder" in capsys.readouterr().err
