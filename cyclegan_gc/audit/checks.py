@@ -11,6 +11,7 @@ from typing import Literal
 from cyclegan_gc.audit.facts import Facts
 from cyclegan_gc.config import SliceAxis
 from cyclegan_gc.prepare.modality import Modality
+from cyclegan_gc.prepare.stripped import STRIPPED
 
 Level = Literal["pass", "warn", "fail"]
 LEVELS: tuple[Level, ...] = ("fail", "warn", "pass")
@@ -146,6 +147,8 @@ def _scale(facts: Facts, window_hu: tuple[float, float]) -> Iterator[Remark]:
 
 
 def _mr(facts: Facts) -> Iterator[Remark]:
+    if facts["stripped"]:
+        yield "warn", "stripped", f"{STRIPPED}; give the whole head, or no synthetic CT can have a skull"
     uneven = facts["brightness_ratio"]
     if uneven is not None and uneven > UNEVEN and facts["area_cm2"] < HEAD_CM2:
         text = f"one side of the brain is about {uneven:.2f} times as bright as the other; try --preprocess.n4 true"

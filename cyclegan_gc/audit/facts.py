@@ -16,6 +16,7 @@ from cyclegan_gc.formats.volumes import Volume
 from cyclegan_gc.prepare.body import CT_THRESHOLD_HU, Spacing, with_dark_background
 from cyclegan_gc.prepare.modality import Modality
 from cyclegan_gc.prepare.preprocess import Prepared, in_canonical_frame
+from cyclegan_gc.prepare.stripped import is_stripped
 from cyclegan_gc.prepare.transforms import spacing_of
 from cyclegan_gc.voxels import bounding_box, values_inside
 
@@ -69,7 +70,7 @@ def measure_case(volume: Volume, case: Prepared, modality: Modality) -> Facts:
       side, at which the volume ends), ``outside_ml`` (things beside the body) and ``thumbnail``;
     - ``steps`` between slices;
     - of a CT: HU of air and tissue, top and step of the scale, and ``plate_mm`` (width of a couch joined to the body);
-    - of an MR: ``brightness_ratio`` and ``contrast``.
+    - of an MR: ``brightness_ratio``, ``contrast`` and ``stripped`` (a brain alone).
     """
     raw, body = in_canonical_frame(volume).numpy()[0], case.mask.numpy()[0]
     if modality == "mr":
@@ -89,7 +90,8 @@ def measure_case(volume: Volume, case: Prepared, modality: Modality) -> Facts:
     if modality == "ct":
         plate = _plate_mm(body[:, every[1], every[2]], (case.spacing_mm[0], b, c))
         return {**facts, **_hu(raw, body, inside, few[~few_body], case.spacing_mm), "plate_mm": plate}
-    return {**facts, **_brightness(few - min(few.min(), 0), few_body, (a, b, c))}
+    brightness = _brightness(few - min(few.min(), 0), few_body, (a, b, c))
+    return {**facts, **brightness, "stripped": is_stripped(raw, body, case.spacing_mm)}
 
 
 def _every(apart_mm: float, spacing_mm: Spacing, shape: Sequence[int]) -> tuple[slice, ...]:

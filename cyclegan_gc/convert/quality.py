@@ -17,6 +17,7 @@ from cyclegan_gc.metrics.alignment import gathered, gathering, shift_mm
 from cyclegan_gc.metrics.consistency import mr_gradient_correlation
 from cyclegan_gc.metrics.voxelwise import AIR_BELOW_HU, BONE_ABOVE_HU
 from cyclegan_gc.prepare.body import ct_body_mask, with_dark_background
+from cyclegan_gc.prepare.stripped import STRIPPED, is_stripped
 from cyclegan_gc.voxels import dice, values_inside
 
 Verdict = Literal["pass", "warn", "implausible"]
@@ -89,7 +90,8 @@ def judge(
     """
     spacing_mm = np.linalg.norm(affine[:3, :3], axis=0)
     factors = gathering(spacing_mm.tolist(), mr.shape)
-    small_mr, small_hu, share = (gathered(array, factors) for array in (with_dark_background(mr), hu, mask))
+    mr = with_dark_background(mr)
+    small_mr, small_hu, share = (gathered(array, factors) for array in (mr, hu, mask))
     body = share >= 0.5
     small_affine = affine @ np.diag([*factors, 1])
     small_mm = (float(spacing_mm[0] * factors[0]), float(spacing_mm[1] * factors[1]), float(spacing_mm[2] * factors[2]))
@@ -105,6 +107,8 @@ def judge(
         **{f"{name}_peak_hu": _peak(counts, edges, limits) for name, limits in PEAKS_HU.items()},
     }
     grades = [*_graded(figures), *_tissues(figures, known, edges), *_unlike_training(mr_facts, fingerprint["mr"])]
+    if is_stripped(mr, mask, (float(spacing_mm[0]), float(spacing_mm[1]), float(spacing_mm[2]))):
+        grades.append(("warn", STRIPPED))
     levels = {level for level, _ in grades}
     verdict: Verdict = "implausible" if "implausible" in levels else "warn" if "warn" in levels else "pass"
     return Quality(verdict, tuple(reason for _, reason in sorted(grades)), figures)
