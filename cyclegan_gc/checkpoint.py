@@ -215,8 +215,8 @@ def _edited(path: Path, wrong: str) -> UserError:
 
 
 @contextmanager
-def fitting(path: Path | None) -> Iterator[None]:
-    """Build and load networks from a checkpoint in the block.
+def restoring(path: Path | None) -> Iterator[None]:
+    """Build and load networks from a checkpoint on the CPU in the block.
 
     Raises:
         UserError: if its parts do not fit one another; one line.
@@ -226,7 +226,7 @@ def fitting(path: Path | None) -> Iterator[None]:
     except torch.OutOfMemoryError:
         raise
     except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, RuntimeError) as error:
-        raise _edited(path or Path(LAST), "the size of its weights") from error
+        raise UserError(f"{path}: its parts do not fit one another (edited?); give an unchanged checkpoint") from error
 
 
 def averaged_weights(state: State, name: str) -> State:

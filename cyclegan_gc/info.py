@@ -10,7 +10,7 @@ import numpy as np
 from cyclegan_gc.errors import VolumeError, plain
 from cyclegan_gc.formats.dicom.header import open_dicom, text_of
 from cyclegan_gc.formats.geometry import axis_directions
-from cyclegan_gc.formats.selection import left_out_lines
+from cyclegan_gc.formats.selection import left_out_lines, title_of
 from cyclegan_gc.formats.sources import Source, find_sources, read_files, source_grid
 from cyclegan_gc.formats.volumes import MAX_VOXELS, Volume
 
@@ -88,7 +88,7 @@ def _facts(source: Source) -> dict[str, Any]:
     return {
         **facts,
         "modality": series.kind,
-        "description": " ".join(filter(None, (series.description, series.picture))),
+        "description": title_of(source),
         "protocol": series.protocol,
         "contrast_agent": agent.strip(),
         "series": series.uid,

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from cyclegan_gc.atomic import file_sha256
-from cyclegan_gc.checkpoint import State, averaged_weights, fitting, load_checkpoint
+from cyclegan_gc.checkpoint import State, averaged_weights, load_checkpoint, restoring
 from cyclegan_gc.config import Direction, NetworkConfig, PreprocessConfig, SliceAxis, slab_channels
 from cyclegan_gc.errors import UserError
 from cyclegan_gc.model.networks import ResnetGenerator
@@ -67,17 +67,21 @@ def load_model(path: Path, direction: Direction = "mr_to_ct", device: torch.devi
     state = load_checkpoint(path)
     if direction not in state["ema"]:
         raise UserError(f"{path}: trained with objective paired, from MR to CT only; leave out --direction {direction}")
-    with fitting(path):
-        translator = _translator(state, direction, device or torch.device("cpu"))
+    opposite: Direction = "ct_to_mr" if direction == "mr_to_ct" else "mr_to_ct"
+    with restoring(path):
+        generator = _generator(state, direction)
+        back = _generator(state, opposite) if opposite in state["ema"] else None
+    translator = _translator(state, direction, generator, back, device or torch.device("cpu"))
     return TrainedModel(translator, state["step"], file_sha256([path]), state["run_id"])
 
 
-def _translator(state: State, direction: Direction, device: torch.device) -> Translator:
+def _translator(
+    state: State, direction: Direction, generator: nn.Module, back: nn.Module | None, device: torch.device
+) -> Translator:
     config = state["config"]
-    opposite: Direction = "ct_to_mr" if direction == "mr_to_ct" else "mr_to_ct"
     return Translator(
-        generator=_generator(state, direction).to(device),
-        back=_generator(state, opposite).to(device) if opposite in state["ema"] else None,
+        generator=generator.to(device),
+        back=None if back is None else back.to(device),
         direction=direction,
         preprocess=PreprocessConfig(**config["preprocess"]),
         slice_axes=tuple(config["data"]["slice_axes"]),

@@ -55,7 +55,8 @@ class ConvertConfig:
     """Names of the results. plain keeps folders and names; bids writes derivatives,
     sub-X/ct/sub-X_..._desc-synthetic_ct.nii.gz."""
     series: str | None = None
-    """Convert only the series whose description, protocol or UID matches this pattern, for instance "*T1*"."""
+    """Convert only the series whose description, protocol or UID, and the files whose name matches this pattern, for
+    instance "*T1*"."""
     overwrite: bool = False
     """Convert again even where a finished result exists."""
     force: bool = False
@@ -98,9 +99,9 @@ class AuditDataConfig:
     ct: str
     """CT volumes in HU, given like the MR volumes."""
     mr_series: str | None = None
-    """Take only the MR series whose description, protocol or UID matches this pattern."""
+    """Take only the MR series whose description, protocol or UID, and the files whose name matches this pattern."""
     ct_series: str | None = None
-    """Take only the CT series that match this pattern."""
+    """Take only the CT series and files that match this pattern."""
     validation_fraction: ClosedUnitInterval = 0.1
     """Share of the subjects that training will hold out for validation, from 0 to 1."""
     contrasts: tuple[str, ...] = ()

@@ -53,9 +53,10 @@ class DataConfig:
     """CT volumes in HU, given like the MR volumes; they need not show the same subjects. One folder may be given for
     both if modality or file names (mr, ct) tell them apart. Not for --objective paired."""
     mr_series: str | None = None
-    """Take only the MR series whose description, protocol or UID matches this pattern, for instance "*T1*"."""
+    """Take only the MR series whose description, protocol or UID, and the files whose name matches this pattern, for
+    instance "*T1*"."""
     ct_series: str | None = None
-    """Take only the CT series that match this pattern."""
+    """Take only the CT series and files that match this pattern."""
     pairs: str | None = None
     """Registered pairs to train on, each on one grid: a folder with mr/ and ct/ and equal file names, a folder for each
     pair (SynthRAD, BIDS), or a DICOM export. They are added to the unpaired volumes, or used alone with --objective

@@ -14,7 +14,7 @@ from cyclegan_gc.data.preparation import Wanted, prepare_volumes
 from cyclegan_gc.data.subjects import held_out_subjects, relative_names, subjects_of
 from cyclegan_gc.errors import UserError, plain
 from cyclegan_gc.formats.content import case_hashes
-from cyclegan_gc.formats.selection import find_kind, left_out_lines
+from cyclegan_gc.formats.selection import check_apart, find_kind, left_out_lines, title_of
 from cyclegan_gc.formats.sources import LeftOut, Source
 from cyclegan_gc.prepare.modality import Modality
 
@@ -68,7 +68,7 @@ class Cases:
 
 
 def find_files(data: DataConfig) -> Files:
-    """Find all volumes of a training; reads nothing but the headers of pairs.
+    """Find all volumes of a training; of files only the headers of pairs and of DICOM series are read.
 
     Raises:
         UserError: if a folder is missing or empty, MR and CT share a file or pairs are not on one grid.
@@ -82,6 +82,8 @@ def find_files(data: DataConfig) -> Files:
         mr, ct = ([pair.sources[n] for pair in pairs] for n in (0, 1))
         return Files(_cases_of(mr, "mr") + _cases_of(ct, "ct"), pairs, validation_pairs, ())
     cases, notes = _find_unpaired(data, data.mr, data.ct)
+    for case in cases:
+        case.source.readable_files()  # an incomplete case ends the run before hours of preparation
     return Files(cases, pairs, validation_pairs, notes)
 
 
@@ -147,30 +149,22 @@ def _find_unpaired(data: DataConfig | AuditDataConfig, mr: str, ct: str) -> tupl
     """The MRs and the CTs, and a sentence on everything that was left out."""
     mrs, no_mrs = find_kind(mr, "mr", series=data.mr_series, contrasts=data.contrasts, option="--data.mr_series")
     cts, no_cts = find_kind(ct, "ct", series=data.ct_series, option="--data.ct_series")
-    files = [{path.resolve() for case in cases for path in case.files} for cases in (mrs, cts)]
-    shared = files[0] & files[1]
-    if shared:
-        raise UserError(
-            f"{min(shared)}: given as MR and as CT ({len(shared)} such files); "
-            "point --data.mr and --data.ct to different folders"
-        )
+    check_apart(mrs, cts, "--data.mr and --data.ct")
     notes = [*_notes(mrs, no_mrs, "mr"), *_notes(cts, no_cts, "ct")]
     return _cases_of(mrs, "mr") + _cases_of(cts, "ct"), tuple(notes)
 
 
 def _notes(sources: Sequence[Source], left_out: Sequence[LeftOut], modality: Modality) -> Iterator[str]:
-    """What was left out, and whether the series of a patient are of several kinds."""
+    """What was left out, and whether the volumes of a subject are of several contrasts."""
     for line in left_out_lines(left_out):
         yield f"--data.{modality}: {line}"
-    described = {(case.series.patient, case.series.description) for case in sources if case.series}
-    if len(described) > len({patient for patient, _ in described}):
-        kinds = ", ".join(sorted({description or "without a description" for _, description in described}))
-        yield f"--data.{modality}: patients have several series ({kinds}); --data.{modality}_series chooses"
+    contrasts = [title_of(case) for case in sources]
+    if len(set(zip(subjects_of(sources), contrasts, strict=True))) > len(set(subjects_of(sources))):
+        kinds = ", ".join(sorted({contrast or "unnamed" for contrast in contrasts}))
+        yield f"--data.{modality}: subjects have several contrasts ({kinds}); --data.{modality}_series chooses"
 
 
 def _cases_of(sources: Sequence[Source], modality: Modality) -> list[Case]:
-    for source in sources:
-        source.readable_files()  # an incomplete case ends the run before hours of preparation
     found = zip(relative_names(sources), subjects_of(sources), sources, strict=True)
     return [Case(modality, plain(name), subject, source) for name, subject, source in found]
 

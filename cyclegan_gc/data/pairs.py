@@ -12,7 +12,7 @@ from cyclegan_gc.data.subjects import subjects_of
 from cyclegan_gc.errors import UserError, VolumeError, named
 from cyclegan_gc.formats.geometry import same_grid
 from cyclegan_gc.formats.names import places_of
-from cyclegan_gc.formats.selection import find_kind, names_of
+from cyclegan_gc.formats.selection import check_apart, find_kind, is_called, names_of
 from cyclegan_gc.formats.sources import Source, source_grid
 from cyclegan_gc.formats.volumes import Volume
 from cyclegan_gc.prepare.modality import check_values
@@ -59,11 +59,10 @@ def find_pairs(
         UserError: if the folder holds no volumes, a volume has no or several partners, or a pair is not on one grid.
         VolumeError: if a header cannot be read.
     """
-    root = Path(folder).expanduser()
-    sides = (root / "mr", root / "ct")
-    mr_root, ct_root = sides if any(side.is_dir() for side in sides) else (root, root)
-    mrs, _ = find_kind(str(mr_root), "mr", series=mr_series, contrasts=contrasts, option="--data.mr_series")
-    cts, _ = find_kind(str(ct_root), "ct", series=ct_series, option="--data.ct_series")
+    mr_root, ct_root = _sides(Path(folder).expanduser())
+    mrs, cts = find_kind(str(mr_root), "mr", contrasts=contrasts)[0], find_kind(str(ct_root), "ct")[0]
+    mrs, cts = _named(mrs, mr_series), _named(cts, ct_series)
+    check_apart(mrs, cts, setting)
     mr_names, ct_names = names_of(mrs), names_of(cts)
     pairs: list[Pair] = []
     for mr, name, subject in zip(mrs, mr_names, subjects_of(mrs), strict=True):
@@ -106,6 +105,20 @@ def prepare_pair(volume: Volume, settings: PreprocessConfig) -> Prepared:
     ct = normalise_ct(replace(volume, array=volume.further[-1], further=()), mr.mask, settings)
     both: Any = torch.cat([mr.image, ct])  # keeps the frame of its first part
     return Prepared(both, mr.mask)
+
+
+def _sides(root: Path) -> tuple[Path, Path]:
+    """The folders of the MRs and of the CTs: ``mr`` and ``ct`` in any case, or ``root`` for both."""
+    folders = {path.name.lower(): path for path in root.iterdir()} if root.is_dir() else {}
+    if not {"mr", "ct"} & folders.keys():
+        return root, root
+    return folders.get("mr", root / "mr"), folders.get("ct", root / "ct")
+
+
+def _named(cases: Sequence[Source], pattern: str | None) -> Sequence[Source]:
+    """The cases that a pattern names; all of a folder of files if it names none, because it is meant for the others."""
+    chosen = [case for case in cases if pattern is None or is_called(case, pattern)]
+    return chosen if chosen or any(case.series for case in cases) else cases
 
 
 def _only(partners: Sequence[Source], case: Source, kind: str, setting: str) -> Source:

@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from cyclegan_gc.formats.names import stem_of
+from cyclegan_gc.formats.names import KINDS, stem_of
 from cyclegan_gc.formats.sources import Source
 
 SUBJECT = re.compile(r"sub-[^_/]+|(?<![^/])[12](?:B|P|AB|HN|TH)[A-E]\d{3}(?![^/_])")
@@ -25,21 +25,25 @@ def relative_names(sources: Sequence[Source]) -> list[str]:
 
 
 def subjects_of(sources: Sequence[Source]) -> list[str]:
-    """Each case's subject: the patient of a series, the identifier of BIDS or SynthRAD in its path, else its name.
+    """Each case's subject: the identifier of BIDS or SynthRAD in its path, the patient of a series, else its name.
 
-    Names count without a kind at their end (``p1_mr``, ``p1_ct``). Where they repeat (``p1/T1.nii``, ``p2/T1.nii``)
-    the subject is the first folder in which the paths differ.
+    Names count without a kind at their end (``p1_mr``, ``p1_ct``); that of a series is its folder. Where they repeat
+    (``p1/T1.nii``, ``p2/T1.nii``) the subject is the first folder in which the paths differ.
     """
-    names = [stem_of(source.name) for source in sources]
-    parents = [source.path.parent.absolute() for source in sources]
-    shared = len(Path(os.path.commonpath(parents)).parts) if len(sources) > 1 else 0
-    repeated = len(set(names)) < len(names)
+    whole = [source.path.absolute() for source in sources]
+    paths = [
+        path if source.series else path.with_name(stem_of(source.name))
+        for path, source in zip(whole, sources, strict=True)
+    ]
+    paths = [path.parent if path.name.lower() in KINDS and len(paths) == 1 else path for path in paths]
+    shared = len(Path(os.path.commonpath([path.parent for path in paths])).parts) if len(paths) > 1 else 0
+    repeated = len({path.name for path in paths}) < len(paths)
     subjects = []
-    for source, name, parent in zip(sources, names, parents, strict=True):
-        path = Path(*parent.parts[shared:], source.name)
-        identifiers = SUBJECT.findall(path.as_posix())
+    for source, path in zip(sources, paths, strict=True):
+        identifiers = SUBJECT.findall(Path(*path.parts[shared:]).as_posix())
         patient = source.series.patient if source.series else ""
-        subjects.append(patient or (identifiers[-1] if identifiers else path.parts[0] if repeated else name))
+        name = path.parts[shared] if repeated else path.name
+        subjects.append(identifiers[-1] if identifiers else patient or name)
     return [unicodedata.normalize("NFC", subject) for subject in subjects]
 
 

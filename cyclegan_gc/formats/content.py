@@ -20,18 +20,19 @@ PAIRS = (".hdr", ".hdr.gz")
 
 def contents_hash(sources: Sequence[Source], folder: Path) -> str:
     """One hash of several cases, in order."""
-    return _joined([content_hash(files, folder) for source in sources for files in _parts(source)])
+    return _joined([_of_frames(content_hash(files, folder), each) for each in sources for files in _parts(each)])
 
 
 def known_contents(sources: Sequence[Source], folder: Path) -> str | None:
     """:func:`contents_hash` without reading a volume; None if one is not in the cache or has changed since."""
-    known = [_known_hash(files, folder) for source in sources for files in _parts(source)]
-    return None if None in known else _joined([content for content in known if content is not None])
+    known = [(_known_hash(files, folder), source) for source in sources for files in _parts(source)]
+    found = [_of_frames(content, source) for content, source in known if content is not None]
+    return _joined(found) if len(found) == len(known) else None
 
 
 def case_hashes(source: Source, folder: Path) -> dict[str, Path]:
-    """The :func:`content_hash` of each contrast of a case, or of its DICOM series, and its file or folder."""
-    return {content_hash(files, folder): path_of(files) for files in _parts(source)}
+    """The hash of each contrast of a case, or of its frames in a DICOM series, and its file or folder."""
+    return {_of_frames(content_hash(files, folder), source): path_of(files) for files in _parts(source)}
 
 
 def content_hash(files: Sequence[Path], folder: Path) -> str:
@@ -74,6 +75,11 @@ def _companions(path: Path) -> list[Path]:
 def _parts(source: Source) -> list[tuple[Path, ...]]:
     """The files of each contrast, or of the series."""
     return [(path,) for path in source.files] if source.series is None else [source.files]
+
+
+def _of_frames(content: str, source: Source) -> str:
+    """The hash of the case's frames among those of its files."""
+    return _hash(f"{content} {source.frames}") if source.frames else content
 
 
 def _known_hash(files: Sequence[Path], folder: Path) -> str | None:

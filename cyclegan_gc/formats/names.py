@@ -13,7 +13,7 @@ from pathlib import Path
 from cyclegan_gc.formats.files import BIDS_RESULT
 
 KINDS = {
-    **dict.fromkeys(("mr", "mri", "t1w", "t2w", "pdw", "flair"), "mr"),
+    **dict.fromkeys(("mr", "mri", "t1w", "t2w", "pdw", "flair", "t2starw", "unit1", "inplanet1", "inplanet2"), "mr"),
     **{"ct": "ct", "cbct": "cbct", "sct": "sct", "mask": "mask"},
     **dict.fromkeys(("labels", "seg", "dseg"), "labels"),
 }
@@ -57,6 +57,11 @@ def kind_of(name: str) -> str | None:
     return KINDS.get(word, word if bids else None)
 
 
+def contrast_of(name: str) -> str:
+    """The last word of the name of an MR, such as ``T1w``; empty if it names no kind."""
+    return name.rpartition("_")[2] if kind_of(name) == "mr" else ""
+
+
 def stem_of(name: str) -> str:
     """A name without its kind at the end (``_mr``, ``_ct``, ``_sct``, ``_mask``, ``_labels``) and nnU-Net's ``_0000``.
 
@@ -96,11 +101,11 @@ def places_of(case: CaseName, names: Sequence[CaseName]) -> list[int]:
 
     Where both sides have a PatientID it decides, and the name among several of a patient.
     """
-    known = [place for place, name in enumerate(names) if case.patient and name.patient]
-    others = {place for place in known if names[place].patient != case.patient}
     alike = [place for place, name in enumerate(names) if _within(case, name) or _within(name, case)]
     alike = alike or [place for place, name in enumerate(names) if _agree(case.entities, name.entities)]
-    return [place for place in alike if place not in others] or [place for place in known if place not in others]
+    same = [place for place, name in enumerate(names) if name.patient == case.patient != ""]
+    unknown = [place for place in alike if not (case.patient and names[place].patient)]
+    return [place for place in alike if place in same] or same or unknown
 
 
 def _shared_end(whole: Sequence[tuple[str, ...]]) -> int:

@@ -2,11 +2,12 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from typing import Literal
 
 from cyclegan_gc.errors import UserError
 from cyclegan_gc.formats.dicom.write import is_synthetic_ct
-from cyclegan_gc.formats.names import CaseName, case_names, kind_of
+from cyclegan_gc.formats.names import CaseName, case_names, contrast_of, kind_of
 from cyclegan_gc.formats.sources import LeftOut, Source, find_sources
 
 Holds = Literal["mr", "ct", "sct", "mask", "labels"]
@@ -26,7 +27,7 @@ def find_kind(
     Args:
         source: a file, a folder, a glob pattern or a text list.
         holds: the kind.
-        series: pattern of the names of the wanted DICOM series; None for all.
+        series: pattern of the names of the wanted series or files; None for all.
         contrasts: endings of the names of the volume files that make up a case.
         option: option that gave ``series``, for messages.
 
@@ -46,17 +47,43 @@ def find_kind(
 
 
 def of_series(cases: Sequence[Source], pattern: str, source: str, option: str) -> Chosen:
-    """The series that a pattern names, and all other cases.
+    """The cases that a pattern names, in any case, and all others.
 
     Raises:
-        UserError: if no series has such a name; the message lists the names.
+        UserError: if no case has such a name; the message lists the names.
     """
-    chosen = [case for case in cases if case.series and case.series.is_called(pattern)]
+    chosen = [case for case in cases if is_called(case, pattern)]
     if not chosen:
-        names = dict.fromkeys(case.series.description or case.series.uid for case in cases if case.series)
-        known = ", ".join(list(names)[:SERIES_SHOWN]) + (" ..." if len(names) > SERIES_SHOWN else "")
-        raise UserError(f"{option} {pattern}: no such series in {source}; it has {known or 'none'}")
+        names = list(dict.fromkeys(title_of(case) or case.name for case in cases))
+        known = ", ".join(names[:SERIES_SHOWN]) + (" ..." if len(names) > SERIES_SHOWN else "")
+        raise UserError(f"{option} {pattern}: no such series or file in {source}; it has {known}")
     return chosen, [LeftOut(case.label, f"case that {option} does not name") for case in cases if case not in chosen]
+
+
+def is_called(case: Source, pattern: str) -> bool:
+    """Whether a series has this description (with or without the words of its picture), protocol, picture or UID, or a
+    file this name; a pattern with ``*`` and ``?``, in any case."""
+    names = [case.name]
+    if series := case.series:
+        names = [title_of(case), series.description, series.protocol, series.picture, series.uid]
+    return any(name.lower() == pattern.lower() or fnmatchcase(name.lower(), pattern.lower()) for name in names)
+
+
+def title_of(case: Source) -> str:
+    """Description of a series and the words of its picture; of a file the contrast in its name; may be empty."""
+    if case.series is None:
+        return contrast_of(case.name)
+    return " ".join(filter(None, (case.series.description, case.series.picture)))
+
+
+def check_apart(mrs: Sequence[Source], cts: Sequence[Source], options: str) -> None:
+    """Raise a :class:`UserError` if a readable file is given as MR and as CT."""
+    sides = [{path.resolve() for case in cases if not case.fault for path in case.files} for cases in (mrs, cts)]
+    if shared := sides[0] & sides[1]:
+        raise UserError(
+            f"{min(shared)}: given as MR and as CT ({len(shared)} such files), and neither Modality nor name tells; "
+            f"give {options} different folders"
+        )
 
 
 def of_kind(cases: Sequence[Source], holds: Holds) -> Chosen:
@@ -65,7 +92,7 @@ def of_kind(cases: Sequence[Source], holds: Holds) -> Chosen:
     A series of another modality is never one. A case whose name says another kind (``p1_mask``, ``p1/ct``) is left out
     if there is a case whose name says the wanted one.
     """
-    reasons = [other_modality(case, holds) for case in cases]
+    reasons = [_other_modality(case, holds) for case in cases]
     said = [_said(case) for case in cases]
     if holds in said:
         reasons = [
@@ -76,7 +103,7 @@ def of_kind(cases: Sequence[Source], holds: Holds) -> Chosen:
     return [case for case, reason in both if not reason], [LeftOut(case.label, why) for case, why in both if why]
 
 
-def other_modality(case: Source, holds: Holds) -> str | None:
+def _other_modality(case: Source, holds: Holds) -> str | None:
     """What a series is, without an article, if it is not of the modality of a kind; else None."""
     if holds not in MODALITIES or case.kind in ("", MODALITIES[holds]):
         return None

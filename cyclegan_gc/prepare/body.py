@@ -60,7 +60,7 @@ def mr_body_mask(array: np.ndarray, spacing_mm: Spacing) -> BoolArray:
 
 
 def with_dark_background(array: np.ndarray) -> np.ndarray:
-    """An MR (X, Y, Z) whose constant background is its darkest value; the array itself where that is so already.
+    """An MR (X, Y, Z) whose constant background is as dark as its darkest tissue; where that is so, the array itself.
 
     A z-scored MR, for instance, has a background of 0 between dark and bright tissue. The background is the value that
     most voxels on the outer edges of the volume share; a lone voxel of that value is tissue.

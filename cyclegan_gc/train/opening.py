@@ -9,7 +9,7 @@ import torch
 
 from cyclegan_gc.atomic import write_text
 from cyclegan_gc.audit.audit import announce
-from cyclegan_gc.checkpoint import State, fitting
+from cyclegan_gc.checkpoint import State, restoring
 from cyclegan_gc.config import TrainConfig, public_settings
 from cyclegan_gc.data.cache import fingerprint
 from cyclegan_gc.data.cases import Cases, find_files, load_cases
@@ -45,10 +45,10 @@ def open_run(config: TrainConfig, device: torch.device, ranks: Ranks) -> Run:
     files = find_files(config.data)
     settings = public_settings(config)
     beginning = find_beginning(config.output, config.resume, config.init_from, settings, ranks)
-    with ranks.after_first():
-        cases = load_cases(files, config.data, config.preprocess, config.cache)
     for note in files.notes:
         ranks.says(f"note: {note}", warning=True)
+    with ranks.after_first():
+        cases = load_cases(files, config.data, config.preprocess, config.cache)
     # After the barrier, so that a failed audit ends every rank by its own error.
     announce(cases.findings, ranks, stop=config.audit == "stop")
     facts = {
@@ -59,12 +59,12 @@ def open_run(config: TrainConfig, device: torch.device, ranks: Ranks) -> Run:
     beginning.check_volumes(facts["fingerprint"])
     state = build_state(config, device, ranks.rank)
     if beginning.other is not None:
-        with fitting(beginning.path):
+        with restoring(beginning.path):
             begin_with(state, beginning.other)
     samples = open_samples(cases, config, device)
     run = Run(config, device, ranks, cases, samples, facts, state, _progress_of(beginning, config), Meter(), Monitor())
     if beginning.saved is not None:
-        with fitting(beginning.path):
+        with restoring(beginning.path):
             run.restore(beginning.saved)
         _warn_of_other_ranks(beginning.saved, run)
     if not ranks.first:

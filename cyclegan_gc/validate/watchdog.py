@@ -27,7 +27,7 @@ LASTING = {
 """Checks in a row (log intervals for the first four, validations for the others) that make an alarm of a finding."""
 
 CURES = {
-    "exploded_loss": "nothing can be learnt from such losses; lower optimizer.learning_rate and begin anew",
+    "exploded_loss": "the training has diverged; lower optimizer.learning_rate and start again",
     "discriminator_saturation": "lower optimizer.learning_rate or network.discriminator_width, or give more volumes",
     "dead_gradients": "lower optimizer.learning_rate; with fp16 try bf16",
     "blank_batches": "look at the volumes with cyclegan-gc info; the body was not found, or data.crop misses it",
@@ -41,8 +41,8 @@ PERFECT_DISCRIMINATOR, LOST_GENERATOR = 0.04, 0.85
 Healthy runs on heads and phantoms have 0.11 to 0.48 and 0.29 to 0.66; against a generator that is stuck they reach
 0.01 to 0.03 and 0.9 to 1.0 within a hundred steps."""
 EXPLODED = 1e3
-"""Loss of a discriminator, or of a generator against it, above which the networks have left all sense; healthy ones are
-below 10, and a learning rate of 1e3 gives 1e13."""
+"""Loss of a discriminator, or of a generator against it, above which a training has diverged; a learning rate of 1e3
+gives 1e13."""
 DEAD_NORM = 1e-6
 """Norm of the generators' gradient; it lies between 0.1 and 20 in healthy runs."""
 BLANK_SHARE = 0.5

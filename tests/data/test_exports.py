@@ -1,5 +1,6 @@
 """Training from a DICOM export, from SynthRAD folders and from BIDS: found, told apart, split and prepared."""
 
+import json
 import re
 import shutil
 from dataclasses import replace
@@ -8,15 +9,17 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from pydicom import Dataset
 from pydicom.uid import RTStructureSetStorage
 
 from cyclegan_gc.cli import main
 from cyclegan_gc.config import DataConfig, PreprocessConfig
-from cyclegan_gc.data.cache import cached_volume
+from cyclegan_gc.data.cache import cached_volume, known_volume
 from cyclegan_gc.data.cases import find_files
 from cyclegan_gc.data.pairs import find_pairs, read_pair
+from cyclegan_gc.data.subjects import subjects_of
 from cyclegan_gc.errors import UserError
-from cyclegan_gc.formats.sources import source_of
+from cyclegan_gc.formats.sources import find_sources, source_of
 from cyclegan_gc.train.loop import train
 
 SETTINGS = PreprocessConfig(spacing_mm=4.0)
@@ -70,10 +73,12 @@ def test_one_export_gives_both_modalities_and_a_pattern_chooses_among_the_series
     ]
     said = "\n".join(found.notes)
     assert "--data.mr: left out: 2 x DICOM object without an image (RTSTRUCT)" in said and "2 x CT series" in said
-    assert "2 x localizer" in said and "--data.mr: patients have several series (T1 mprage, T2 tse)" in said
+    assert "2 x localizer" in said and "--data.mr: subjects have several contrasts (T1 mprage, T2 tse)" in said
     chosen = find_files(data_of(export, mr_series="t1*"))
     assert [case.name for case in chosen.cases if case.modality == "mr"] == ["patient1/1", "patient2/1"]
-    with pytest.raises(UserError, match=r"--data.mr_series FLAIR: no such series in .*; it has T1 mprage, T2 tse$"):
+    with pytest.raises(
+        UserError, match=r"--data.mr_series FLAIR: no such series or file in .*; it has T1 mprage, T2 tse$"
+    ):
         find_files(data_of(export, mr_series="FLAIR"))
 
 
@@ -83,6 +88,40 @@ def test_the_patient_tells_the_subject_and_its_identifier_is_hashed(export):
     assert {case.subject for case in cases if case.modality == "mr"} == {
         case.subject for case in cases if case.modality == "ct"
     }
+
+
+def test_a_series_without_a_patient_belongs_to_its_folder_and_an_identifier_in_the_path_comes_first(
+    slices_of, write_series, tmp_path
+):
+    pixels = np.arange(20 * 24 * 6, dtype=np.int16).reshape(20, 24, 6)
+    for number, (folder, patient) in enumerate({"p1": "", "p2/a": "", "p2/b": "", "sub-3/mr": "MRN3"}.items()):
+        for picture in ("W", "F"):
+            datasets = list(slices_of(pixels))
+            for dataset in datasets:
+                dataset.PatientID, dataset.ImageType = patient, ["ORIGINAL", "PRIMARY", picture]
+                dataset.SeriesInstanceUID = f"1.2.826.{number}.{len(patient)}"
+                dataset.InstanceNumber += 6 * (picture == "W")
+                dataset.SOPInstanceUID += f".{number}.{dataset.InstanceNumber}"
+            write_series(tmp_path / folder, datasets)
+    cases = find_sources(tmp_path)[0]
+    assert [case.name for case in cases][:2] == ["p1_F", "p1_W"] and len(cases) == 8
+    assert subjects_of(cases) == ["p1"] * 2 + ["p2"] * 4 + ["sub-3"] * 2
+
+
+def test_the_pictures_of_one_file_are_prepared_apart(slices_of, write_series, enhanced, tmp_path):
+    pixels = np.random.default_rng(0).integers(200, 900, (40, 40, 12)).astype(np.int16)
+    pixels[:8], pixels[-8:] = 0, 0
+    dataset = enhanced([*slices_of(pixels), *slices_of(pixels[::-1])])
+    for number, group in enumerate(dataset.PerFrameFunctionalGroupsSequence):
+        kind = Dataset()
+        kind.FrameType = ["DERIVED", "PRIMARY", "DIXON", "WATER" if number < 12 else "FAT"]
+        group.MRImageFrameTypeSequence = [kind]
+    [file] = write_series(tmp_path / "dixon", [dataset])
+    fat, water = find_sources(file)[0]
+    assert fat.files == water.files and fat.frames != water.frames
+    one, other = (cached_volume([case], "mr", PreprocessConfig(), tmp_path / "cache") for case in (fat, water))
+    assert one.path != other.path and one.content != other.content
+    assert known_volume([fat], "mr", PreprocessConfig(), tmp_path / "cache") == one
 
 
 def test_a_series_is_prepared_as_the_volume_that_it_was_made_from(export, phantoms, tmp_path):
@@ -98,7 +137,9 @@ def test_a_run_is_trained_and_its_volumes_are_listed_and_audited(export, small_c
     train(replace(config, audit="warn"))
     assert (tmp_path / "run" / "last.pt").exists()
     words = ["--data.mr", str(export), "--data.ct", str(export), "--data.mr_series", "T1*"]
-    assert main(["audit", *words, "--output", str(tmp_path / "audit")]) in (0, 2)
+    main(["audit", *words, "--output", str(tmp_path / "audit")])
+    audited = json.loads((tmp_path / "audit" / "audit.json").read_text())["cases"]
+    assert [case["case"] for case in audited] == ["patient1/1", "patient2/1", "patient1/4", "patient2/4"]
     capsys.readouterr()
     assert main(["info", str(export)]) == 0
     rows = [re.split("  +", line) for line in capsys.readouterr().out.splitlines()]
@@ -134,7 +175,21 @@ def test_the_layouts_of_public_data_are_read_whole(phantoms, tmp_path, name):
     assert len({case.subject for case in found.cases}) == 2
     pairs = find_pairs(tmp_path, "--data.pairs")
     assert [pair.subject for pair in pairs] == [case.subject for case in found.cases][:2]
-    assert all(subject in pair.mr.path.as_posix() for pair, subject in zip(pairs, "12", strict=True))
+    for pair, subject in zip(pairs, "12", strict=True):
+        for side, kind in ((pair.mr, "mr"), (pair.ct, "ct")):
+            assert side.path == tmp_path / LAYOUTS[name][kind].replace("{}", subject)
+
+
+def test_the_contrasts_of_a_bids_folder_are_told_and_one_is_chosen(phantoms, tmp_path):
+    for name in ("sub-01/anat/sub-01_T1w", "sub-01/anat/sub-01_T2w", "sub-01/ct/sub-01_ct"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(originals(phantoms, "ct" if name.endswith("ct") else "mr")[1], tmp_path / f"{name}.nii.gz")
+    assert "subjects have several contrasts (T1w, T2w); --data.mr_series chooses" in str(
+        find_files(data_of(tmp_path)).notes
+    )
+    [mr, _] = find_files(data_of(tmp_path, mr_series="*_T1w")).cases
+    [pair] = find_pairs(tmp_path, "--data.pairs", mr_series="*_T1w")
+    assert mr.source.name == pair.mr.name == "sub-01_T1w"
 
 
 def test_the_series_of_a_patient_make_a_pair(export):

@@ -5,7 +5,6 @@ import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
 from pathlib import Path
 
 from pydicom import Dataset
@@ -48,11 +47,6 @@ class DicomSeries:
     """What tells this picture from the others of the series, for names: the parts of frame type or image type, echo
     time (``TE15``) and stack (``stack2``) in which they differ, joined by ``_``; or its number. Empty for a whole
     series."""
-
-    def is_called(self, pattern: str) -> bool:
-        """Whether the description, the protocol, the picture's words or the UID match a pattern, in any case."""
-        names = (self.description, self.protocol, self.picture, self.uid)
-        return any(fnmatchcase(name.lower(), pattern.lower()) for name in names)
 
 
 @dataclass(frozen=True)
