@@ -8,13 +8,14 @@ from pathlib import Path
 
 from cyclegan_gc.atomic import atomic_write, remove_leftovers, write_text
 from cyclegan_gc.config import ConvertConfig
-from cyclegan_gc.convert.outcome import TOOL, Conversion, Converted, finished, key_of, remove_replaced, sidecar
+from cyclegan_gc.convert.outcome import FORCED, TOOL, Conversion, Converted, finished, key_of, remove_replaced, sidecar
 from cyclegan_gc.convert.plan import Job
 from cyclegan_gc.convert.preview import preview_png
 from cyclegan_gc.convert.quality import Quality, judge
 from cyclegan_gc.errors import UserError, VolumeError, named, one_line
 from cyclegan_gc.formats.content import bytes_hash
 from cyclegan_gc.formats.dicom.write import SeriesLabel, write_ct_series
+from cyclegan_gc.formats.files import reading
 from cyclegan_gc.formats.volumes import Volume, write_volume
 from cyclegan_gc.inference import Translation, prepare_for, translate_cases
 from cyclegan_gc.prepare.modality import check_volume
@@ -39,7 +40,8 @@ def read_case(conversion: Conversion, job: Job) -> Loaded | Converted:
     since = time.perf_counter()
     try:
         files = job.source.readable_files()
-        sha256 = bytes_hash(files)
+        with reading(job.source.path):
+            sha256 = bytes_hash(files)
         if not conversion.config.overwrite and (known := finished(job, sha256, conversion)):
             return known
         volume = load_volume(files, conversion.config.max_voxels, job.source.frames)
@@ -100,7 +102,7 @@ def _other_modality(volume: Volume, config: ConvertConfig) -> tuple[str, ...]:
     except VolumeError as error:
         if not config.force:
             raise VolumeError(f"{error}, or --force") from None
-        return (f"Converted because of --force: {error}.",)
+        return (f"{FORCED}: {error}.",)
     return ()
 
 

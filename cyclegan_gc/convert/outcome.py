@@ -22,11 +22,15 @@ from cyclegan_gc.convert.plan import Job, recorded_result
 from cyclegan_gc.convert.quality import Quality
 from cyclegan_gc.errors import labelled, plain
 from cyclegan_gc.formats.content import bytes_hash
+from cyclegan_gc.formats.files import read_sidecar
 from cyclegan_gc.formats.sources import Source
 from cyclegan_gc.formats.volumes import Volume
 from cyclegan_gc.inference import Member, Translation
 from cyclegan_gc.trained_model import TrainedModel
 from cyclegan_gc.voxels import values_inside
+
+FORCED = "Converted because of --force"
+"""Beginning of the warning on values that are refused without ``--force``."""
 
 TOOL = f"cyclegan-gc {__version__}"
 
@@ -135,18 +139,26 @@ def finished(job: Job, source_sha256: str, conversion: Conversion) -> Converted 
     key, config = key_of(job.source, source_sha256, conversion.settings), conversion.config
     wanted = [*([job.uncertainty] if config.uncertainty else []), *([job.preview] if conversion.previewed else [])]
     try:
-        known = json.loads(job.sidecar.read_text(encoding="utf-8"))
+        known = read_sidecar(job.sidecar)
         if known["key"] != key or known["result"]["sha256"] != _result_sha256(job.result):
             return None
         if not all(path.is_file() for path in wanted):
             return None
         quality = Quality(**known["quality"]) if known["quality"] else None
+        if not _are_texts(known["warnings"]) or (quality and not _are_texts([quality.verdict, *quality.reasons])):
+            return None
+        if not config.force and any(text.startswith(FORCED) for text in known["warnings"]):
+            return None
     except (OSError, ValueError, KeyError, TypeError):
         return None
     preview = job.preview if job.preview.exists() else None
     return Converted(
         job.source.path, job.source.label, job.result, "skipped", None, tuple(known["warnings"]), quality, preview
     )
+
+
+def _are_texts(values: object) -> bool:
+    return isinstance(values, (list, tuple)) and all(isinstance(value, str) for value in values)
 
 
 def remove_replaced(job: Job, written: Collection[Path]) -> None:

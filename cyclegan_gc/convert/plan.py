@@ -14,6 +14,7 @@ from cyclegan_gc.formats.files import (
     BIDS_RESULT,
     WRITABLE,
     case_id,
+    named_path,
     read_sidecar,
     result_of_uncertainty,
     uncertainty_name,
@@ -82,8 +83,8 @@ def plan(config: ConvertConfig, contrasts: Sequence[str] = ()) -> tuple[list[Job
     """
     if config.output.name.lower().endswith(WRITABLE):
         raise UserError(f"{config.output}: give a folder; each result in it is named after its source")
-    folder = Path(config.input).expanduser()
-    if folder.is_dir() and folder.resolve() == config.output.resolve():
+    folder = named_path(config.input)
+    if folder.is_dir() and os.path.realpath(folder) == os.path.realpath(config.output):
         raise UserError(f"{config.output}: this is also the input; choose another output folder")
     sources, left_out = _inputs(config, contrasts)
     jobs = [_job(source, config) for source in sources]
@@ -225,14 +226,15 @@ def _check_collisions(jobs: Sequence[Job]) -> None:
     origin: dict[str, Path] = {}
     for job in jobs:
         # Many file systems ignore case.
-        key = str(job.sidecar.resolve()).lower()
+        key = os.path.realpath(job.sidecar).lower()
         if key in origin:
             raise UserError(
                 f"{origin[key]} and {job.source.path} would both be written to {job.result}; rename one or convert "
                 "them to separate folders"
             )
         origin[key] = job.source.path
-    overwritten = {file.resolve() for job in jobs for file in job.source.files} & {job.result.resolve() for job in jobs}
+    sources = {os.path.realpath(file) for job in jobs for file in job.source.files}
+    overwritten = sources.intersection(os.path.realpath(job.result) for job in jobs)
     if overwritten:
         raise UserError(f"{min(overwritten)}: would be overwritten by its own result; choose another output folder")
 

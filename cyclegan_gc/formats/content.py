@@ -3,6 +3,7 @@
 import glob
 import hashlib
 import json
+import os
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -96,7 +97,7 @@ def _joined(contents: Sequence[str]) -> str:
 
 
 def _note(files: Sequence[Path], folder: Path) -> Path:
-    return folder / f"{_hash(' '.join(str(path.resolve()) for path in files))[:32]}.hash"
+    return folder / f"{_hash(' '.join(os.path.realpath(path) for path in files))[:32]}.hash"
 
 
 def _stamp(files: Sequence[Path]) -> str:

@@ -17,6 +17,7 @@ WRITABLE = (*NIFTI, ".mha", ".nrrd")
 """Suffixes of volume files that can be written."""
 READABLE = (*WRITABLE, ".hdr", ".hdr.gz", ".img", ".img.gz", ".mhd", ".nhdr")
 """Suffixes of volume files that can be read; an .img is read through its .hdr."""
+MOST_SIDECAR_BYTES = 2**24
 BIDS_RESULT = "_desc-synthetic_ct"
 """End of the name of a synthetic CT in a BIDS folder."""
 
@@ -36,6 +37,23 @@ def not_a_file(path: Path) -> str:
     if path.is_dir():
         return "not a file but a folder; give a volume file"
     return "not a regular file but a pipe or a device; give a file" if path.exists() else "no such file; check the path"
+
+
+def named_path(words: str | Path) -> Path:
+    """The path that a user wrote, ``~`` expanded where it stands for a home.
+
+    Raises:
+        UserError: if no file can have such a name (too long, a NUL).
+    """
+    try:
+        path = Path(words).expanduser()
+    except RuntimeError:  # "~x" is a name where there is no user x
+        path = Path(words)
+    try:
+        path.exists()
+    except (OSError, ValueError) as error:
+        raise UserError(f"{str(words)[:60]!r}: no file can have this name ({error.args[-1]}); check it") from None
+    return path
 
 
 def is_special(path: Path) -> bool:
@@ -90,8 +108,10 @@ def result_of_uncertainty(name: str) -> str | None:
 def read_sidecar(path: Path) -> dict[str, Any]:
     """A JSON file that this program wrote beside a result; empty if it is missing or another program's."""
     try:
+        if not path.is_file() or path.stat().st_size > MOST_SIDECAR_BYTES:
+            return {}
         known = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return known if isinstance(known, dict) and str(known.get("tool", "")).startswith("cyclegan-gc ") else {}
 
@@ -152,7 +172,7 @@ def list_files(source: str | Path, accept: Accept) -> tuple[Path, list[Path]]:
 
     Folders in a list or matched by a pattern are searched too.
     """
-    path = Path(source).expanduser()
+    path = named_path(source)
     if path.is_dir():
         return path, _accepted(_walk(path), accept, f"{source}: no volume in this folder")
     if path.is_file():
@@ -216,7 +236,7 @@ def listed_paths(path: Path) -> dict[Path, int]:
             f"{path}: neither a volume nor a text list of volumes in UTF-8; give {', '.join(WRITABLE)}"
         ) from None
     return {
-        path.parent / Path(line.strip()).expanduser(): number
+        path.parent / named_path(line.strip()): number
         for number, line in enumerate(lines, start=1)
         if line.strip() and not line.lstrip().startswith("#")
     }

@@ -159,8 +159,9 @@ def _nrrd(fields: Fields, file: Path, start: int, max_voxels: int) -> ItkHeader:
 def _vectors(fields: Fields, dimensions: int) -> list[NDArray[np.float64] | None]:
     """The step in space along each axis; None for an axis that is not spatial, such as colours."""
     if "spacedirections" in fields:
-        found = re.sub(r"(?<=[(,])\s+|\s+(?=[,)])", "", fields["spacedirections"].lower()).split()
-        if len(found) != dimensions:
+        text = fields["spacedirections"].lower()
+        found = ["".join(each.split()) for each in re.findall(r"none|\([^()]*\)", text)]
+        if len(found) != dimensions or "".join(found) != "".join(text.split()):
             raise unreadable(f"the field space directions does not hold {dimensions} vectors")
         return [None if each == "none" else vector_of(each) for each in found]
     kinds = fields.get("kinds", "domain " * dimensions).lower().split()

@@ -155,8 +155,9 @@ def _read_voxels(
     """
     dtype = _stored_type(header)
     expected = int(np.prod(shape)) * dtype.itemsize
-    offset = float(header["vox_offset"]) or (start + 4 if start else 0)
-    if not start <= offset <= MAX_EXTRA_BYTES:
+    least = start + 4 if start else 0
+    offset = float(header["vox_offset"]) or least
+    if not least <= offset <= MAX_EXTRA_BYTES or offset != int(offset):
         raise VolumeError(f"impossible voxel offset {offset:g} in the header; export the file again")
     if most_bytes < offset + expected:
         raise VolumeError(f"voxel data shorter than the header says ({expected} bytes); copy the file again")

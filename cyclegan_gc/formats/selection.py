@@ -1,5 +1,6 @@
 """Choosing the cases of one kind in an input: by modality, by file name and by the names of series."""
 
+import os
 from collections import Counter
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
@@ -78,7 +79,9 @@ def title_of(case: Source) -> str:
 
 def check_apart(mrs: Sequence[Source], cts: Sequence[Source], options: str) -> None:
     """Raise a :class:`UserError` if a readable file is given as MR and as CT."""
-    sides = [{path.resolve() for case in cases if not case.fault for path in case.files} for cases in (mrs, cts)]
+    sides = [
+        {os.path.realpath(path) for case in cases if not case.fault for path in case.files} for cases in (mrs, cts)
+    ]
     if shared := sides[0] & sides[1]:
         raise UserError(
             f"{min(shared)}: given as MR and as CT ({len(shared)} such files), and neither Modality nor name tells; "

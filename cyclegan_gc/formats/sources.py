@@ -20,6 +20,7 @@ from cyclegan_gc.formats.files import (
     list_files,
     listed_paths,
     missing_contrasts,
+    named_path,
 )
 from cyclegan_gc.formats.nifti import geometry_header
 from cyclegan_gc.formats.volumes import (
@@ -112,7 +113,8 @@ def find_sources(source: str | Path, contrasts: Sequence[str] = ()) -> tuple[lis
         reason = f"file without one of the endings {', '.join(contrasts)}"
         return sources, [*left_out, *(LeftOut(_label(path, root), reason) for path in others)]
     volumes = [Source(path, case_id(path), _below(path.parent, root), (path,)) for path in files if is_volume(path)]
-    grouped, others = group_series([path for path in files if not is_volume(path)])
+    dicom = [path for path in files if not is_volume(path)]
+    grouped, others = group_series([*dicom, *(_damaged(dicom) if root == named_path(source) else [])])
     left_out += [LeftOut(_label(path, root), f"DICOM object without an image ({kind})") for path, kind in others]
     cases = sorted([*volumes, *_series_sources(grouped, root)], key=lambda case: (case.path, case.name))
     if not cases:
@@ -127,7 +129,7 @@ def source_of(path: Path, *others: Path) -> Source:
 
 def named_files(source: str | Path) -> set[Path]:
     """The files that the user named one by one: the input itself, or the lines of a text list."""
-    path = Path(source).expanduser()
+    path = named_path(source)
     if not path.is_file():
         return set()
     return {path} if _is_picture(path) else set(listed_paths(path))
@@ -177,6 +179,20 @@ def path_of(files: Sequence[Path]) -> Path:
 
 def _is_picture(path: Path) -> bool:
     return is_volume(path) or is_dicom(path)
+
+
+def _damaged(dicom: Sequence[Path]) -> Iterator[Path]:
+    """Files that are named like DICOM files beside them but for digits, and are none: their beginning is lost."""
+    known, names = set(dicom), {(path.parent, _without_digits(path)) for path in dicom}
+    for folder in sorted({path.parent for path in dicom}):
+        for path in sorted(folder.iterdir()):
+            alike = (folder, _without_digits(path)) in names
+            if alike and path not in known and path.is_file() and not is_volume(path):
+                yield path
+
+
+def _without_digits(path: Path) -> str:
+    return re.sub(r"\d+", "0", path.name)
 
 
 def _contrasts_source(case: Path, known: Mapping[str, Path], contrasts: Sequence[str], root: Path) -> Source:

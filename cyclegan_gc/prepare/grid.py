@@ -26,7 +26,7 @@ MULTIPLE = 4
 """The generators need heights and widths that are multiples of this."""
 LEAST_SIZE = 16
 """Smallest height and width of a padded slice."""
-MOST_PIXELS, MOST_VOXELS = 2**22, 2**28
+MOST_PIXELS, MOST_VOXELS = 2**20, 2**28
 """Most pixels of a slice, and voxels of a volume, that are made by resampling; more is the work of a wrong header."""
 SPACING_TOLERANCE = 0.1
 """Pixels that differ from the wanted size by at most this fraction are not resampled, which would only blur."""

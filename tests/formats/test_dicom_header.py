@@ -85,6 +85,21 @@ def test_images_that_the_header_does_not_name_are_told(slices_of, write_series, 
     assert note == f"More images than the header names in 1 files, such as {files[3].name}, were left out."
 
 
+@pytest.mark.parametrize("damage", [lambda content: b"", lambda content: content[:100], lambda content: bytes(400)])
+def test_a_slice_without_suffix_that_lost_its_beginning_is_the_fault_of_its_series(
+    damage, slices_of, write_series, tmp_path
+):
+    for number, path in enumerate(write_series(tmp_path / "mr", slices_of(PIXELS))):
+        path.rename(path.with_name(f"{number:03d}"))
+    (tmp_path / "mr" / "VERSION").write_text("1.2")
+    assert [case.fault for case in find_sources(tmp_path)[0]] == [None]
+    last = tmp_path / "mr" / "005"
+    last.write_bytes(damage(last.read_bytes()))
+    [case], _ = find_sources(tmp_path)
+    with pytest.raises(VolumeError, match="005 is not a readable DICOM file"):
+        case.readable_files()
+
+
 def test_no_word_of_the_library_reaches_the_terminal(slices_of, write_series, tmp_path):
     """In a process of its own, because pytest collects warnings."""
     files = write_series(tmp_path / "mr", slices_of(PIXELS))

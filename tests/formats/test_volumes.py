@@ -91,6 +91,7 @@ BROKEN_FILES = {
     "nan_affine": (gzip.compress(nifti_bytes(edit=field("srow_x", np.nan, 0))), "affine"),
     "singular_affine": (gzip.compress(nifti_bytes(edit=field("srow_z", 0))), "affine"),
     "zero_pixdim": (gzip.compress(nifti_bytes(edit=field("pixdim", 0, 2))), "voxel size"),
+    "offset_in_the_header": (gzip.compress(nifti_bytes(edit=field("vox_offset", 351))), "offset"),
     "bad_offset": (gzip.compress(nifti_bytes(edit=field("vox_offset", np.nan))), "offset"),
 }
 
@@ -340,6 +341,16 @@ def test_a_list_names_files_relative_to_itself_and_its_errors_name_the_line(tmp_
     listing.write_text("a.nii\nb.nii\n")
     with pytest.raises(UserError, match=r"line 2: .*b\.nii: no such file"):
         find_volumes(listing)
+
+
+@pytest.mark.parametrize("name", ["~nobody_of_this_name.nii", "a" * 5000, "a\0b"])
+def test_a_name_that_no_file_can_have_is_an_error_of_one_line(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "cases.txt").write_text(name)
+    for source in (name, tmp_path / "cases.txt"):
+        with pytest.raises(UserError) as caught:
+            find_volumes(source)
+        assert "\n" not in str(caught.value)
 
 
 def test_marks_of_other_programs_in_a_list_are_read_or_named(tmp_path: Path):

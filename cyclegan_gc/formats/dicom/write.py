@@ -5,6 +5,7 @@ Only the tags listed here are copied from the source; they keep the patient and 
 
 import hashlib
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Sequence
@@ -249,6 +250,9 @@ def _take_name(temporary: Path, folder: Path) -> None:
     """Give the finished folder its name and remove an older one."""
     old = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:12]}.old")
     if folder.exists():
+        others = [path.name for path in folder.iterdir() if not re.fullmatch(r"\d+\.dcm", path.name)]
+        if others:
+            raise VolumeError(f"the folder holds other files, such as {others[0]}; choose another output folder")
         folder.rename(old)
     temporary.rename(folder)
     shutil.rmtree(old, ignore_errors=True)
