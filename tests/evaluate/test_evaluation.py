@@ -423,6 +423,7 @@ def test_dicom_metaimage_and_nrrd_are_scored_like_nifti(tmp_path, slices_of, wri
         slices = list(slices_of(np.swapaxes(hu + 1000, 0, 1)))
         for dataset in slices:
             dataset.SeriesInstanceUID += f".{case[1:]}"
+            dataset.PatientID = case
         series = write_series(tmp_path / "mr" / case, slices)
         affine = read_files(series, hu.size).affine
         label = SeriesLabel(case, "Model.", "cyclegan-gc")
