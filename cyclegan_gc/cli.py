@@ -112,7 +112,7 @@ def run_info(config: settings.InfoConfig) -> int:
     """Describe volumes, series or a model."""
     from cyclegan_gc.info import describe
 
-    found = describe(config.file)
+    found = describe(config.file, headers_only=config.json)
     text = json.dumps(found.facts, indent=2) if config.json else "\n".join(map(plain, found.lines))
     print(text)
     return _failed(found.failures)

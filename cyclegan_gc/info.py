@@ -34,13 +34,13 @@ class Description:
     lines: list[str]
     """For people."""
     facts: dict[str, Any]
-    """For programs: ``models``, or ``cases`` and ``left_out``."""
+    """For programs: ``models``, or ``cases``, ``left_out`` and ``failed``."""
     failures: list[str] = field(default_factory=list)
     """A line for each case that cannot be read."""
 
 
-def describe(path: Path) -> Description:
-    """A model, or every case of a file or a folder; a single case is read, of several only the headers.
+def describe(path: Path, *, headers_only: bool = False) -> Description:
+    """A model, or every case of a file or a folder; a single case is read, unless ``headers_only``, of several never.
 
     Raises:
         UserError: if a single file cannot be read; one line.
@@ -58,9 +58,9 @@ def describe(path: Path) -> Description:
             if len(sources) == 1:
                 raise
             failures.append(str(error))
-    lines = _source_lines(sources[0]) if len(sources) == 1 else _table(cases)
-    others = [each._asdict() for each in left_out]
-    return Description([*lines, *left_out_lines(left_out)], {"cases": cases, "left_out": others}, failures)
+    lines = _table(cases) if headers_only or len(sources) > 1 else _source_lines(sources[0])
+    facts = {"cases": cases, "left_out": [each._asdict() for each in left_out], "failed": failures}
+    return Description([*lines, *left_out_lines(left_out)], facts, failures)
 
 
 def _described_models(paths: Sequence[Path]) -> Description:

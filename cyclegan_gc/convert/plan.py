@@ -95,9 +95,8 @@ def plan(config: ConvertConfig, contrasts: Sequence[str] = ()) -> tuple[list[Job
 def _inputs(config: ConvertConfig, contrasts: Sequence[str]) -> tuple[list[Source], list[LeftOut]]:
     """The cases to convert, and what was left out."""
     found, left_out = find_sources(config.input, contrasts)
-    if config.series is not None:
-        found, unnamed = of_series(found, config.series, config.input, "--series")
-        left_out += unnamed
+    found, unnamed = of_series(found, config.series, config.input, "--series")
+    left_out += unnamed
     named, sources = named_files(config.input), []
     for source in found:
         written, in_output = is_result(source), _is_below(source.path, config.output)

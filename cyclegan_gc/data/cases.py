@@ -1,7 +1,7 @@
 """The volumes of a training: found, grouped by subject, split and prepared into the cache."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cyclegan_gc.audit.checks import LEVELS, Finding
@@ -14,9 +14,11 @@ from cyclegan_gc.data.preparation import Wanted, prepare_volumes
 from cyclegan_gc.data.subjects import held_out_subjects, relative_names, subjects_of
 from cyclegan_gc.errors import UserError, plain
 from cyclegan_gc.formats.content import case_hashes
-from cyclegan_gc.formats.selection import check_apart, find_kind, left_out_lines, title_of
+from cyclegan_gc.formats.selection import check_apart, find_both, left_out_lines, of_series, title_of
 from cyclegan_gc.formats.sources import LeftOut, Source
 from cyclegan_gc.prepare.modality import Modality
+
+MODALITIES: tuple[Modality, ...] = ("mr", "ct")
 
 
 @dataclass(frozen=True)
@@ -79,8 +81,10 @@ def find_files(data: DataConfig) -> Files:
         for folder, setting in ((data.pairs, "--data.pairs"), (data.validation_pairs, "--data.validation_pairs"))
     )
     if data.mr is None or data.ct is None:  # with the paired objective there are no other volumes
-        mr, ct = ([pair.sources[n] for pair in pairs] for n in (0, 1))
-        return Files(_cases_of(mr, "mr") + _cases_of(ct, "ct"), pairs, validation_pairs, ())
+        sides = [_cases_of([pair.sources[n] for pair in pairs], each) for n, each in enumerate(MODALITIES)]
+        # The MR and the CT of a pair are on one side of the split, whatever their own names say.
+        cases = [replace(case, subject=pair.subject) for side in sides for case, pair in zip(side, pairs, strict=True)]
+        return Files(cases, pairs, validation_pairs, ())
     cases, notes = _find_unpaired(data, data.mr, data.ct)
     for case in cases:
         case.source.readable_files()  # an incomplete case ends the run before hours of preparation
@@ -147,19 +151,22 @@ def volumes_to_audit(data: AuditDataConfig) -> tuple[list[tuple[Source, Audited]
 
 def _find_unpaired(data: DataConfig | AuditDataConfig, mr: str, ct: str) -> tuple[list[Case], tuple[str, ...]]:
     """The MRs and the CTs, and a sentence on everything that was left out."""
-    mrs, no_mrs = find_kind(mr, "mr", series=data.mr_series, contrasts=data.contrasts, option="--data.mr_series")
-    cts, no_cts = find_kind(ct, "ct", series=data.ct_series, option="--data.ct_series")
-    check_apart(mrs, cts, "--data.mr and --data.ct")
-    notes = [*_notes(mrs, no_mrs, "mr"), *_notes(cts, no_cts, "ct")]
-    return _cases_of(mrs, "mr") + _cases_of(cts, "ct"), tuple(notes)
+    (mrs, no_mrs), (cts, no_cts) = find_both(mr, ct, data.contrasts)
+    mrs, other_mrs = of_series(mrs, data.mr_series, mr, "--data.mr_series")
+    cts, other_cts = of_series(cts, data.ct_series, ct, "--data.ct_series")
+    check_apart(mrs, cts, "give --data.mr and --data.ct different folders")
+    of_mr, of_ct = _cases_of(mrs, "mr"), _cases_of(cts, "ct")
+    notes = [*_notes(of_mr, [*no_mrs, *other_mrs], "mr"), *_notes(of_ct, [*no_cts, *other_cts], "ct")]
+    return of_mr + of_ct, tuple(notes)
 
 
-def _notes(sources: Sequence[Source], left_out: Sequence[LeftOut], modality: Modality) -> Iterator[str]:
+def _notes(cases: Sequence[Case], left_out: Sequence[LeftOut], modality: Modality) -> Iterator[str]:
     """What was left out, and whether the volumes of a subject are of several contrasts."""
     for line in left_out_lines(left_out):
         yield f"--data.{modality}: {line}"
-    contrasts = [title_of(case) for case in sources]
-    if len(set(zip(subjects_of(sources), contrasts, strict=True))) > len(set(subjects_of(sources))):
+    contrasts = [title_of(case.source) for case in cases]
+    subjects = [case.subject for case in cases]
+    if len(set(zip(subjects, contrasts, strict=True))) > len(set(subjects)):
         kinds = ", ".join(sorted({contrast or "unnamed" for contrast in contrasts}))
         yield f"--data.{modality}: subjects have several contrasts ({kinds}); --data.{modality}_series chooses"
 

@@ -10,9 +10,10 @@ import torch
 from cyclegan_gc.config import PreprocessConfig
 from cyclegan_gc.data.subjects import subjects_of
 from cyclegan_gc.errors import UserError, VolumeError, named
+from cyclegan_gc.formats.files import named_path
 from cyclegan_gc.formats.geometry import same_grid
 from cyclegan_gc.formats.names import places_of
-from cyclegan_gc.formats.selection import check_apart, find_kind, is_called, names_of
+from cyclegan_gc.formats.selection import check_apart, find_both, is_called, names_of
 from cyclegan_gc.formats.sources import Source, source_grid
 from cyclegan_gc.formats.volumes import Volume
 from cyclegan_gc.prepare.modality import check_values
@@ -59,10 +60,10 @@ def find_pairs(
         UserError: if the folder holds no volumes, a volume has no or several partners, or a pair is not on one grid.
         VolumeError: if a header cannot be read.
     """
-    mr_root, ct_root = _sides(Path(folder).expanduser())
-    mrs, cts = find_kind(str(mr_root), "mr", contrasts=contrasts)[0], find_kind(str(ct_root), "ct")[0]
+    mr_root, ct_root = _sides(named_path(folder))
+    (mrs, _), (cts, _) = find_both(str(mr_root), str(ct_root), contrasts)
     mrs, cts = _named(mrs, mr_series), _named(cts, ct_series)
-    check_apart(mrs, cts, setting)
+    check_apart(mrs, cts, f"put them into mr/ and ct/ of {setting}")
     mr_names, ct_names = names_of(mrs), names_of(cts)
     pairs: list[Pair] = []
     for mr, name, subject in zip(mrs, mr_names, subjects_of(mrs), strict=True):

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from cyclegan_gc.errors import UserError, VolumeError
 from cyclegan_gc.evaluate.measures import BASELINES, COMPARED, SCT
-from cyclegan_gc.formats.files import read_sidecar, uncertainty_name
+from cyclegan_gc.formats.files import named_path, read_sidecar, uncertainty_name
 from cyclegan_gc.formats.names import CaseName, places_of
 from cyclegan_gc.formats.selection import Holds, find_kind, left_out_lines, names_of
 from cyclegan_gc.formats.sources import Source
@@ -84,7 +84,7 @@ class _Found(NamedTuple):
     @property
     def single(self) -> bool:
         """Whether the user named one file or the folder of one series."""
-        path = Path(self.source).expanduser()
+        path = named_path(self.source)
         return len(self.files) == 1 and (path.is_file() or path == self.files[0].path)
 
     def file_of(self, case: CaseName, single: bool) -> Source:
@@ -112,7 +112,7 @@ def named_sources(words: Sequence[str], option: str) -> dict[str, str]:
     """
     sources: dict[str, str] = {}
     for word in words:
-        found = None if Path(word).expanduser().exists() else METHOD_NAME.fullmatch(word)
+        found = None if named_path(word).exists() else METHOD_NAME.fullmatch(word)
         name, source = found.groups() if found else (COMPARED, word)
         if found is None and len(words) > 1:
             raise UserError(f"{option} {word}: several sources need names; write {option} NAME={word}")

@@ -20,39 +20,33 @@ SERIES_SHOWN = 8
 Chosen = tuple[list[Source], list[LeftOut]]
 
 
-def find_kind(
-    source: str, holds: Holds, *, series: str | None = None, contrasts: Sequence[str] = (), option: str = ""
-) -> Chosen:
-    """The cases of one kind in an input, and everything else in it.
-
-    Args:
-        source: a file, a folder, a glob pattern or a text list.
-        holds: the kind.
-        series: pattern of the names of the wanted series or files; None for all.
-        contrasts: endings of the names of the volume files that make up a case.
-        option: option that gave ``series``, for messages.
+def find_kind(source: str, holds: Holds) -> Chosen:
+    """The cases of one kind in a file, a folder, a glob pattern or a text list, and everything else in it.
 
     Raises:
         UserError: if there is no such case.
     """
-    found, left_out = find_sources(source, contrasts)
-    chosen, others = of_kind(found, holds)
-    left_out = [*left_out, *others]
-    if not chosen:
-        why = "; ".join(left_out_lines(left_out))
-        raise UserError(f"{source}: holds no {holds.upper()} ({why}); choose another input")
-    if series is None:
-        return chosen, left_out
-    chosen, others = of_series(chosen, series, source, option)
-    return chosen, [*left_out, *others]
+    return _only(find_sources(source), holds, source)
 
 
-def of_series(cases: Sequence[Source], pattern: str, source: str, option: str) -> Chosen:
-    """The cases that a pattern names, in any case, and all others.
+def find_both(mr: str, ct: str, contrasts: Sequence[str] = ()) -> tuple[Chosen, Chosen]:
+    """The MRs and the CTs, each as :func:`find_kind` gives them; an input that is given for both is searched once.
+
+    ``contrasts`` are the endings of the names of the volume files that make up an MR.
+    """
+    found = find_sources(mr, contrasts)
+    of_ct = found if ct == mr and not contrasts else find_sources(ct)
+    return _only(found, "mr", mr), _only(of_ct, "ct", ct)
+
+
+def of_series(cases: Sequence[Source], pattern: str | None, source: str, option: str) -> Chosen:
+    """The cases that the pattern of an option names, in any case, and all others; without a pattern all.
 
     Raises:
         UserError: if no case has such a name; the message lists the names.
     """
+    if pattern is None:
+        return list(cases), []
     chosen = [case for case in cases if is_called(case, pattern)]
     if not chosen:
         names = list(dict.fromkeys(title_of(case) or case.name for case in cases))
@@ -77,15 +71,15 @@ def title_of(case: Source) -> str:
     return " ".join(filter(None, (case.series.description, case.series.picture)))
 
 
-def check_apart(mrs: Sequence[Source], cts: Sequence[Source], options: str) -> None:
-    """Raise a :class:`UserError` if a readable file is given as MR and as CT."""
+def check_apart(mrs: Sequence[Source], cts: Sequence[Source], cure: str) -> None:
+    """Raise a :class:`UserError` with this cure if a readable file is given as MR and as CT."""
     sides = [
         {os.path.realpath(path) for case in cases if not case.fault for path in case.files} for cases in (mrs, cts)
     ]
     if shared := sides[0] & sides[1]:
         raise UserError(
             f"{min(shared)}: given as MR and as CT ({len(shared)} such files), and neither Modality nor name tells; "
-            f"give {options} different folders"
+            f"{cure}"
         )
 
 
@@ -124,6 +118,16 @@ def left_out_lines(left_out: Sequence[LeftOut]) -> list[str]:
     counts = Counter(each.reason for each in left_out)
     examples = {each.reason: each.label for each in reversed(left_out)}
     return [f"left out: {count} x {reason}, such as {examples[reason]}" for reason, count in counts.items()]
+
+
+def _only(found: Chosen, holds: Holds, source: str) -> Chosen:
+    """The cases of one kind among all those of an input."""
+    chosen, others = of_kind(found[0], holds)
+    left_out = [*found[1], *others]
+    if not chosen:
+        why = "; ".join(left_out_lines(left_out))
+        raise UserError(f"{source}: holds no {holds.upper()} ({why}); choose another input")
+    return chosen, left_out
 
 
 def _said(case: Source) -> str | None:
