@@ -131,7 +131,7 @@ def test_a_series_is_prepared_as_the_volume_that_it_was_made_from(export, phanto
         values, expected = (np.load(each.path).astype(int) for each in (one, other))
         body = (values != OUTSIDE) & (expected != OUTSIDE)
         assert one.shape == other.shape and ((values != OUTSIDE) == (expected != OUTSIDE)).mean() > 0.999
-        # A CT in HU is stored in whole numbers, as in the series; half a grey value of the MR is a thousandth of its range.
+        # A CT holds whole numbers, as its series does; half a grey value of the MR is a thousandth of its range.
         assert np.abs(values - expected)[body].max() <= (0 if kind == "ct" else 0.002 * SCALE)
 
 
