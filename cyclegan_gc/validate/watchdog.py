@@ -41,8 +41,8 @@ PERFECT_DISCRIMINATOR, LOST_GENERATOR = 0.04, 0.85
 Healthy runs on heads and phantoms have 0.11 to 0.48 and 0.29 to 0.66; against a generator that is stuck they reach
 0.01 to 0.03 and 0.9 to 1.0 within a hundred steps."""
 EXPLODED = 1e3
-"""Loss of a discriminator, or of a generator against it, above which a training has diverged. Phantoms with a learning rate
-of 1e3 reach 8e9 in 50 steps, with the preset's none is above 1."""
+"""Loss of a discriminator, or of a generator against it, above which a training has diverged. On phantoms it stays
+below 1; with a learning rate of 1e3 it reaches 8e9 in 50 steps."""
 DEAD_NORM = 1e-6
 """Norm of the generators' gradient; it lies between 0.1 and 20 in healthy runs."""
 BLANK_SHARE = 0.5
