@@ -30,7 +30,8 @@ from cyclegan_gc.checkpoint import State
 from cyclegan_gc.config import PreprocessConfig
 from cyclegan_gc.errors import UserError, VolumeError
 from cyclegan_gc.evaluate.measures import Metric
-from cyclegan_gc.formats.files import case_id, find_volumes
+from cyclegan_gc.formats.files import case_id
+from cyclegan_gc.formats.listing import find_volumes
 from cyclegan_gc.formats.volumes import Volume, read_volume
 from cyclegan_gc.metrics import dice
 from cyclegan_gc.model.cyclegan import AIR

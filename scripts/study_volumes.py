@@ -14,7 +14,8 @@ from cyclegan_gc.convert.plan import plan
 from cyclegan_gc.errors import UserError
 from cyclegan_gc.evaluate.matching import Sources, match_cases
 from cyclegan_gc.formats.content import content_hash
-from cyclegan_gc.formats.files import case_id, find_volumes
+from cyclegan_gc.formats.files import case_id
+from cyclegan_gc.formats.listing import find_volumes
 from cyclegan_gc.phantom.subject import write_phantoms
 
 SCT = Path("sct")

@@ -9,7 +9,8 @@ from typing import Any
 
 from cyclegan_gc.config import ConvertConfig, Direction
 from cyclegan_gc.errors import UserError
-from cyclegan_gc.formats.dicom.write import is_synthetic_ct
+from cyclegan_gc.formats.dicom.ct_image import is_synthetic_ct
+from cyclegan_gc.formats.dicom.pictures import NO_SLICES
 from cyclegan_gc.formats.files import (
     BIDS_RESULT,
     WRITABLE,
@@ -74,8 +75,8 @@ class Job:
 def plan(config: ConvertConfig, contrasts: Sequence[str] = ()) -> tuple[list[Job], list[LeftOut]]:
     """All cases of the input, and everything else in it that was left out.
 
-    Left out are series of another modality, localizers, files below the output folder and results of earlier
-    conversions. ``contrasts`` are the endings of the names of a case's files, for a model of several contrasts.
+    Left out are series of another modality, localizers, projections, files below the output folder and results of
+    earlier conversions. ``contrasts`` are the endings of the names of a case's files, for a model of several contrasts.
 
     Raises:
         UserError: if there is no input, a named file is a result, two cases would be written to one file, or the
@@ -137,7 +138,7 @@ def reference_series(config: ConvertConfig, jobs: Sequence[Job]) -> Source | Non
             "would all get the patient of this series; convert one at a time, each with its own series"
         )
     found = find_sources(config.reference_dicom)[0]
-    series = [source for source in found if not is_result(source) and source.kind != "localizer"]
+    series = [source for source in found if not is_result(source) and source.kind not in NO_SLICES]
     if len(series) != 1 or series[0].series is None:
         raise UserError(
             f"{config.reference_dicom}: must hold one DICOM series, has {len(series)} cases; give another "

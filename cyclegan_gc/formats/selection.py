@@ -7,7 +7,8 @@ from fnmatch import fnmatchcase
 from typing import Literal
 
 from cyclegan_gc.errors import UserError
-from cyclegan_gc.formats.dicom.write import is_synthetic_ct
+from cyclegan_gc.formats.dicom.ct_image import is_synthetic_ct
+from cyclegan_gc.formats.dicom.pictures import NO_SLICES
 from cyclegan_gc.formats.names import CaseName, case_names, contrast_of, kind_of
 from cyclegan_gc.formats.sources import LeftOut, Source, find_sources
 
@@ -104,7 +105,7 @@ def _other_modality(case: Source, holds: Holds) -> str | None:
     """What a series is, without an article, if it is not of the modality of a kind; else None."""
     if holds not in MODALITIES or case.kind in ("", MODALITIES[holds]):
         return None
-    return case.kind if case.kind == "localizer" else f"{case.kind} series"
+    return case.kind if case.kind in NO_SLICES else f"{case.kind} series"
 
 
 def names_of(sources: Sequence[Source]) -> list[CaseName]:

@@ -16,7 +16,8 @@ from nibabel.quaternions import angle_axis2mat
 
 from cyclegan_gc.errors import UserError, VolumeError
 from cyclegan_gc.formats.content import bytes_hash
-from cyclegan_gc.formats.files import case_id, find_volumes
+from cyclegan_gc.formats.files import case_id
+from cyclegan_gc.formats.listing import find_volumes
 from cyclegan_gc.formats.sources import find_sources
 from cyclegan_gc.formats.volumes import Volume, read_contrasts, read_labels, read_mask, read_volume, write_volume
 

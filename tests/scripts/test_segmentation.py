@@ -10,7 +10,8 @@ import segmentation
 import torch
 
 from cyclegan_gc.errors import UserError, VolumeError
-from cyclegan_gc.formats.files import case_id, find_volumes
+from cyclegan_gc.formats.files import case_id
+from cyclegan_gc.formats.listing import find_volumes
 from cyclegan_gc.formats.volumes import read_volume
 from cyclegan_gc.phantom.subject import LABELS
 
