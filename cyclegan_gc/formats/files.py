@@ -105,10 +105,10 @@ def result_of_uncertainty(name: str) -> str | None:
     return None
 
 
-def read_sidecar(path: Path) -> dict[str, Any]:
+def read_sidecar(path: Path, most_bytes: int = MOST_SIDECAR_BYTES) -> dict[str, Any]:
     """A JSON file that this program wrote beside a result; empty if it is missing or another program's."""
     try:
-        if not path.is_file() or path.stat().st_size > MOST_SIDECAR_BYTES:
+        if not path.is_file() or path.stat().st_size > most_bytes:
             return {}
         known = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
@@ -123,18 +123,6 @@ def is_volume(path: Path) -> bool:
         return suffix is not None
     stem = path.name[: -len(suffix)].lower()
     return not {stem + ".hdr", stem + ".hdr.gz"} & {other.name.lower() for other in path.parent.iterdir()}
-
-
-def find_volumes(source: str | Path) -> list[Path]:
-    """All volume files of a folder (with its subfolders), a glob pattern, a text list or one file, sorted.
-
-    Hidden files and folders are skipped. A folder reached twice through links is read once. A list holds one path
-    per line, relative to the folder of the list; empty lines and lines that begin with ``#`` are ignored.
-
-    Raises:
-        UserError: if there is no volume or a listed file is missing; the message says what was found instead.
-    """
-    return list_files(source, is_volume)[1]
 
 
 def join_contrasts(volumes: Sequence[Path], contrasts: Sequence[str], source: str) -> dict[Path, dict[str, Path]]:
@@ -168,9 +156,14 @@ def missing_contrasts(known: Mapping[str, Path], contrasts: Sequence[str]) -> st
 
 
 def list_files(source: str | Path, accept: Accept) -> tuple[Path, list[Path]]:
-    """The root folder of the input and the files that ``accept`` takes, sorted; input and errors of `find_volumes`.
+    """The root of a folder (with its subfolders), a glob pattern, a text list or one file; and what ``accept`` takes.
 
-    Folders in a list or matched by a pattern are searched too.
+    The files are sorted. Hidden files and folders are skipped. A folder reached twice through links is read once. A
+    list holds one path per line, relative to the folder of the list; empty lines and lines that begin with ``#`` are
+    ignored. Folders in a list or matched by a pattern are searched too.
+
+    Raises:
+        UserError: if nothing is taken or a listed file is missing; the message says what was found instead.
     """
     path = named_path(source)
     if path.is_dir():
