@@ -100,10 +100,10 @@ def result_of_uncertainty(name: str) -> str | None:
     return None
 
 
-def read_sidecar(path: Path) -> dict[str, Any]:
+def read_sidecar(path: Path, most_bytes: int = MOST_SIDECAR_BYTES) -> dict[str, Any]:
     """A JSON file that this program wrote beside a result; empty if it is missing or another program's."""
     try:
-        if not path.is_file() or path.stat().st_size > MOST_SIDECAR_BYTES:
+        if not path.is_file() or path.stat().st_size > most_bytes:
             return {}
         known = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):

@@ -7,27 +7,20 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from cyclegan_gc.errors import UserError
-from cyclegan_gc.formats.files import READABLE, WRITABLE, is_special, is_volume, named_path, not_a_file, suffix_of
+from cyclegan_gc.formats.files import READABLE, WRITABLE, is_special, named_path, not_a_file, suffix_of
 
 Accept = Callable[[Path], bool]
 
 
-def find_volumes(source: str | Path) -> list[Path]:
-    """All volume files of a folder (with its subfolders), a glob pattern, a text list or one file, sorted.
+def list_files(source: str | Path, accept: Accept) -> tuple[Path, list[Path]]:
+    """The root of a folder (with its subfolders), a glob pattern, a text list or one file; and what ``accept`` takes.
 
-    Hidden files and folders are skipped. A folder reached twice through links is read once. A list holds one path
-    per line, relative to the folder of the list; empty lines and lines that begin with ``#`` are ignored.
+    The files are sorted. Hidden files and folders are skipped. A folder reached twice through links is read once. A
+    list holds one path per line, relative to the folder of the list; empty lines and lines that begin with ``#`` are
+    ignored. Folders in a list or matched by a pattern are searched too.
 
     Raises:
-        UserError: if there is no volume or a listed file is missing; the message says what was found instead.
-    """
-    return list_files(source, is_volume)[1]
-
-
-def list_files(source: str | Path, accept: Accept) -> tuple[Path, list[Path]]:
-    """The root folder of the input and the files that ``accept`` takes, sorted; input and errors of `find_volumes`.
-
-    Folders in a list or matched by a pattern are searched too.
+        UserError: if nothing is taken or a listed file is missing; the message says what was found instead.
     """
     path = named_path(source)
     if path.is_dir():
