@@ -13,20 +13,21 @@ from cyclegan_gc.atomic import write_text
 from cyclegan_gc.config import ConvertConfig, Direction
 from cyclegan_gc.convert.case import read_case, translate_case, write_case
 from cyclegan_gc.convert.estimate import LONG, estimate
-from cyclegan_gc.convert.manifest import Manifest, manifest_of, write_manifest
+from cyclegan_gc.convert.job import Job
+from cyclegan_gc.convert.manifest import Manifest, manifest_names, manifest_of, write_manifest
 from cyclegan_gc.convert.outcome import Conversion, Converted, as_row, models_of
-from cyclegan_gc.convert.plan import Job, part_of, plan, reference_series, shard_of
+from cyclegan_gc.convert.plan import part_of, plan, reference_series, shard_of
 from cyclegan_gc.convert.wandb_log import log_cases, run_settings
 from cyclegan_gc.device import choose_device
 from cyclegan_gc.errors import StoppedError, UserError, named
 from cyclegan_gc.formats.files import WRITABLE, make_folder
 from cyclegan_gc.formats.selection import left_out_lines
 from cyclegan_gc.formats.volumes import write_volume
-from cyclegan_gc.inference import Member, members_of, translate_volume
+from cyclegan_gc.inference import translate_volume
 from cyclegan_gc.prepare.modality import check_volume
 from cyclegan_gc.prepare.preprocess import load_volume
 from cyclegan_gc.tracking import WandbRun
-from cyclegan_gc.trained_model import TrainedModel, load_model
+from cyclegan_gc.trained_model import Member, TrainedModel, load_model, members_of
 
 Item = TypeVar("Item")
 Read = TypeVar("Read")
@@ -110,6 +111,9 @@ def convert(
     jobs, left_out = plan(config)  # before the model is loaded, so that a wrong input is reported at once
     shard = shard_of(config)
     make_folder(config.output)
+    for name in ("dataset_description.json", *manifest_names(shard)):
+        if (config.output / name).is_dir():
+            raise UserError(f"{config.output / name}: a folder lies where a file belongs; rename it")
     models = _models(config)
     first = models[0].translator
     if config.direction == "mr_to_ct" and first.contrasts:

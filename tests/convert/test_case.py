@@ -1,10 +1,8 @@
 import json
-import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import nibabel as nib
@@ -13,6 +11,7 @@ import pydicom
 import pytest
 import SimpleITK
 import torch
+from processes import Program
 
 from cyclegan_gc.checkpoint import load_checkpoint, save_checkpoint
 from cyclegan_gc.cli import main
@@ -184,13 +183,13 @@ def test_after_a_kill_only_the_rest_is_converted_and_no_partial_file_stays(check
     for n in range(6):
         shutil.copy(folder / "a.nii.gz", folder / f"c{n}.nii.gz")
     out = tmp_path / "out"
-    words = [sys.executable, "-m", "cyclegan_gc.cli", "convert", str(folder), str(out), "--checkpoint", str(checkpoint)]
-    process = subprocess.Popen([*words, "--device", "cpu"], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    words = ["convert", str(folder), str(out), "--checkpoint", str(checkpoint), "--device", "cpu"]
+    process = Program(partial(main, words))
     deadline = time.monotonic() + 120
     while len(list(out.glob("*_sct.json"))) < 2 and time.monotonic() < deadline:
         time.sleep(0.01)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+    process.send(signal.SIGKILL)
+    process.finish()
     for path in out.rglob("*_sct.nii.gz"):
         read_volume(path)
     finished = len(list(out.rglob("*_sct.json")))
@@ -201,12 +200,7 @@ def test_after_a_kill_only_the_rest_is_converted_and_no_partial_file_stays(check
 
 
 def test_a_full_disk_leaves_no_half_file_and_is_named(checkpoint, folder, tmp_path):
-    code = (
-        "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000));"
-        "from cyclegan_gc.cli import main; sys.exit(main(sys.argv[1:]))"
-    )
     words = ["convert", str(folder), str(tmp_path / "out"), "--checkpoint", str(checkpoint), "--device", "cpu"]
-    report = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=False)
-    assert report.returncode == 3 and report.stderr.count("cannot be written (File too large)") == 2
+    status, _, errors = Program(partial(main, words), file_limit=5000).finish()
+    assert status == 3 and errors.count("cannot be written (File too large)") == 2
     assert not list((tmp_path / "out").rglob("*_sct*")) and not list((tmp_path / "out").rglob(".*"))

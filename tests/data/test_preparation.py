@@ -2,16 +2,16 @@
 
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
+from processes import Program
 
 from cyclegan_gc.config import PreprocessConfig
 from cyclegan_gc.data.preparation import prepare_volumes
@@ -149,27 +149,15 @@ def test_two_at_once_into_one_folder_agree(sources, tmp_path):
     assert list((tmp_path / "cache").glob(".*.part")) == []
 
 
-PREPARE = """
-import sys
-from pathlib import Path
-from cyclegan_gc.config import PreprocessConfig
-from cyclegan_gc.data.preparation import prepare_volumes
-from cyclegan_gc.formats.sources import source_of
-folder = Path(sys.argv[1])
-sources = [([source_of(path)], m) for m in ("mr", "ct") for path in sorted((folder / m).iterdir())]
-prepare_volumes(sources, PreprocessConfig(spacing_mm=4.0), folder / "cache", threads=1)
-"""
-
-
 def test_a_killed_preparation_continues_with_the_missing_volumes(sources, tmp_path):
     cache = tmp_path / "cache"
-    process = subprocess.Popen([sys.executable, "-c", PREPARE, str(tmp_path)])
+    process = Program(partial(prepare_volumes, sources, SETTINGS, cache, threads=1))
     deadline = time.monotonic() + 120
     while not list(cache.glob("*.json")):
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.001)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.send(signal.SIGKILL)
+    process.finish()
     done = {path: path.stat().st_mtime_ns for path in cache.glob("*.json")}
     assert 1 <= len(done) < len(sources)
     volumes = prepare_volumes(sources, SETTINGS, cache)

@@ -1,21 +1,18 @@
 """A training that takes seconds, and the same as a command line."""
 
 import json
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from processes import Program
 
 from cyclegan_gc.cli import main
 from cyclegan_gc.device import one_torch_thread
-
-COMMAND = [sys.executable, "-m", "cyclegan_gc.cli", "train"]
 
 SMALL = {
     "data.crop": "[32, 24]",
@@ -57,15 +54,9 @@ def train_options(phantoms: Path, cache: Path) -> Callable[..., list[str]]:
 
 
 @pytest.fixture(scope="session")
-def start_train() -> Callable[..., subprocess.Popen]:
-    """Starts `train` in a process of its own with one thread; its output is caught."""
-
-    def start(options: Sequence[str], **more: Any) -> subprocess.Popen:
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        return subprocess.Popen([*COMMAND, *options], env=environment, **pipes, **more)
-
-    return start
+def start_train() -> Callable[..., Program]:
+    """Starts `train` in a process of its own."""
+    return lambda options, **more: Program(partial(main, ["train", *options]), **more)
 
 
 @pytest.fixture(scope="session")
@@ -110,13 +101,13 @@ def logged_fixture() -> Callable[[Path], list[dict[str, float]]]:
 
 
 @pytest.fixture(scope="session")
-def wait_for_lines() -> Callable[[subprocess.Popen, Path, int], None]:
+def wait_for_lines() -> Callable[[Program, Path, int], None]:
     """Waits until a running process has written so many lines into a file."""
 
-    def wait(process: subprocess.Popen, file: Path, count: int) -> None:
+    def wait(process: Program, file: Path, count: int) -> None:
         deadline = time.monotonic() + 120
         while not file.exists() or file.read_text().count("\n") < count:
-            assert process.poll() is None, process.communicate()
+            assert process.poll() is None
             assert time.monotonic() < deadline
             time.sleep(0.01)
 

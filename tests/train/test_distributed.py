@@ -3,16 +3,21 @@
 import os
 import runpy
 import signal
+import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
+from processes import Program
 
 from cyclegan_gc.checkpoint import load_checkpoint
+from cyclegan_gc.cli import main
 from cyclegan_gc.distributed import Ranks
 from cyclegan_gc.errors import UserError
 from cyclegan_gc.train.opening import open_run
@@ -27,11 +32,21 @@ def start(processes: int, options: list[str]) -> subprocess.Popen:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
 
 
+def two_ranks(call: Callable[[], object]) -> str:
+    """The same call in two processes that find each other, and what they print."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    job = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2"}
+    ranks = [Program(call, job | {"RANK": rank, "LOCAL_RANK": rank}) for rank in ("0", "1")]
+    printed = ""
+    for status, out, errors in (rank.finish(240) for rank in ranks):
+        assert status == 0, errors
+        printed += out + errors
+    return printed
+
+
 def finish(options: list[str]) -> str:
-    process = start(2, options)
-    out, errors = process.communicate()
-    assert process.returncode == 0, errors
-    return out + errors
+    return two_ranks(partial(main, ["train", *options]))
 
 
 def process_of_rank(rank: int, folder: Path) -> int:
@@ -69,7 +84,6 @@ def test_one_and_two_processes_see_the_same_samples_and_agree(train_options, run
 
 
 IN_FLOAT64 = """
-import sys
 import torch
 from cyclegan_gc.config import DataConfig, LossConfig, NetworkConfig, OptimizerConfig, TrainConfig
 from cyclegan_gc.distributed import joined
@@ -92,19 +106,18 @@ with joined(torch.device("cpu"), 60) as ranks:
         share = Batch(*images, *masks, *depths).parts(ranks.size)[ranks.rank]
         train_step(state, share, LossConfig(identity=0.5, depth_histogram=1.0), ranks=ranks)
     if ranks.first:
-        torch.save({name: state_dict(state)[name] for name in ("networks", "ema")}, sys.argv[1])
+        torch.save({name: state_dict(state)[name] for name in ("networks", "ema")}, f"{ranks.size}.pt")
 """
 
 
 def test_two_processes_train_the_weights_that_one_trains(tmp_path, monkeypatch):
     """In float64, where rounding stays far below Adam's epsilon; in float32 Adam makes whole steps of it."""
-    script, *files = (str(tmp_path / name) for name in ("steps.py", "one.pt", "two.pt"))
-    Path(script).write_text(IN_FLOAT64)
-    monkeypatch.setattr(sys, "argv", [script, files[0]])
-    runpy.run_path(script)
-    words = [*TORCHRUN, "--nproc-per-node=2", script, files[1]]
-    subprocess.run(words, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
-    results = [torch.load(file) for file in files]
+    script = tmp_path / "steps.py"
+    script.write_text(IN_FLOAT64)
+    monkeypatch.chdir(tmp_path)
+    runpy.run_path(str(script))
+    two_ranks(partial(runpy.run_path, str(script)))
+    results = [torch.load(tmp_path / name) for name in ("1.pt", "2.pt")]
     for part in ("networks", "ema"):
         for name, weights in results[0][part].items():
             for key, value in weights.items():

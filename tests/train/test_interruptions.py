@@ -1,7 +1,6 @@
 """Signals, kills and full disks: real processes, ended for real."""
 
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -41,12 +40,12 @@ def test_a_signalled_run_saves_and_goes_on_as_if_never_stopped(
     number, workers, undisturbed, train_options, start_train, run_train, tmp_path, same, logged, wait_for_lines
 ):
     options = train_options(tmp_path, resume="auto", data__workers=workers, **LENGTH)
-    process = start_train(options, start_new_session=True)
+    process = start_train(options)
     wait_for_lines(process, tmp_path / "metrics.jsonl", 3)
     started = time.monotonic()
-    os.killpg(process.pid, number)  # as a terminal and a batch system do
-    _, errors = process.communicate()
-    assert process.returncode == 128 + number
+    process.send(number)
+    status, _, errors = process.finish()
+    assert status == 128 + number
     assert time.monotonic() - started < 30
     stopped = load_checkpoint(tmp_path / "last.pt")
     assert errors == f"cyclegan-gc: stopped by {number.name} after step {stopped['step']}; go on with --resume auto\n"
@@ -98,13 +97,9 @@ def test_the_handlers_of_before_come_back():
 def test_a_full_disk_keeps_the_checkpoint_and_says_so_in_one_line(train_options, start_train, run_train, tmp_path):
     run_train(train_options(tmp_path, stop_at=5))
     before = (tmp_path / "last.pt").read_bytes()
-
-    def limit_files() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, len(before) // 2))
-
-    process = start_train(train_options(tmp_path, resume="auto"), preexec_fn=limit_files)
-    _, errors = process.communicate()
-    assert process.returncode == 4
+    process = start_train(train_options(tmp_path, resume="auto"), file_limit=len(before) // 2)
+    status, _, errors = process.finish()
+    assert status == 4
     assert errors.count("\n") == 1 and "last.pt" in errors and "--resume auto" in errors
     assert (tmp_path / "last.pt").read_bytes() == before
     assert sorted(path.name for path in tmp_path.glob("*.pt")) == ["last.pt"]

@@ -155,11 +155,11 @@ def test_a_run_ended_by_sigterm_is_marked_preempted_and_resumes_as_the_same_run(
     train_options, start_train, run_train, tmp_path, offline_runs, wait_for_lines
 ):
     options = train_options(tmp_path, resume="auto", **LENGTH)
-    process = start_train(options, start_new_session=True)
+    process = start_train(options)
     wait_for_lines(process, tmp_path / "metrics.jsonl", 4)
-    os.killpg(process.pid, signal.SIGTERM)
-    _, errors = process.communicate()
-    assert process.returncode == 143, errors
+    process.send(signal.SIGTERM)
+    status, _, errors = process.finish()
+    assert status == 143, errors
     [first] = offline_runs(tmp_path)
     assert first.exit_codes == [143] and first.of("preempting")
     assert any(artifact.type == "model" for artifact in first.of("artifact"))
@@ -177,9 +177,9 @@ def test_a_killed_run_lacks_the_last_seconds_at_most_and_resumes_as_the_same_run
     process = start_train(train_options(tmp_path, resume="auto", **length))
     wait_for_lines(process, tmp_path / "metrics.jsonl", 1)
     time.sleep(5)  # so that some lines are older than the seconds that may be lost, on any machine
-    process.kill()
+    os.kill(process.pid, signal.SIGKILL)
     killed = time.time()
-    process.communicate()
+    process.finish()
     time.sleep(1)  # W&B's own process notices, and ends
     [first] = offline_runs(tmp_path)
     assert first.exit_codes == []
