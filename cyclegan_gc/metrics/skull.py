@@ -78,7 +78,8 @@ def along_rays(hu: NDArray, centre: NDArray[np.float64], spacing_mm: Spacing) ->
     directions = np.stack([level * np.cos(turn), level * np.sin(turn), rise], axis=1) / spacing_mm
     steps_mm = np.arange(0, REACH_MM, STEP_MM)
     places = centre + directions[:, None] * steps_mm[:, None]
-    return map_coordinates(hu.astype(np.float32), places.transpose(2, 0, 1), order=1, cval=-1000)
+    values = map_coordinates(hu.astype(np.float32), places.transpose(2, 0, 1), order=1, cval=-1000)
+    return np.asarray(values, np.float32)
 
 
 def _outermost_mm(bone: NDArray[np.bool_]) -> float:

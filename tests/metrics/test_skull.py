@@ -1,5 +1,7 @@
 """The skull's measures on a round head whose values are known, and on the public heads."""
 
+from typing import Any
+
 import nibabel as nib
 import numpy as np
 import pytest
@@ -33,7 +35,8 @@ def test_the_thickness_is_that_of_the_shell_in_all_axis_orders(thickness_mm, axe
     hu, body, _ = head(thickness_mm, spacing_mm)
     image = nib.Nifti1Image(np.stack([hu, body], axis=3).astype(np.int16), np.diag([*spacing_mm, 1.0]))
     codes = nib.orientations.axcodes2ornt(axes)
-    turned = image.as_reoriented(nib.orientations.ornt_transform(nib.io_orientation(image.affine), codes))
+    change: Any = nib.orientations.ornt_transform(nib.io_orientation(image.affine), codes)
+    turned = image.as_reoriented(change)
     values = np.asarray(turned.dataobj)
     measured = skull(values[..., 0], values[..., 1] > 0, np.asarray(turned.affine))
     assert measured is not None
