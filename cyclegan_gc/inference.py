@@ -25,7 +25,8 @@ from cyclegan_gc.prepare.grid import (
     to_plane,
     to_source,
 )
-from cyclegan_gc.prepare.preprocess import AIR_HU, Prepared, prepare, to_hu, turn_back
+from cyclegan_gc.prepare.hu import to_hu
+from cyclegan_gc.prepare.preprocess import AIR_HU, Prepared, prepare, turn_back
 from cyclegan_gc.trained_model import Member
 
 SYNTHETIC_MR_SCALE = 1000

@@ -135,10 +135,16 @@ def _checkpoint_lines(path: Path, state: Mapping[str, Any]) -> list[str]:
     return [
         f"{path.name}: checkpoint at step {state['step']} of {config['steps']}, {config['objective']} objective",
         f"  slices: {', '.join(config['data']['slice_axes'])}, {' x '.join(map(str, config['data']['crop']))} pixels",
-        f"  pixel size: {preprocess['spacing_mm'] or 'of each volume'} mm; CT window {preprocess['ct_window_hu']} HU",
+        f"  pixel size: {preprocess['spacing_mm'] or 'of each volume'} mm; {_window(preprocess)}",
         f"  generator: width {network['width']}, {network['blocks']} blocks, reduction {network['reduction']}",
         *([f"  contrasts: {', '.join(config['data']['contrasts'])}"] if config["data"]["contrasts"] else []),
         f"  trained on {len(known['mr'])} MR of {spacings.min():.3g} to {spacings.max():.3g} mm voxels and "
         f"{len(known['ct'])} CT",
         f"  loss: {', '.join(f'{name} {weights[name]}' for name in terms)}",
     ]
+
+
+def _window(preprocess: Mapping[str, Any]) -> str:
+    """The CT window in words."""
+    soft = preprocess.get("soft_tissue_hu")
+    return f"CT window {preprocess['ct_window_hu']} HU{f', half of it for {soft} HU' if soft else ''}"

@@ -16,7 +16,8 @@ from cyclegan_gc.metrics import bone_dice, mae
 from cyclegan_gc.model.passes import Passes
 from cyclegan_gc.prepare.body import ct_body_mask
 from cyclegan_gc.prepare.grid import DIRECTIONS, from_plane
-from cyclegan_gc.prepare.preprocess import Prepared, prepare, to_hu
+from cyclegan_gc.prepare.hu import to_hu
+from cyclegan_gc.prepare.preprocess import Prepared, prepare
 from cyclegan_gc.trained_model import Translator, members_of
 
 SLICES_A_PASS = 8

@@ -54,7 +54,8 @@ def test_at_the_trained_pixel_size_a_slice_is_the_network_of_that_slice(translat
     """An independent road: crop, pad and translate one slice by hand."""
     own = replace(translator, preprocess=replace(translator.preprocess, spacing_mm=None))
     volume = read_volume(source)
-    from cyclegan_gc.prepare.preprocess import prepare, to_hu, turn_back
+    from cyclegan_gc.prepare.hu import to_hu
+    from cyclegan_gc.prepare.preprocess import prepare, turn_back
 
     case = prepare(volume, "mr", own.preprocess)
     mask = case.mask[0].numpy()

@@ -16,7 +16,7 @@ from cyclegan_gc.data.pairs import find_pairs
 from cyclegan_gc.data.planes import Stack
 from cyclegan_gc.errors import UserError
 from cyclegan_gc.formats.sources import source_of
-from cyclegan_gc.prepare.preprocess import to_hu
+from cyclegan_gc.prepare.hu import to_hu
 from cyclegan_gc.tracking import Picture, Table
 from cyclegan_gc.trained_model import Translator
 from cyclegan_gc.validate.gallery import pairs_shown
