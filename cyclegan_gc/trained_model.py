@@ -1,5 +1,6 @@
 """A trained model: a generator with everything that conversion and evaluation need to use it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,11 @@ class Translator:
     """Size (h, w) of the training slices; smaller slices are padded to it."""
     fingerprint: dict[str, Any]
     """Figures of the training sets; see :func:`cyclegan_gc.data.cache.fingerprint`."""
+
+    @property
+    def source_contrasts(self) -> tuple[str, ...]:
+        """Contrasts that the source needs; empty for a single volume."""
+        return self.contrasts if self.direction == "mr_to_ct" else ()
 
     @property
     def in_channels(self) -> int:
@@ -73,6 +79,30 @@ def load_model(path: Path, direction: Direction = "mr_to_ct", device: torch.devi
         back = _generator(state, opposite) if opposite in state["ema"] else None
     translator = _translator(state, direction, generator, back, device or torch.device("cpu"))
     return TrainedModel(translator, state["step"], file_sha256([path]), state["run_id"])
+
+
+def load_models(
+    paths: Sequence[Path], direction: Direction, planes: Sequence[SliceAxis] | None, device: torch.device
+) -> list[TrainedModel]:
+    """Load models whose translations are fused.
+
+    Raises:
+        UserError: as :func:`load_model`, and if a model does not know a plane, or their MR contrasts differ.
+    """
+    models = [load_model(path, direction, device) for path in paths]
+    for path, model in zip(paths, models, strict=True):
+        known = model.translator.slice_axes
+        unknown = [plane for plane in planes or () if plane not in known]
+        if unknown:
+            raise UserError(
+                f"{path}: trained on {', '.join(known)} slices, not {', '.join(unknown)}; choose other "
+                "--planes or train with --data.slice_axes"
+            )
+    if len({model.translator.contrasts for model in models}) > 1:
+        raise UserError(
+            "--ensemble: the models were trained on different MR contrasts; choose models of the same contrasts"
+        )
+    return models
 
 
 def _translator(

@@ -20,8 +20,8 @@ FLOORS = {
 }
 ONLY_IN = {
     "wandb": ("tracking",),
-    "SimpleITK": ("formats.itk", "prepare.bias_field"),
-    "nibabel": ("formats.nifti", "phantom.subject"),
+    "SimpleITK": ("formats.itk", "formats.images", "prepare.bias_field"),
+    "nibabel": ("formats.nifti", "formats.images", "phantom.subject"),
     "pydicom": ("formats.dicom",),
     "highdicom": ("formats.dicom",),
     "jsonargparse": ("parsing",),

@@ -88,7 +88,7 @@ def plan(config: ConvertConfig, contrasts: Sequence[str] = ()) -> tuple[list[Job
         raise UserError(f"{config.output}: this is also the input; choose another output folder")
     sources, left_out = _inputs(config, contrasts)
     jobs = [_job(source, config) for source in sources]
-    _check_collisions(jobs)
+    check_collisions(jobs)
     return jobs, left_out
 
 
@@ -221,7 +221,8 @@ def _bids_name(name: str) -> Path:
     return Path(*folders, "ct", "_".join([*entities, f"space-{space}"]) + BIDS_RESULT + NIFTI)
 
 
-def _check_collisions(jobs: Sequence[Job]) -> None:
+def check_collisions(jobs: Sequence[Job]) -> None:
+    """Raise a UserError if two results would have one name, or a source would be overwritten."""
     origin: dict[str, Path] = {}
     for job in jobs:
         # Many file systems ignore case.
