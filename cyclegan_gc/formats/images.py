@@ -42,7 +42,7 @@ def volume_of(image: "Image | Sequence[Image]", affine: ArrayLike | None = None)
         volumes = [volume_of(each, affine) for each in image]
         return joined_contrasts(volumes, [f"contrast {number}" for number in range(1, len(volumes) + 1)])
     if isinstance(image, MetaTensor) and image.ndim == 4:
-        return volume_of([MetaTensor(each.as_tensor(), affine=image.affine) for each in image])
+        return volume_of([MetaTensor(channel, affine=image.affine) for channel in image.as_tensor()])
     values, affine, notes = _grid_of(image, affine)  # pyright: ignore[reportArgumentType]
     if values.dtype.kind not in "iufb":
         raise VolumeError(f"voxels are of type {values.dtype}; give one real number per voxel")
@@ -71,7 +71,7 @@ def image_like(array: NDArray, image: Kind) -> Kind:
 
     result = SimpleITK.GetImageFromArray(np.ascontiguousarray(array.T))
     result.CopyInformation(image)  # geometry alone
-    return result
+    return result  # pyright: ignore[reportReturnType]
 
 
 def _grid_of(image: "Image", affine: ArrayLike | None) -> Grid:

@@ -82,8 +82,8 @@ def test_several_planes_give_an_uncertainty_of_the_same_kind(checkpoint, source,
     fused = load_model(checkpoint, planes=("axial", "coronal"), device="cpu")
     image, _ = held(source, "nibabel")
     spread = fused.convert(image).uncertainty
-    result, planes = tmp_path / "a_sct.nii.gz", ("axial", "coronal")
-    convert_volume(checkpoint, source, result, planes=planes, uncertainty=True, device="cpu")
+    result = tmp_path / "a_sct.nii.gz"
+    convert_volume(checkpoint, source, result, planes=("axial", "coronal"), uncertainty=True, device="cpu")
     written = read_volume(tmp_path / "a_sct_uncertainty.nii.gz").array
     assert isinstance(spread, nib.Nifti1Image) and np.array_equal(values_of(spread), written)
 
