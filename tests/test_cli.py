@@ -13,7 +13,7 @@ from cyclegan_gc.atomic import file_sha256
 from cyclegan_gc.checkpoint import FORMAT
 from cyclegan_gc.cli import RESAMPLED, main
 
-COMMANDS = ("audit", "train", "convert", "evaluate", "sync", "phantom", "demo")
+COMMANDS = ("audit", "train", "convert", "export", "evaluate", "sync", "phantom", "demo")
 
 
 def outcome(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str]:

@@ -1,12 +1,13 @@
 """Images in memory to synthetic CT, for Python: the model is loaded once, and the result is of the image's kind."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Generic
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from torch import nn
 
 from cyclegan_gc.checkpoint import checkpoint_in
 from cyclegan_gc.config import Direction, Fusion, SliceAxis
@@ -50,6 +51,22 @@ class Model:
     fusion: Fusion = "mean"
     batch_size: int = 8
     """Slices per pass through the network."""
+
+    def with_generator(self, generator: nn.Module) -> "Model":
+        """The same model with a network of your own in the place of its generator.
+
+        Preparation, planes, return to HU and verdict stay those of the model; the cycle error is not judged.
+
+        Args:
+            generator: ``(N, C, h, w)`` float32 in [-1, 1], air -1, to ``(N, C', h, w)`` in [-1, 1], as
+                :class:`cyclegan_gc.model.networks.ResnetGenerator`: C contrasts times slices of a slab, C' slices; h
+                and w are multiples of 4, at least those of the training. On the device that it shall run on.
+        """
+        own = generator.eval()
+        members = [
+            member._replace(translator=replace(member.translator, generator=own, back=None)) for member in self.members
+        ]
+        return replace(self, members=tuple(members))
 
     def convert(
         self, image: "Kind | Sequence[Kind]", affine: ArrayLike | None = None, *, force: bool = False

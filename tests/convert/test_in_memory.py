@@ -12,6 +12,7 @@ import SimpleITK
 import torch
 from monai.data.meta_tensor import MetaTensor
 from monai.transforms.io.array import LoadImage
+from torch import nn
 
 import cyclegan_gc
 from cyclegan_gc import Model, convert_volume, load_model
@@ -86,6 +87,28 @@ def test_several_planes_give_an_uncertainty_of_the_same_kind(checkpoint, source,
     convert_volume(checkpoint, source, result, planes=("axial", "coronal"), uncertainty=True, device="cpu")
     written = read_volume(tmp_path / "a_sct_uncertainty.nii.gz").array
     assert isinstance(spread, nib.Nifti1Image) and np.array_equal(values_of(spread), written)
+
+
+class Brighter(nn.Module):
+    """A network of one's own: bright MR becomes dense CT."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Conv2d(1, 1, 1)
+        self.layer.load_state_dict({"weight": torch.full((1, 1, 1, 1), 0.5), "bias": torch.zeros(1)})
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return self.layer(image)
+
+
+def test_a_generator_of_ones_own_converts_and_is_judged(model, source):
+    result = model.with_generator(Brighter()).convert(held(source, "nibabel")[0])
+    hu, (low, high) = values_of(result.image), model.members[0].translator.preprocess.ct_window_hu
+    inside = hu[result.body]
+    assert (hu[~result.body] == -1000).all()
+    assert low + (high - low) / 4 < np.median(inside) < inside.max() <= low + (high - low) * 3 / 4
+    assert result.verdict == "implausible" and result.quality and "cycle_error" not in result.quality.figures
+    assert model.members[0].translator.back is not None
 
 
 def test_a_ct_becomes_a_synthetic_mr_without_a_verdict(checkpoint, phantoms):

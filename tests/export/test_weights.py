@@ -25,7 +25,7 @@ def test_weights_convert_as_their_checkpoint_does_with_the_same_verdict(run, wei
     [result] = (tmp_path / "b").glob("*_sct.nii.gz")
     assert np.array_equal(read_volume(whole.result).array, read_volume(result).array)
     known = json.loads(result.with_name(result.name.replace(".nii.gz", ".json")).read_text())
-    assert known["quality"]["verdict"] == whole.quality.verdict
+    assert whole.quality and known["quality"]["verdict"] == whole.quality.verdict
     assert known["quality"]["figures"]["cycle_error"] == whole.quality.figures["cycle_error"]
     assert load_model(weights, direction="ct_to_mr", device="cpu").members
 
