@@ -113,12 +113,7 @@ def _command_parser(name: str) -> ArgumentParser:
 
 def _add_config(parser: ArgumentParser, leading: bool) -> None:
     """Add --config and --print_config, and show the parser's own options last; a leading --config is shown first."""
-    parser.add_argument(
-        "--config",
-        action="config",
-        metavar="PATH",
-        help=CONFIG_HELP,
-    )
+    parser.add_argument("--config", action="config", metavar="PATH", help=CONFIG_HELP)
     own = parser._optionals
     own.title = "Help and configuration"
     parser._action_groups = sorted(parser._action_groups, key=lambda group: group is own)
