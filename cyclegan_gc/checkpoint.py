@@ -193,8 +193,7 @@ def _unusable(state: State) -> str | None:
         PreprocessConfig(**config["preprocess"])
     except UserError:
         return place
-    weights = {f"ema.{name}": each for name, each in state["ema"].items()}
-    weights |= {f"networks.{name}": each for name, each in state.get("networks", {}).items()}
+    weights = {f"{kind}.{name}": each for kind in ("ema", "networks") for name, each in state.get(kind, {}).items()}
     faults = {
         "config.preprocess.spacing_mm": (config["preprocess"]["spacing_mm"] or 1) < SMALLEST_PIXEL_MM,
         "config.data.slice_axes": not config["data"]["slice_axes"],

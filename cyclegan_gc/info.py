@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from cyclegan_gc.errors import VolumeError, plain
+from cyclegan_gc.errors import VolumeError
 from cyclegan_gc.formats.dicom.header import open_dicom, text_of
 from cyclegan_gc.formats.geometry import axis_directions
 from cyclegan_gc.formats.selection import left_out_lines, title_of
 from cyclegan_gc.formats.sources import Source, find_sources, read_files, source_grid
 from cyclegan_gc.formats.volumes import MAX_VOXELS, Volume
+from cyclegan_gc.text_table import aligned
 
 CHECKPOINT_SUFFIXES = (".pt", ".pth", ".ckpt", ".safetensors")
 RUN_CHECKPOINTS = ("last.pt", "best.pt")
@@ -98,13 +99,11 @@ def _facts(source: Source) -> dict[str, Any]:
 
 def _table(cases: Sequence[Mapping[str, Any]]) -> list[str]:
     """A heading and a line for each case."""
-    rows = [list(COLUMNS.values()), *([_cell(case.get(name, "")) for name in COLUMNS] for case in cases)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return aligned([list(COLUMNS.values()), *([_cell(case.get(name, "")) for name in COLUMNS] for case in cases)])
 
 
 def _cell(value: str | Sequence[float]) -> str:
-    return plain(value) if isinstance(value, str) else " x ".join(f"{number:.4g}" for number in value)
+    return value if isinstance(value, str) else " x ".join(f"{number:.4g}" for number in value)
 
 
 def _source_lines(source: Source) -> list[str]:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -57,6 +57,14 @@ class Translator:
     def in_channels(self) -> int:
         """Input channels of the generator: a slice with its neighbours, an MR slice in every contrast."""
         return slab_channels(self.context, self.contrasts)["mr" if self.direction == "mr_to_ct" else "ct"]
+
+
+class Member(NamedTuple):
+    """One of the translations that are fused: a translator in one plane, mirrored or not."""
+
+    translator: Translator
+    axis: SliceAxis
+    mirrored: bool = False
 
 
 @dataclass(frozen=True)
@@ -188,3 +196,18 @@ def _generator(state: State, direction: Direction) -> nn.Module:
         generator = ResnetGenerator(*architecture, channels[source], channels[target])
     generator.load_state_dict(averaged_weights(state, direction), assign=True)
     return generator.eval()
+
+
+def members_of(
+    translators: Sequence[Translator], planes: Sequence[SliceAxis] | None = None, *, mirror: bool = False
+) -> list[Member]:
+    """Every translation to be fused; without ``planes`` in the first plane of each translator.
+
+    A sagittal slice is never mirrored: that would swap front and back.
+    """
+    return [
+        Member(translator, axis, mirrored)
+        for translator in translators
+        for axis in planes or translator.slice_axes[:1]
+        for mirrored in ((False, True) if mirror and axis != "sagittal" else (False,))
+    ]

@@ -16,6 +16,7 @@ from cyclegan_gc.config.commands import (
     SyncConfig,
 )
 from cyclegan_gc.config.data import DataConfig, PreprocessConfig, slab_channels
+from cyclegan_gc.config.tracking import WandbConfig
 from cyclegan_gc.config.training import (
     LossConfig,
     MonitorConfig,
@@ -23,7 +24,6 @@ from cyclegan_gc.config.training import (
     OptimizerConfig,
     PairedConfig,
     TrainConfig,
-    WandbConfig,
     public_settings,
 )
 from cyclegan_gc.config.values import Direction, Fusion, Scanner, SliceAxis

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from cyclegan_gc.config.data import PreprocessConfig
-from cyclegan_gc.config.training import WandbConfig
+from cyclegan_gc.config.tracking import WandbConfig
 from cyclegan_gc.config.values import (
     ClosedUnitInterval,
     Direction,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cyclegan_gc.config.data import DataConfig, PreprocessConfig
+from cyclegan_gc.config.tracking import WandbConfig
 from cyclegan_gc.config.values import (
     ClosedUnitInterval,
     NonNegativeFloat,
@@ -125,25 +126,6 @@ class MonitorConfig:
     action: Literal["warn", "stop", "rollback"] = "warn"
     """Response to an alarm: warn (in the log and in W&B), stop, or rollback to the last checkpoint before it and draw
     other samples, at most three times."""
-
-
-@dataclass(frozen=True)
-class WandbConfig:
-    """Weights & Biases options.
-
-    A training writes its local metrics.jsonl in any case.
-    """
-
-    mode: Literal["auto", "online", "offline", "disabled"] = "auto"
-    """How the run is tracked: auto follows the variable WANDB_MODE and is offline without it. online
-    without an API key becomes offline."""
-    project: str = "cyclegan-gc"
-    """W&B project of the run."""
-    group: str | None = None
-    """W&B group of the run, to compare seeds or settings."""
-    images: bool = False
-    """Log pictures in W&B too, offline as well. A face can be rebuilt from an MR of the head, so without this pictures
-    are only in the folder panels."""
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,13 @@ from cyclegan_gc.atomic import write_text
 from cyclegan_gc.config import ConvertConfig
 from cyclegan_gc.convert.case import read_case, translate_case, write_case
 from cyclegan_gc.convert.estimate import LONG, estimate
-from cyclegan_gc.convert.manifest import Manifest, manifest_of, write_manifest
+from cyclegan_gc.convert.job import Job
+from cyclegan_gc.convert.manifest import Manifest, manifest_names, manifest_of, write_manifest
 from cyclegan_gc.convert.outcome import Conversion, Converted, as_row, members_for, models_of
-from cyclegan_gc.convert.plan import Job, part_of, plan, reference_series, shard_of
+from cyclegan_gc.convert.plan import part_of, plan, reference_series, shard_of
 from cyclegan_gc.convert.wandb_log import log_cases, run_settings
 from cyclegan_gc.device import choose_device
-from cyclegan_gc.errors import StoppedError
+from cyclegan_gc.errors import StoppedError, UserError
 from cyclegan_gc.formats.files import make_folder
 from cyclegan_gc.formats.selection import left_out_lines
 from cyclegan_gc.tracking import WandbRun
@@ -61,6 +62,9 @@ def convert(
     jobs, left_out = plan(config)  # before the model is loaded, so that a wrong input is reported at once
     shard = shard_of(config)
     make_folder(config.output)
+    for name in ("dataset_description.json", *manifest_names(shard)):
+        if (config.output / name).is_dir():
+            raise UserError(f"{config.output / name}: a folder lies where a file belongs; rename it")
     paths, device = [config.checkpoint, *config.ensemble], choose_device(config.device)
     models = load_models(paths, config.direction, config.planes, device)
     first = models[0].translator

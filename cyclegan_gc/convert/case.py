@@ -8,13 +8,14 @@ from pathlib import Path
 
 from cyclegan_gc.atomic import atomic_write, remove_leftovers, write_text
 from cyclegan_gc.config import Direction
+from cyclegan_gc.convert.job import Job
 from cyclegan_gc.convert.outcome import FORCED, TOOL, Conversion, Converted, finished, key_of, remove_replaced, sidecar
-from cyclegan_gc.convert.plan import Job
 from cyclegan_gc.convert.preview import preview_png
 from cyclegan_gc.convert.quality import Quality, judge_translation
 from cyclegan_gc.errors import UserError, VolumeError, named, one_line
 from cyclegan_gc.formats.content import bytes_hash
-from cyclegan_gc.formats.dicom.write import SeriesLabel, write_ct_series
+from cyclegan_gc.formats.dicom.ct_image import SeriesLabel
+from cyclegan_gc.formats.dicom.write import write_ct_series
 from cyclegan_gc.formats.files import reading
 from cyclegan_gc.formats.volumes import Volume, write_volume
 from cyclegan_gc.inference import Translation, prepare_for, translate_cases
@@ -40,6 +41,7 @@ def read_case(conversion: Conversion, job: Job) -> Loaded | Converted:
     try:
         files = job.source.readable_files()
         with reading(job.source.path):
+            job.check_names()
             sha256 = bytes_hash(files)
         if not conversion.config.overwrite and (known := finished(job, sha256, conversion)):
             return known
@@ -92,6 +94,9 @@ def write_case(conversion: Conversion, translated: tuple[Loaded, Translation] | 
         return Converted(
             job.source.path, job.source.label, job.result, "converted", None, warnings, quality, preview, seconds
         )
+    except OSError as error:
+        cause = f"{job.source.path}: {error.filename or job.result}: cannot be written ({error.strerror or error})"
+        return _failed(job, VolumeError(f"{cause}; free or choose a disk, or choose another output"))
     except Exception as error:
         return _failed(job, error)
 

@@ -16,8 +16,8 @@ from cyclegan_gc.convert.quality import Quality, Verdict, judge_translation
 from cyclegan_gc.device import choose_device
 from cyclegan_gc.errors import VolumeError
 from cyclegan_gc.formats.images import Kind, image_like, volume_of
-from cyclegan_gc.inference import Member, members_of, prepare_for, translate_cases
-from cyclegan_gc.trained_model import load_models
+from cyclegan_gc.inference import prepare_for, translate_cases
+from cyclegan_gc.trained_model import Member, load_models, members_of
 
 
 @dataclass(frozen=True)

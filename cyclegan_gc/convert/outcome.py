@@ -18,15 +18,16 @@ from cyclegan_gc import __version__
 from cyclegan_gc.atomic import file_sha256
 from cyclegan_gc.checkpoint import public_name
 from cyclegan_gc.config import DISCLAIMER, ConvertConfig
-from cyclegan_gc.convert.plan import Job, recorded_result
+from cyclegan_gc.convert.job import Job
+from cyclegan_gc.convert.plan import recorded_result
 from cyclegan_gc.convert.quality import Quality
 from cyclegan_gc.errors import UserError, labelled, plain
 from cyclegan_gc.formats.content import bytes_hash
 from cyclegan_gc.formats.files import read_sidecar
 from cyclegan_gc.formats.sources import Source
 from cyclegan_gc.formats.volumes import Volume
-from cyclegan_gc.inference import Member, Translation, members_of
-from cyclegan_gc.trained_model import TrainedModel
+from cyclegan_gc.inference import Translation
+from cyclegan_gc.trained_model import Member, TrainedModel, members_of
 from cyclegan_gc.voxels import values_inside
 
 FORCED = "Converted because of --force"

@@ -7,8 +7,9 @@ from typing import Literal
 from cyclegan_gc.checkpoint import checkpoint_in
 from cyclegan_gc.config import ConvertConfig, Direction, Fusion, SliceAxis
 from cyclegan_gc.convert.case import read_case, translate_case, write_case
+from cyclegan_gc.convert.job import Job
 from cyclegan_gc.convert.outcome import Conversion, Converted, members_for
-from cyclegan_gc.convert.plan import KINDS, Job, check_collisions, reference_series
+from cyclegan_gc.convert.plan import KINDS, check_collisions, reference_series
 from cyclegan_gc.device import choose_device
 from cyclegan_gc.errors import UserError, VolumeError
 from cyclegan_gc.formats.files import WRITABLE, is_volume, named_path

@@ -14,8 +14,8 @@ from cyclegan_gc.config import (
 from cyclegan_gc.convert.batch import convert
 from cyclegan_gc.errors import UserError, VolumeError
 from cyclegan_gc.formats.volumes import Volume, read_volume
-from cyclegan_gc.inference import Member, translate_volume
-from cyclegan_gc.trained_model import Translator
+from cyclegan_gc.inference import translate_volume
+from cyclegan_gc.trained_model import Member, Translator
 
 
 def hu_of(translator: Translator, volume: Volume, batch_size: int = 8) -> np.ndarray:

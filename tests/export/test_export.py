@@ -17,8 +17,8 @@ from cyclegan_gc.cli import main
 from cyclegan_gc.errors import StoppedError
 from cyclegan_gc.export import slices
 from cyclegan_gc.formats.volumes import read_volume
-from cyclegan_gc.inference import members_of, translate_volume
-from cyclegan_gc.trained_model import load_model
+from cyclegan_gc.inference import translate_volume
+from cyclegan_gc.trained_model import load_model, members_of
 
 TENSOR = {
     "type": "object",
