@@ -10,7 +10,7 @@ from cyclegan_gc import __version__
 from cyclegan_gc.checkpoint import FORMAT
 from cyclegan_gc.cli import main
 
-COMMANDS = ("audit", "train", "convert", "evaluate", "sync", "phantom", "demo")
+COMMANDS = ("audit", "train", "convert", "export", "evaluate", "sync", "phantom", "demo")
 
 
 def outcome(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str]:

@@ -144,6 +144,19 @@ class InfoConfig:
 
 
 @dataclass(frozen=True)
+class ExportConfig:
+    """Write a trained model for other programs: weights to share, ONNX, TorchScript or a MONAI bundle."""
+
+    checkpoint: Path
+    """The run folder, a checkpoint or exported weights."""
+    format: Literal["weights", "onnx", "torchscript", "bundle"]
+    """weights: safetensors and JSON, for convert and Python; onnx and torchscript: the network alone; bundle: for
+    MONAI."""
+    output: Path | None = None
+    """Folder for the files. Default: export in the folder of the checkpoint."""
+
+
+@dataclass(frozen=True)
 class EvaluateConfig:
     """Compare synthetic CTs with true CTs inside the body, next to trivial baselines."""
 

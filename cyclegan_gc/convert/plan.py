@@ -36,7 +36,7 @@ def plan(config: ConvertConfig, contrasts: Sequence[str] = ()) -> tuple[list[Job
         raise UserError(f"{config.output}: this is also the input; choose another output folder")
     sources, left_out = _inputs(config, contrasts)
     jobs = [job_of(source, config) for source in sources]
-    _check_collisions(jobs)
+    check_collisions(jobs)
     return jobs, left_out
 
 
@@ -125,7 +125,8 @@ def part_of(jobs: Sequence[Job], shard: tuple[int, int] | None) -> list[Job]:
     return list(jobs) if shard is None else list(jobs[shard[0] - 1 :: shard[1]])
 
 
-def _check_collisions(jobs: Sequence[Job]) -> None:
+def check_collisions(jobs: Sequence[Job]) -> None:
+    """Raise a UserError if two results would have one name, or a source would be overwritten."""
     origin: dict[str, Path] = {}
     for job in jobs:
         # Many file systems ignore case.

@@ -163,8 +163,8 @@ def geometry_header(affine: np.ndarray) -> Header:
     return header
 
 
-def write_nifti(stream: Stream, array: np.ndarray, source: Header) -> None:
-    """Write ``array`` (X, Y, Z) with a new header that takes only the geometry from ``source``."""
+def result_header(array: np.ndarray, source: Header) -> Header:
+    """A new header for ``array`` (X, Y, Z) that takes only the geometry from ``source``."""
     # NIfTI-2 holds the affine in double precision.
     header = (nib.Nifti2Header if isinstance(source, nib.Nifti2Header) else nib.Nifti1Header)(endianness="<")
     header.set_data_shape(array.shape)
@@ -172,6 +172,12 @@ def write_nifti(stream: Stream, array: np.ndarray, source: Header) -> None:
     for field in GEOMETRY_FIELDS:
         header[field] = source[field]
     header["pixdim"][:4] = source["pixdim"][:4]
+    return header
+
+
+def write_nifti(stream: Stream, array: np.ndarray, source: Header) -> None:
+    """Write ``array`` (X, Y, Z) with the header of :func:`result_header`."""
+    header = result_header(array, source)
     header["magic"] = header.single_magic
     header["vox_offset"] = header.single_vox_offset
     header["scl_slope"], header["scl_inter"] = 1, 0

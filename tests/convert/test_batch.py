@@ -23,8 +23,8 @@ def hu_of(translator: Translator, volume: Volume, batch_size: int = 8) -> np.nda
 
 
 def test_the_result_lies_on_the_sources_exact_grid(checkpoint, source, tmp_path):
-    result = convert_volume(str(checkpoint), str(source), str(tmp_path / "x_sct.nii.gz"), device="cpu")
-    before, after = nib.Nifti1Image.from_filename(source), nib.Nifti1Image.from_filename(result)
+    case = convert_volume(str(checkpoint), str(source), str(tmp_path / "x_sct.nii.gz"), device="cpu")
+    before, after = nib.Nifti1Image.from_filename(source), nib.Nifti1Image.from_filename(case.result)
     assert after.shape == before.shape and after.get_data_dtype() == np.int16
     assert np.array_equal(np.asarray(after.affine), np.asarray(before.affine))
     for field in ("sform_code", "qform_code", "xyzt_units", "srow_x", "quatern_b", "qoffset_z"):

@@ -10,8 +10,9 @@ import torch
 
 from cyclegan_gc.checkpoint import load_checkpoint
 from cyclegan_gc.config import ConvertConfig, DataConfig, LossConfig, TrainConfig
-from cyclegan_gc.convert.batch import convert, convert_volume
+from cyclegan_gc.convert.batch import convert
 from cyclegan_gc.convert.plan import plan
+from cyclegan_gc.convert.single import convert_volume
 from cyclegan_gc.data.cache import cached_volume
 from cyclegan_gc.data.cases import find_files
 from cyclegan_gc.data.planes import Stack, upright
@@ -207,14 +208,14 @@ def test_both_contrasts_reach_the_result(run, heads, tmp_path):
     one, other = sorted((heads / "new" / "scan").iterdir())
     results = []
     for name, contrasts in (("both", (one, other)), ("twice", (one, one))):
-        path = convert_volume(run, contrasts, tmp_path / f"{name}.nii.gz", device="cpu")
+        path = convert_volume(run, contrasts, tmp_path / f"{name}.nii.gz", device="cpu").result
         results.append(np.asarray(nib.Nifti1Image.from_filename(path).dataobj))
     assert not np.array_equal(*results)
 
 
 def test_a_ct_becomes_the_first_contrast(run, phantoms, tmp_path):
     source = next((phantoms / "test" / "ct").iterdir())
-    path = convert_volume(run, source, tmp_path / "smr.nii.gz", direction="ct_to_mr", device="cpu")
+    path = convert_volume(run, source, tmp_path / "smr.nii.gz", direction="ct_to_mr", device="cpu").result
     assert nib.Nifti1Image.from_filename(path).shape == nib.Nifti1Image.from_filename(source).shape
 
 
