@@ -17,6 +17,7 @@ from cyclegan_gc.config import DISCLAIMER
 from cyclegan_gc.errors import StoppedError
 from cyclegan_gc.model.cyclegan import AIR
 from cyclegan_gc.prepare.grid import MULTIPLE
+from cyclegan_gc.prepare.hu import hu_knots, to_hu
 from cyclegan_gc.trained_model import TrainedModel, Translator
 
 MOST_DIFFERENT_HU = 1.0
@@ -54,7 +55,7 @@ def facts_of(model: TrainedModel) -> dict[str, Any]:
     """What another program needs to feed the network and to read its result, as plain values."""
     translator = model.translator
     preprocess = translator.preprocess
-    low, high = preprocess.ct_window_hu
+    hu, values = hu_knots(preprocess)
     return {
         "tool": f"cyclegan-gc {__version__}",
         "disclaimer": DISCLAIMER,
@@ -68,8 +69,9 @@ def facts_of(model: TrainedModel) -> dict[str, Any]:
         "slice_axes": translator.slice_axes,
         "rows_and_columns": "axial slices: rows to the back, columns to the left of the patient",
         "spacing_mm": preprocess.spacing_mm,
-        "output": f"CT in [-1, 1]: HU = (value + 1) / 2 * {high - low:g} + {low:g}; set air, -1000, outside the body",
-        "ct_window_hu": preprocess.ct_window_hu,
+        "output": "CT in [-1, 1]: HU by straight lines through ct_values and ct_hu; set air, -1000, outside the body",
+        "ct_values": values,
+        "ct_hu": hu,
     }
 
 
@@ -136,9 +138,9 @@ def _write_checked(
 @torch.inference_mode()
 def largest_difference_hu(run: Callable[[Tensor], Tensor], translator: Translator) -> float:
     """Largest difference of an engine's results from the trained network's, over slices of several sizes."""
-    network, (low, high) = _network_of(translator), translator.preprocess.ct_window_hu
+    network, settings = _network_of(translator), translator.preprocess
     slices = [_slices(translator, *shape) for shape in SHAPES]
-    return max(float((run(each) - network(each)).abs().max()) for each in slices) / 2 * (high - low)
+    return max(float((to_hu(run(each), settings) - to_hu(network(each), settings)).abs().max()) for each in slices)
 
 
 def _network_of(translator: Translator) -> AnySize:

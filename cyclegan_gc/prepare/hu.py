@@ -16,18 +16,18 @@ SOFT_TISSUE = (-0.6, 0.4)
 
 def from_hu(image: TensorLike, mask: Tensor, settings: PreprocessConfig) -> TensorLike:
     """HU to [-1, 1] as a new tensor: clipped at the window, air outside ``mask``, whose shape is the image's."""
-    unit = _between_knots(image, *_knots(settings))
+    unit = _between_knots(image, *hu_knots(settings))
     return unit.masked_fill_(~mask, AIR)  # pyright: ignore[reportReturnType]
 
 
 def to_hu(image: Tensor, settings: PreprocessConfig) -> Tensor:
     """[-1, 1] to HU; a new tensor."""
-    hu, unit = _knots(settings)
+    hu, unit = hu_knots(settings)
     return _between_knots(image, unit, hu)
 
 
-def _knots(settings: PreprocessConfig) -> tuple[list[float], list[float]]:
-    """HU, and their values in [-1, 1]."""
+def hu_knots(settings: PreprocessConfig) -> tuple[list[float], list[float]]:
+    """HU, and their values in [-1, 1]; straight lines join them."""
     low, high = settings.ct_window_hu
     if settings.soft_tissue_hu is None:
         return [low, high], [-1.0, 1.0]

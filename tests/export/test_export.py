@@ -79,7 +79,12 @@ def test_onnx_runtime_gives_the_hu_of_convert_for_slices_of_any_size(run, source
     assert "largest difference to the trained network: " in capsys.readouterr().out
     session = onnxruntime.InferenceSession(str(tmp_path / "model.onnx"), providers=["CPUExecutionProvider"])
     known = {name: json.loads(text) for name, text in session.get_modelmeta().custom_metadata_map.items()}
-    assert known["ct_window_hu"] == [-1000, 1500] and known["spacing_mm"] == 6 and len(known["mr_percentiles"]) == 2
+    assert (
+        known["ct_hu"] == [-1000, 1500]
+        and known["ct_values"] == [-1, 1]
+        and known["spacing_mm"] == 6
+        and len(known["mr_percentiles"]) == 2
+    )
 
     def engine(image: Tensor) -> Tensor:
         return torch.from_numpy(session.run(None, {"mr": image.numpy()})[0])
@@ -94,7 +99,7 @@ def test_monai_reads_the_torchscript_and_it_gives_the_hu_of_convert(run, source,
 
     exported(run, "torchscript", tmp_path)
     network, known, _ = load_net_with_metadata(str(tmp_path / "model.ts"))
-    assert list(known["ct_window_hu"]) == [-1000, 1500]
+    assert list(known["ct_hu"]) == [-1000, 1500]
     assert difference_through(network, run, source, hu) <= 1
     assert network(torch.zeros(2, 1, 17, 91)).shape == (2, 1, 17, 91)
 
