@@ -11,6 +11,7 @@ from typing import Any
 
 from cyclegan_gc.atomic import write_text
 from cyclegan_gc.config import WandbConfig
+from cyclegan_gc.tracking.keys import wandb_key
 from cyclegan_gc.tracking.pseudonyms import Pseudonyms
 from cyclegan_gc.tracking.records import Artifact, Picture, Table
 from cyclegan_gc.tracking.wandb_run import WandbRun
@@ -21,9 +22,9 @@ class Tracker:
 
     Args:
         folder: run folder.
-        config: mode, project and group of the W&B run, and whether pictures are logged.
+        config: mode and identity of the W&B run, and what is logged.
         settings: plain dict shown as the run's config; the caller leaves paths out.
-        name: name of the run in W&B.
+        name: beginning of the run's name in W&B, which ends with its id, unless the user gives a name.
         step: step from which the run continues. Later lines of metrics.jsonl are dropped; W&B keeps what it has, and
             gets no step twice.
         run_id: W&B id of the run to continue.
@@ -56,10 +57,11 @@ class Tracker:
         return self._wandb.run_id
 
     def log(self, step: int, scalars: Mapping[str, float]) -> None:
-        """Log one line of figures; non-finite values become null."""
+        """Log one line of figures, in W&B under :func:`wandb_key`; non-finite values become null."""
         values = {name: value if math.isfinite(value) else None for name, value in scalars.items()}
         self._write(step, values)
-        if step > self._sent and self._wandb.log({"global_step": step, **values}):
+        keyed = {wandb_key(name): value for name, value in values.items()}
+        if step > self._sent and self._wandb.log({"global_step": step, **keyed}):
             self._given = max(self._given, step)
 
     def show(self, step: int, shown: Mapping[str, Picture | Table]) -> None:
