@@ -7,13 +7,15 @@ a run are what the user makes them.
 
 from cyclegan_gc.tracking.account import wandb_mode
 from cyclegan_gc.tracking.identity import model_of, name_after
+from cyclegan_gc.tracking.keys import wandb_key
 from cyclegan_gc.tracking.pseudonyms import Pseudonyms
 from cyclegan_gc.tracking.records import Artifact, Picture, Table, code_sha256
-from cyclegan_gc.tracking.tracker import Tracker
+from cyclegan_gc.tracking.tracker import Line, Tracker
 from cyclegan_gc.tracking.wandb_run import WandbRun
 
 __all__ = [
     "Artifact",
+    "Line",
     "Picture",
     "Pseudonyms",
     "Table",
@@ -22,5 +24,6 @@ __all__ = [
     "code_sha256",
     "model_of",
     "name_after",
+    "wandb_key",
     "wandb_mode",
 ]

@@ -16,6 +16,9 @@ from cyclegan_gc.tracking.pseudonyms import Pseudonyms
 from cyclegan_gc.tracking.records import Artifact, Picture, Table
 from cyclegan_gc.tracking.wandb_run import WandbRun
 
+Line = dict[str, Any]
+"""A line of metrics.jsonl: ``step``, ``time`` and figures, None where not finite, or the texts of an event."""
+
 
 class Tracker:
     """An open run: lines in metrics.jsonl and, unless disabled, a W&B run.
@@ -91,10 +94,16 @@ class Tracker:
         self._write_sent(still_open=False)
         self._wandb.finish(exit_code, preempted=preempted)
 
+    def lines(self) -> list[Line]:
+        """Lines of metrics.jsonl without those that a kill cut off."""
+        if not self._file.exists():
+            return []
+        return [json.loads(line) for line in self._file.read_text().splitlines() if line.endswith("}")]
+
     def figures_until(self, step: int) -> dict[str, float | None]:
         """The newest value of each figure up to ``step``."""
         known: dict[str, float | None] = {}
-        for line in self._lines():
+        for line in self.lines():
             if line["step"] <= step:
                 known |= {name: value for name, value in line.items() if not isinstance(value, str)}
         return {name: value for name, value in known.items() if name not in ("step", "time")}
@@ -103,15 +112,9 @@ class Tracker:
         with self._file.open("a") as file:
             file.write(json.dumps({"step": step, "time": round(time.time(), 3), **values}) + "\n")
 
-    def _lines(self) -> list[dict[str, Any]]:
-        """Lines of metrics.jsonl without those that a kill cut off."""
-        if not self._file.exists():
-            return []
-        return [json.loads(line) for line in self._file.read_text().splitlines() if line.endswith("}")]
-
     def _drop_lines_after(self, step: int) -> None:
         if self._file.exists():
-            kept = [line for line in self._lines() if line["step"] <= step] if step else []
+            kept = [line for line in self.lines() if line["step"] <= step] if step else []
             write_text(self._file, "".join(f"{json.dumps(line)}\n" for line in kept))
 
     def _write_sent(self, *, still_open: bool) -> None:
@@ -123,7 +126,7 @@ class Tracker:
     def _sent_before(self) -> int:
         try:
             known = json.loads(self._sent_file.read_text())
-            last = max((line["step"] for line in self._lines()), default=0)
+            last = max((line["step"] for line in self.lines()), default=0)
             return max(known["step"], last) if known["open"] else known["step"]
         except (OSError, ValueError, KeyError, TypeError):
             return 0
