@@ -17,7 +17,7 @@ from cyclegan_gc.config import Scanner, public_settings
 from cyclegan_gc.errors import UserError
 from cyclegan_gc.parsing import parse
 
-OWN = ("seed", "wandb")
+OWN = ("seed",)
 """Settings that no arm changes."""
 PARTS = 24
 """Parts of a training with kept checkpoints; each part ends with a validation, so each checkpoint has a score."""

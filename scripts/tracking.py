@@ -87,7 +87,7 @@ def pictures_cost(run: Run, rounds: int) -> tuple[float, float, float]:
 
         def show(pairs: Sequence[TruePair]) -> None:
             run.progress.step += 1
-            validate_run(replace(run, held_out=replace(held_out, pairs=pairs)))
+            validate_run(replace(run, held_out=replace(held_out, pairs=pairs)), Display(0, 1, run.device, shown=False))
 
         costs.append(
             [

@@ -1,4 +1,4 @@
-"""Both pages opened in Chromium, where it is installed, on a wide screen and on one as narrow as a phone."""
+"""All pages opened in Chromium, where it is installed, on a wide screen and on one as narrow as a phone."""
 
 import json
 import re
@@ -14,6 +14,8 @@ from cyclegan_gc.convert.index import write_index
 from cyclegan_gc.convert.manifest import manifest_of
 from cyclegan_gc.evaluate.evaluation import evaluate
 from cyclegan_gc.evaluate.matching import Sources
+from cyclegan_gc.pictures.sheets import png_of
+from cyclegan_gc.train.progress import write_progress
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 WIDTHS = (1400, 400)
@@ -22,7 +24,7 @@ MEASURE = """<body><iframe style="border:0;width:{width}px;height:900px"></ifram
 const frame = document.querySelector("iframe");
 frame.onload = () => {{
   const page = frame.contentDocument, right = (element) => element.getBoundingClientRect().right;
-  const free = [...page.body.querySelectorAll("*")].filter((element) => !element.closest(".scroll table"));
+  const free = [...page.body.querySelectorAll("*")].filter((element) => !element.closest(".scroll *"));
   document.querySelector("pre").textContent = JSON.stringify({{
     page: page.documentElement.scrollWidth,
     widest: Math.max(...free.map(right)),
@@ -72,6 +74,16 @@ def report(folder: Path) -> Path:
     return folder / "out" / "report.html"
 
 
+def training(folder: Path) -> Path:
+    """The page of a training with an alarm and a wide picture."""
+    lines = [{"step": step, "time": 0.0, "cycle_mr": 0.5, "discriminator_ct": 0.2} for step in (10, 20)]
+    picture = folder / "panels" / "step_0000020.png"
+    picture.parent.mkdir()
+    picture.write_bytes(png_of(np.zeros((400, 1700, 3), np.uint8)))
+    write_progress(folder, lines, ["Step 20 of 30, 0:00:10 left."], [LONG_NAME], {LONG_NAME: picture})
+    return folder / "index.html"
+
+
 def measured(page: Path, width: int, folder: Path) -> dict[str, float]:
     wrapper = folder / "wrapper.html"
     wrapper.write_text(MEASURE.format(width=width, address=page.as_uri()), encoding="utf-8")
@@ -83,7 +95,7 @@ def measured(page: Path, width: int, folder: Path) -> dict[str, float]:
 
 
 @pytest.mark.skipif(BROWSER is None, reason="Chromium is not installed")
-@pytest.mark.parametrize("make", [index, report])
+@pytest.mark.parametrize("make", [index, report, training])
 def test_nothing_is_wider_than_the_page_and_the_reasons_are_on_the_screen(make, tmp_path):
     page = make(tmp_path)
     for width in WIDTHS:

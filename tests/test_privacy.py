@@ -1,4 +1,7 @@
-"""A patient's name is planted wherever one can be, and searched for in every byte of W&B's files and checkpoints."""
+"""A patient's name is planted wherever one can be, and searched for in every byte of W&B's files and checkpoints.
+
+Only the variables whose purpose is to name a run are free of it: what they hold is in the run on purpose.
+"""
 
 import json
 import os
@@ -36,6 +39,20 @@ SMALL = {
     "wandb.mode": "offline",
     "wandb.images": "true",
 }
+GIVEN = {
+    "WANDB_NAME": "a run's name",
+    "WANDB_TAGS": "first, second",
+    "WANDB_NOTES": "a note",
+    "WANDB_PROJECT": "a-project",
+    "WANDB_ENTITY": "a-team",
+    "WANDB_RUN_GROUP": "a-group",
+}
+HIDDEN = (
+    *("USER", "LOGNAME", "HOSTNAME", "PATIENT", "WANDB_USERNAME", "WANDB_USER_EMAIL", "WANDB_HOST", "WANDB_DIR"),
+    *("WANDB_DESCRIPTION", "WANDB_PROGRAM", "WANDB_ARGS", "WANDB_JOB_TYPE", "WANDB_DOCKER", "WANDB_ORGANIZATION"),
+    *("WANDB_GIT_REMOTE_URL", "WANDB_GIT_COMMIT", "WANDB_NOTEBOOK_NAME", "WANDB_CONFIG_PATHS", "WANDB_X_LABEL"),
+)
+"""Variables that may hold anything."""
 FOLDERS = ("run", "sct", "sct_dicom", "evaluation")
 WITHOUT_PICTURES = ("sct_default", "evaluation_default")
 
@@ -63,14 +80,14 @@ def studies(phantoms, tmp_path_factory, slices_of, write_series) -> Path:
 def tracked(studies, tmp_path_factory) -> Path:
     """A training, conversions and evaluations, tracked offline with pictures and without, below a nameless folder."""
     root = tmp_path_factory.mktemp("tracked")
-    names = dict.fromkeys(("USER", "LOGNAME", "HOSTNAME", "PATIENT", "WANDB_NAME", "WANDB_NOTES"), NAME)
-    names |= dict.fromkeys(("WANDB_TAGS", "WANDB_USERNAME", "WANDB_USER_EMAIL", "WANDB_HOST", "WANDB_DIR"), NAME)
-    environment = {**os.environ, **names, "HOME": str(root / "home"), "OMP_NUM_THREADS": "1"}
+    names = dict.fromkeys(HIDDEN, NAME)
+    environment = {**os.environ, **names, **GIVEN, "HOME": str(root / "home"), "OMP_NUM_THREADS": "1"}
     pairs = ["--data.validation_pairs", str(studies / "test")]
     train = [*pairs, *(word for name, value in SMALL.items() for word in (f"--{name}", value))]
     data = ["--data.mr", str(studies / "mr"), "--data.ct", str(studies / "ct"), "--output", str(root / "run")]
     default = ["--checkpoint", str(root / "run" / "last.pt"), "--wandb.mode", "offline"]
     weights = [*default, "--wandb.images", "true"]
+    unnamed = [*default, "--wandb.name", "another name", "--wandb.tags", "third", "--wandb.system", "false"]
     mr, ct = str(studies / "test" / "mr"), str(studies / "test" / "ct")
     judged = ["--predicted", str(root / "sct"), "--reference", ct, "--mr", mr, "--output"]
     commands = [
@@ -78,7 +95,7 @@ def tracked(studies, tmp_path_factory) -> Path:
         ["convert", mr, str(root / "sct"), *weights],
         ["convert", str(studies / "dicom"), str(root / "sct_dicom"), *weights],
         ["evaluate", *judged, str(root / "evaluation"), *weights],
-        ["convert", mr, str(root / "sct_default"), *default],
+        ["convert", mr, str(root / "sct_default"), *unnamed],
         ["evaluate", *judged, str(root / "evaluation_default"), *default],
     ]
     call = [sys.executable, "-c", PROGRAM, json.dumps(commands)]
@@ -124,7 +141,7 @@ def test_neither_argv_nor_host_nor_source_paths_are_recorded(tracked, studies, o
 def test_conversions_and_evaluations_keep_their_pictures_out_of_wandb_by_default(tracked, offline_runs, wandb_pictures):
     for folder in FOLDERS:
         assert wandb_pictures(tracked / folder), folder
-    for folder, table in zip(WITHOUT_PICTURES, ("cases/converted", "cases/evaluated"), strict=True):
+    for folder, table in zip(WITHOUT_PICTURES, ("conversion/cases", "evaluation/cases"), strict=True):
         assert wandb_pictures(tracked / folder) == []
         [default], [whole] = offline_runs(tracked / folder), offline_runs(tracked / folder.removesuffix("_default"))
         columns = [
@@ -141,6 +158,26 @@ def test_the_three_kinds_of_runs_hold_their_tables_and_point_to_the_model(tracke
     [used] = conversion.config["trained_by"]
     assert used["artifact"] == f"{model.name}:step-6" and f'"checkpoint_sha256":"{used["sha256"]}"' in model.metadata
     assert evaluation.config["models"] == [used["sha256"]]
-    assert any("cases/converted/nrows" in line for line in conversion.history)
-    assert any("cases/evaluated/nrows" in line for line in evaluation.history)
-    assert conversion.summary["converted"] == 1 and evaluation.summary["mae/sct"] > 0
+    assert evaluation.config["artifacts"] == [used["artifact"]]
+    assert {run.config["model"] for run in (training, conversion, evaluation)} == {model.name}
+    [converted], [evaluated] = conversion.history, evaluation.history
+    assert converted["conversion/cases/nrows"] == 1 and converted["conversion/converted"] == 1
+    assert converted["conversion/gc"] < 1
+    assert evaluated["evaluation/cases/nrows"] > 1 and evaluated["evaluation/mae"] > 0 < evaluated["constant/mae"]
+    assert evaluated["evaluation/agreement/caption"].startswith("Agreement")
+
+
+def test_a_run_is_named_as_the_user_says_and_an_option_wins_over_a_variable(tracked, offline_runs):
+    known = {folder: offline_runs(tracked / folder)[0].of("run")[0] for folder in ("run", "evaluation", "sct_default")}
+    training, evaluation, conversion = known.values()
+    for run in (training, evaluation):
+        assert (run.display_name, run.notes, list(run.tags)) == ("a run's name", "a note", ["first", "second"])
+    assert (conversion.display_name, list(conversion.tags)) == ("another name", ["third"])
+    assert {(run.entity, run.project, run.run_group) for run in known.values()} == {("a-team", "a-project", "a-group")}
+
+
+def test_curves_of_the_machine_hold_no_path_and_can_be_left_out(tracked, offline_runs):
+    [training], [conversion] = offline_runs(tracked / "run"), offline_runs(tracked / "sct_default")
+    curves = {item.key for sample in training.of("stats") for item in sample.item}
+    assert {"memory_percent", "proc.memory.rssMB"} <= curves and not any("disk" in key or "/" in key for key in curves)
+    assert conversion.of("stats") == []

@@ -219,7 +219,7 @@ class TrainConfig:
 def public_settings(config: TrainConfig) -> dict[str, Any]:
     """The settings that define a run, as a plain nested dict without any path; a checkpoint and W&B hold them."""
     settings = asdict(config)
-    for name in ("output", "resume", "init_from", "audit", "peer_timeout"):
+    for name in ("output", "resume", "init_from", "audit", "peer_timeout", "wandb"):
         del settings[name]
     for name in ("mr", "ct", "mr_series", "ct_series", "pairs", "validation_pairs"):
         del settings["data"][name]

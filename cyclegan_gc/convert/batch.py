@@ -15,7 +15,7 @@ from cyclegan_gc.convert.job import Job
 from cyclegan_gc.convert.manifest import Manifest, manifest_names, manifest_of, write_manifest
 from cyclegan_gc.convert.outcome import Conversion, Converted, as_row, members_for, models_of
 from cyclegan_gc.convert.plan import part_of, plan, reference_series, shard_of
-from cyclegan_gc.convert.wandb_log import log_cases, run_settings
+from cyclegan_gc.convert.wandb_log import log_cases, run_name, run_settings
 from cyclegan_gc.device import choose_device
 from cyclegan_gc.errors import StoppedError, UserError
 from cyclegan_gc.formats.files import make_folder
@@ -83,7 +83,8 @@ def convert(
     started(own, notes)
     outcomes = []
     steps = partial(read_case, conversion), partial(translate_case, conversion), partial(write_case, conversion)
-    with WandbRun(config.output, config.wandb, run_settings(conversion), job_type="convert") as run:
+    name = run_name(conversion)
+    with WandbRun(config.output, config.wandb, run_settings(conversion), job_type="convert", name=name) as run:
         for artifact in conversion.artifacts:
             run.use(artifact)
         for outcome in overlapped(own, *steps):

@@ -34,10 +34,10 @@ MOST_NAMED = 40
 
 
 def plots_of(evaluation: Evaluation) -> dict[str, Figure]:
-    """Name -> plot, with the names of `TITLES`; empty without a case."""
+    """Name -> plot, with the names of `PLOTS`; empty without a case."""
     if not evaluation.agreements:
         return {}
-    return {"errors_by_case": case_plot(evaluation), "agreement": agreement_plot(evaluation)}
+    return {name: plot(evaluation) for name, plot in PLOTS.items()}
 
 
 def saved(figure: Figure, kind: Literal["png", "svg", "pdf"]) -> bytes:
@@ -85,6 +85,10 @@ def agreement_plot(evaluation: Evaluation) -> Figure:
         density.set(xlim=shown[0], ylim=shown[1])
         _limits_by_case(by_case, {str(row["case"]): row for row in evaluation.rows_of(method)}, order)
     return figure
+
+
+PLOTS = {"errors_by_case": case_plot, "agreement": agreement_plot}
+"""Name of a plot's files -> the function that draws it for an evaluation with at least one case."""
 
 
 def _dots(axes: Axes, evaluation: Evaluation, names: dict[str, str]) -> None:

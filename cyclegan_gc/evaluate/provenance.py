@@ -1,7 +1,9 @@
 """Run an evaluation and, if asked, track it in W&B: the table of cases, and the models behind the synthetic CTs."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
+from typing import TypeVar
 
 from cyclegan_gc.atomic import file_sha256
 from cyclegan_gc.config import EvaluateConfig
@@ -10,11 +12,14 @@ from cyclegan_gc.evaluate.baselines import load_histogram_model
 from cyclegan_gc.evaluate.evaluation import evaluate
 from cyclegan_gc.evaluate.matching import Sources, named_sources, sidecar_of
 from cyclegan_gc.evaluate.measures import BASELINES, COMPARED, METRICS, SCT
+from cyclegan_gc.evaluate.plots import PLOTS, TITLES
 from cyclegan_gc.evaluate.summary import Evaluation, leading_metrics
 from cyclegan_gc.formats.sources import find_sources
-from cyclegan_gc.pictures.sheets import read_png
-from cyclegan_gc.tracking import Picture, Pseudonyms, Table, WandbRun, code_sha256, wandb_mode
+from cyclegan_gc.pictures.sheets import drawn, read_png
+from cyclegan_gc.tracking import Picture, Pseudonyms, Table, WandbRun, code_sha256, model_of, name_after, wandb_mode
 from cyclegan_gc.trained_model import load_model
+
+Value = TypeVar("Value")
 
 
 def evaluate_tracked(config: EvaluateConfig) -> Evaluation:
@@ -31,7 +36,9 @@ def evaluate_tracked(config: EvaluateConfig) -> Evaluation:
     tracked = wandb_mode(config.wandb) != "disabled"
     models, artifacts = _lineage(config) if tracked else ([], [])
     settings = {
+        "model": model_of(artifacts),
         "models": models,
+        "artifacts": artifacts,
         "mr": config.mr is not None,
         "mask": config.mask is not None,
         "compared": bool(config.compare),
@@ -39,7 +46,8 @@ def evaluate_tracked(config: EvaluateConfig) -> Evaluation:
         "checkpoint_sha256": file_sha256([config.checkpoint]) if tracked and config.checkpoint else None,
         "code_sha256": code_sha256(),
     }
-    with WandbRun(config.output, config.wandb, settings, job_type="evaluate") as run:
+    name = name_after("evaluate", artifacts, models)
+    with WandbRun(config.output, config.wandb, settings, job_type="evaluate", name=name) as run:
         for artifact in artifacts:
             run.use(artifact)
         sources = Sources(
@@ -53,7 +61,7 @@ def evaluate_tracked(config: EvaluateConfig) -> Evaluation:
             compared_labels,
         )
         evaluation = evaluate(sources, config.output, model=model, segment=config.segment)
-        run.attempt(lambda: _log(run, evaluation, Pseudonyms(config.output)))
+        run.attempt(lambda: _log(run, anonymous(evaluation, Pseudonyms(config.output).of)))
     return evaluation
 
 
@@ -68,27 +76,49 @@ def _lineage(config: EvaluateConfig) -> tuple[list[str], list[str]]:
     return sorted(models), sorted(artifacts)
 
 
-def _log(run: WandbRun, evaluation: Evaluation, pseudonyms: Pseudonyms) -> None:
-    """Log a row for each case and method under pseudonyms, worst case first, and the means as the run's summary."""
-    shown = leading_metrics(evaluation)
-    # People choose the names of compared methods, so W&B gets numbers instead.
+def anonymous(evaluation: Evaluation, named: Callable[[str], str]) -> Evaluation:
+    """The evaluation with pseudonyms of the cases, and numbers for the methods that people name.
+
+    Args:
+        evaluation: its notes and failures are as they were, with names.
+        named: case to pseudonym.
+    """
     known = (SCT, COMPARED, *BASELINES)
-    names = {method: f"compared_{n}" for n, method in enumerate(evaluation.methods) if method not in known}
-    rows: list[Sequence[Any]] = []
+    methods = {name: name if name in known else f"compared_{n}" for n, name in enumerate(evaluation.methods)}
+
+    def renamed(by_method: Mapping[str, Value]) -> dict[str, Value]:
+        return {methods[method]: value for method, value in by_method.items()}
+
+    return replace(
+        evaluation,
+        rows=[
+            {**row, "case": named(str(row["case"])), "method": methods[str(row["method"])]} for row in evaluation.rows
+        ],
+        summary={name: renamed(by_method) for name, by_method in evaluation.summary.items()},
+        pictures={named(case): png for case, png in evaluation.pictures.items()},
+        counts=renamed(evaluation.counts),
+    )
+
+
+def _log(run: WandbRun, evaluation: Evaluation) -> None:
+    """Log a row for each case and method, worst case first, the mean of each metric, and the plots."""
+    shown = leading_metrics(evaluation)
+    rows = []
     for row in evaluation.rows_worst_first:
         case = str(row["case"])
         pixels = evaluation.pictures.get(case) if row["method"] == SCT else None
-        picture = Picture(read_png(pixels), pseudonyms.of(case)) if pixels else None
-        rows.append(
-            [
-                pseudonyms.of(case),
-                names.get(str(row["method"]), row["method"]),
-                *(row.get(name) for name in shown),
-                picture,
-            ]
-        )
-    run.log({"cases/evaluated": Table(["case", "image", *(METRICS[name].label for name in shown), "picture"], rows)})
-    for name, by_method in evaluation.summary.items():
-        means = {names.get(method, method): statistics["mean"] for method, statistics in by_method.items()}
-        run.summarise({f"{name}/{method}": mean for method, mean in means.items()})
-    run.summarise({"cases": len(evaluation.rows_of(SCT)), "failed": len(evaluation.failures)})
+        picture = Picture(read_png(pixels), case) if pixels else None
+        rows.append([case, row["method"], *(row.get(name) for name in shown), picture])
+    table = Table(["case", "image", *(METRICS[name].label for name in shown), "picture"], rows)
+    means = {
+        f"{'evaluation' if method == SCT else method}/{name}": statistics["mean"]
+        for name, by_method in evaluation.summary.items()
+        for method, statistics in by_method.items()
+    }
+    counts = {"evaluation/evaluated": len(evaluation.rows_of(SCT)), "evaluation/failed": len(evaluation.failures)}
+    plots = {f"evaluation/{name}": partial(_plot, evaluation, name) for name in PLOTS if evaluation.agreements}
+    run.log({"evaluation/cases": table, **means, **counts, **plots})
+
+
+def _plot(evaluation: Evaluation, name: str) -> Picture:
+    return Picture(drawn(PLOTS[name](evaluation)), TITLES[name])

@@ -21,11 +21,15 @@ NUMBERS = {
 TEXTS = {
     "contrasts": "ENDING",
     "device": "DEVICE",
+    "entity": "NAME",
     "group": "NAME",
+    "name": "NAME",
+    "notes": "TEXT",
     "project": "NAME",
     "resume": "auto|PATH",
     "series": "UID",
     "shard": "I/N|auto",
+    "tags": "TAG",
 }
 """Placeholders of the text settings that are not paths."""
 

@@ -26,7 +26,7 @@ thead th { border-bottom: 2px solid #888; }
 tr.baseline td { color: #666; border-bottom-style: dotted; }
 .pass { color: #176317; } .warn { color: #8a5a00; } .implausible, .fail, .failed { color: #a00; font-weight: 600; }
 small { color: #666; }
-img { max-width: 100%; height: auto; }
+img { max-width: 100%; height: auto; } .wide img { min-width: 50em; }
 figure { margin: 1.5em 0; } figcaption { font-weight: 600; }
 @media (max-width: 600px) { body { margin: 1em auto; } h1 { font-size: 1.5em; } th, td { padding: .25em .4em; }
   td.text { min-width: 8.5em; } td.name { min-width: 6em; } td ul { padding-left: .9em; } }

@@ -18,8 +18,8 @@ PASSED_ON = (
     "WANDB_SWEEP_ID",
     "WANDB_SWEEP_PARAM_PATH",
 )
-"""The only WANDB_ variables that reach W&B: account, server and the variables that a sweep agent sets. Names, notes and
-tags are typed by people and may contain patients' names."""
+"""The only WANDB_ variables that W&B sees: account, server and the variables that a sweep agent sets. Those that name a
+run are read in `identity.py`."""
 FOLDERS = {"WANDB_DATA_DIR": "data", "WANDB_CACHE_DIR": "cache", "WANDB_ARTIFACT_DIR": "artifacts"}
 """Folders of W&B's own files, below RUN/wandb instead of the home folder."""
 
@@ -39,8 +39,13 @@ def private_environment(folder: Path) -> Iterator[None]:
         os.environ.update(before)
 
 
-def private_settings(wandb: Any) -> Any:
-    """W&B settings that record nothing about the process, the machine or its owner."""
+def private_settings(wandb: Any, *, system: bool) -> Any:
+    """W&B settings that record nothing about the process, the machine or its owner.
+
+    Args:
+        wandb: the module.
+        system: whether the use of GPU, CPU, memory and network is recorded, as numbers without any path.
+    """
     return wandb.Settings(
         console="off",
         disable_git=True,
@@ -52,10 +57,11 @@ def private_settings(wandb: Any) -> Any:
         program="cyclegan-gc",
         save_code=False,
         silent=True,
-        x_disable_machine_info=True,
+        x_disable_machine_info=not system,  # would turn the curves off too
         x_disable_meta=True,
-        x_disable_stats=True,
+        x_disable_stats=not system,
         x_save_requirements=False,
+        x_stats_disk_paths=(),  # a key of a curve would hold the path
         # The default of 15 s would lose a whole run that is killed earlier.
         x_transaction_log_flush_interval=1,
     )

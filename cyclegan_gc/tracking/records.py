@@ -56,9 +56,9 @@ class Artifact:
     aliases: Sequence[str] = ()
 
 
-def as_wandb(values: Mapping[str, float | Picture | Table | None], *, images: bool) -> dict[str, Any]:
+def as_wandb(values: Mapping[str, Cell | Table], *, images: bool) -> dict[str, Any]:
     """The values as W&B logs them; without ``images`` no picture and no table column that holds one."""
-    kept = values if images else {name: value for name, value in values.items() if not isinstance(value, Picture)}
+    kept = {name: value for name, value in values.items() if images or not _is_picture(value)}
     return {name: _table(value, images) if isinstance(value, Table) else _cell(value) for name, value in kept.items()}
 
 
@@ -84,12 +84,14 @@ def code_sha256() -> str:
 def _table(table: Table, images: bool) -> Any:
     import wandb
 
-    with_pictures = {
-        n for row in table.rows for n, cell in enumerate(row) if isinstance(cell, Picture) or callable(cell)
-    }
+    with_pictures = {n for row in table.rows for n, cell in enumerate(row) if _is_picture(cell)}
     kept = [n for n in range(len(table.columns)) if images or n not in with_pictures]
     rows = [[_cell(row[n]) for n in kept] for row in table.rows]
     return wandb.Table(columns=[table.columns[n] for n in kept], data=rows)
+
+
+def _is_picture(value: Cell | Table) -> bool:
+    return isinstance(value, Picture) or callable(value)
 
 
 def _cell(value: Cell) -> Any:

@@ -11,9 +11,13 @@ from typing import Any
 
 from cyclegan_gc.atomic import write_text
 from cyclegan_gc.config import WandbConfig
+from cyclegan_gc.tracking.keys import wandb_key
 from cyclegan_gc.tracking.pseudonyms import Pseudonyms
 from cyclegan_gc.tracking.records import Artifact, Picture, Table
 from cyclegan_gc.tracking.wandb_run import WandbRun
+
+Line = dict[str, Any]
+"""A line of metrics.jsonl: ``step``, ``time`` and figures, None where not finite, or the texts of an event."""
 
 
 class Tracker:
@@ -21,9 +25,9 @@ class Tracker:
 
     Args:
         folder: run folder.
-        config: mode, project and group of the W&B run, and whether pictures are logged.
+        config: mode and identity of the W&B run, and what is logged.
         settings: plain dict shown as the run's config; the caller leaves paths out.
-        name: name of the run in W&B.
+        name: beginning of the run's name in W&B, which ends with its id, unless the user gives a name.
         step: step from which the run continues. Later lines of metrics.jsonl are dropped; W&B keeps what it has, and
             gets no step twice.
         run_id: W&B id of the run to continue.
@@ -56,10 +60,11 @@ class Tracker:
         return self._wandb.run_id
 
     def log(self, step: int, scalars: Mapping[str, float]) -> None:
-        """Log one line of figures; non-finite values become null."""
+        """Log one line of figures, in W&B under :func:`wandb_key`; non-finite values become null."""
         values = {name: value if math.isfinite(value) else None for name, value in scalars.items()}
         self._write(step, values)
-        if step > self._sent and self._wandb.log({"global_step": step, **values}):
+        keyed = {wandb_key(name): value for name, value in values.items()}
+        if step > self._sent and self._wandb.log({"global_step": step, **keyed}):
             self._given = max(self._given, step)
 
     def show(self, step: int, shown: Mapping[str, Picture | Table]) -> None:
@@ -89,10 +94,16 @@ class Tracker:
         self._write_sent(still_open=False)
         self._wandb.finish(exit_code, preempted=preempted)
 
+    def lines(self) -> list[Line]:
+        """Lines of metrics.jsonl without those that a kill cut off."""
+        if not self._file.exists():
+            return []
+        return [json.loads(line) for line in self._file.read_text().splitlines() if line.endswith("}")]
+
     def figures_until(self, step: int) -> dict[str, float | None]:
         """The newest value of each figure up to ``step``."""
         known: dict[str, float | None] = {}
-        for line in self._lines():
+        for line in self.lines():
             if line["step"] <= step:
                 known |= {name: value for name, value in line.items() if not isinstance(value, str)}
         return {name: value for name, value in known.items() if name not in ("step", "time")}
@@ -101,15 +112,9 @@ class Tracker:
         with self._file.open("a") as file:
             file.write(json.dumps({"step": step, "time": round(time.time(), 3), **values}) + "\n")
 
-    def _lines(self) -> list[dict[str, Any]]:
-        """Lines of metrics.jsonl without those that a kill cut off."""
-        if not self._file.exists():
-            return []
-        return [json.loads(line) for line in self._file.read_text().splitlines() if line.endswith("}")]
-
     def _drop_lines_after(self, step: int) -> None:
         if self._file.exists():
-            kept = [line for line in self._lines() if line["step"] <= step] if step else []
+            kept = [line for line in self.lines() if line["step"] <= step] if step else []
             write_text(self._file, "".join(f"{json.dumps(line)}\n" for line in kept))
 
     def _write_sent(self, *, still_open: bool) -> None:
@@ -121,7 +126,7 @@ class Tracker:
     def _sent_before(self) -> int:
         try:
             known = json.loads(self._sent_file.read_text())
-            last = max((line["step"] for line in self._lines()), default=0)
+            last = max((line["step"] for line in self.lines()), default=0)
             return max(known["step"], last) if known["open"] else known["step"]
         except (OSError, ValueError, KeyError, TypeError):
             return 0

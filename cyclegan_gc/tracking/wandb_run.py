@@ -1,5 +1,7 @@
 """A run in Weights & Biases: an error of W&B is printed once, and the program goes on without it."""
 
+import os
+import secrets
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -10,23 +12,11 @@ from typing import Any
 
 from cyclegan_gc.config import WandbConfig
 from cyclegan_gc.tracking.account import Mode, asked_mode, wandb_mode
+from cyclegan_gc.tracking.identity import identity
+from cyclegan_gc.tracking.keys import BEST, GROUPS
 from cyclegan_gc.tracking.privacy import private_environment, private_settings
-from cyclegan_gc.tracking.records import Artifact, Picture, Table, as_wandb, log_artifact
+from cyclegan_gc.tracking.records import Artifact, Cell, Table, as_wandb, log_artifact
 
-BEST = {
-    "validation/score": "min",
-    "validation/gradient": "min",
-    "validation/cycle": "min",
-    "validation/depth_histogram_hu": "min",
-    "validation/histogram_hu": "min",
-    "validation/tissues": "min",
-    "validation/outline": "min",
-    "validation/roughness": "min",
-    "true/mae_body_hu": "min",
-    "true/bone_dice": "max",
-    "memory_gb": "max",
-}
-"""Figures whose best value, not the last one, stands in the run's summary."""
 SLOW_SECONDS = 10
 """Longest time of one call online. Some calls of W&B wait for a silent server and report no failure."""
 
@@ -38,10 +28,10 @@ class WandbRun:
 
     Args:
         folder: run folder; all files of W&B lie in ``wandb`` below it.
-        config: mode, project, group, and whether pictures are logged.
+        config: mode, identity, and what is logged.
         settings: plain dict shown as the run's config; the caller leaves paths out.
         job_type: train, convert or evaluate.
-        name: name of the run; W&B chooses one for None.
+        name: beginning of the run's name, which ends with its id, unless the user gives a name.
         run_id: id of the run to continue.
     """
 
@@ -63,8 +53,15 @@ class WandbRun:
         if self.mode == "offline" and asked_mode(config) == "online":
             print("W&B: no API key, so the run stays here; run `wandb login` or set WANDB_API_KEY", file=sys.stderr)
         if self.mode != "disabled":
+            new_id = run_id or os.environ.get("WANDB_RUN_ID") or secrets.token_hex(4)
+            described = {
+                **identity(config, f"{name or job_type}-{new_id}"),
+                "config": {"model": f"model-{new_id}", **settings},
+                "id": new_id,
+                "job_type": job_type,
+            }
             self._environment.enter_context(private_environment(folder))
-            self._start(folder, config, {"name": name, "config": dict(settings), "job_type": job_type})
+            self._start(folder, config, described)
         if self.mode != "disabled":
             print(_opening_line(folder, self.mode, images=config.images))
 
@@ -74,13 +71,9 @@ class WandbRun:
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         self.finish(exit_code=0 if error is None else 1)
 
-    def log(self, values: Mapping[str, float | Picture | Table | None]) -> bool:
+    def log(self, values: Mapping[str, Cell | Table]) -> bool:
         """Log figures, tables and, if ``wandb.images`` is set, pictures in one line; True if W&B took it."""
         return self._call(lambda run: run.log(as_wandb(values, images=self._images)))
-
-    def summarise(self, values: Mapping[str, float | int | str | None]) -> None:
-        """Set figures of the whole run."""
-        self._call(lambda run: run.summary.update(dict(values)))
 
     def log_artifacts(self, make: Callable[[], Iterable[Artifact]]) -> None:
         """Log the artifacts that ``make`` writes; ``make`` is not called where W&B is off."""
@@ -129,9 +122,10 @@ class WandbRun:
         for mode in attempts:
             try:
                 folder.mkdir(parents=True, exist_ok=True)
-                self._run = _init(folder, config, described, self.run_id, mode)
+                self._run = _init(folder, mode, described, resumed=self.run_id is not None, system=config.system)
             except Exception as error:  # a bad key, no network, a full disk
                 print(f"W&B {mode} failed ({_first_line(error)}); going on", file=sys.stderr)
+                _stop()  # it would keep the id in use
             else:
                 self.mode, self.run_id = mode, self._run.id
                 return
@@ -160,21 +154,15 @@ class WandbRun:
         _stop()
 
 
-def _init(folder: Path, config: WandbConfig, described: Mapping[str, Any], run_id: str | None, mode: Mode) -> Any:
+def _init(folder: Path, mode: Mode, described: Mapping[str, Any], *, resumed: bool, system: bool) -> Any:
     import wandb
 
-    run = wandb.init(
-        project=config.project,
-        group=config.group,
-        dir=folder,
-        id=run_id,
-        resume="allow" if run_id else None,
-        mode=mode,
-        settings=private_settings(wandb),
-        **described,
-    )
+    settings = private_settings(wandb, system=system)
+    resume = "allow" if resumed else None
+    run = wandb.init(dir=folder, mode=mode, settings=settings, resume=resume, **described)
     run.define_metric("global_step", hidden=True)
-    run.define_metric("*", step_metric="global_step")
+    for group in GROUPS:
+        run.define_metric(f"{group}/*", step_metric="global_step")
     for name, best in BEST.items():
         run.define_metric(name, step_metric="global_step", summary=best)
     return run

@@ -23,7 +23,7 @@ to resume."""
 
 
 def run_name(config: TrainConfig) -> str:
-    """Name of the run: the settings in which runs of one project usually differ."""
+    """Beginning of the run's name: the settings in which runs of one project usually differ."""
     loss, optimizer = config.loss, config.optimizer
     if config.objective == "paired":
         own = config.paired

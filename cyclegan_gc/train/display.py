@@ -70,9 +70,13 @@ class Display:
         if not self._bar.disable:
             self._bar.update(self._task, figures=figures)
         elif self._shown:
-            per_step = (time.monotonic() - self._since) / max(1, self._step - self._first)
-            left = timedelta(seconds=round(per_step * (self._end - self._step)))
-            print(f"step {self._step}/{self._end}  {figures}  {left} left", flush=True)
+            print(f"step {self._step}/{self._end}  {figures}  {self.left} left", flush=True)
+
+    @property
+    def left(self) -> timedelta:
+        """Time until the end, at the mean speed so far."""
+        per_step = (time.monotonic() - self._since) / max(1, self._step - self._first)
+        return timedelta(seconds=round(per_step * (self._end - self._step)))
 
     def _warn_of_days(self, seconds_a_step: float) -> None:
         seconds = seconds_a_step * (self._end - self._step)

@@ -12,6 +12,7 @@ from cyclegan_gc.train.checkpoints import best_score_before, find_before
 from cyclegan_gc.train.display import Display
 from cyclegan_gc.train.memory import memory_line
 from cyclegan_gc.train.meter import CURE
+from cyclegan_gc.train.progress import write_progress
 from cyclegan_gc.train.run import LESS_MEMORY, Run
 from cyclegan_gc.train.step import train_step
 from cyclegan_gc.validate.panels import save_pictures
@@ -76,7 +77,7 @@ def log_figures(run: Run, display: Display) -> list[Alarm]:
     return alarms
 
 
-def validate_run(run: Run) -> tuple[bool, list[Alarm]]:
+def validate_run(run: Run, display: Display) -> tuple[bool, list[Alarm]]:
     """On the first rank, validate and log: whether the score is the best so far, and the watchdog's alarms."""
     progress, alarms, better = run.progress, [], False
     if run.tracker:
@@ -84,12 +85,19 @@ def validate_run(run: Run) -> tuple[bool, list[Alarm]]:
         alarms = run.monitor.check(progress.step, validation.findings)
         run.tracker.log(progress.step, {**validation.figures, **run.monitor.lasting(validation.findings)})
         run.tracker.show(progress.step, validation.shown)
-        save_pictures(run.config.output / "panels", progress.step, validation.shown)
+        panels = save_pictures(run.config.output / "panels", progress.step, validation.shown)
         better = validation.score < progress.best_score and not any(validation.findings.values())
         if better:
             progress.best_score = validation.score
         outcome = "the best so far, kept as best.pt" if better else f"best so far {progress.best_score:.3f}"
-        run.ranks.says(f"step {progress.step}: validation score {validation.score:.3f}, {outcome}")
+        score = f"validation score {validation.score:.3f}, {outcome}"
+        run.ranks.says(f"step {progress.step}: {score}")
+        standing = [
+            f"Step {progress.step} of {run.config.end}, {display.left} left.",
+            f"{score.capitalize()}; lower is better.",
+        ]
+        messages = [alarm.message for alarm in alarms]
+        write_progress(run.config.output, run.tracker.lines(), standing, messages, panels)
     progress.stale = run.ranks.from_first(0 if better else progress.stale + 1)
     return better, alarms
 

@@ -66,7 +66,7 @@ def _follow(run: Run, signals: Signals) -> None:
             if last or progress.step % config.log_every == 0:
                 alarms += log_figures(run, display)
             if validating:
-                best, found = validate_run(run)
+                best, found = validate_run(run, display)
                 alarms += found
             if heed(run, alarms):  # back at an earlier checkpoint, with other samples
                 batches.close()

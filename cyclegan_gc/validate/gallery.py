@@ -24,7 +24,9 @@ SHOWN_SLABS = (0, 2, 5, 7)
 Named = Callable[[str], str]
 """Case to pseudonym."""
 Shown = dict[str, Picture | Table]
-"""Under the names that W&B shows, ``panels/...`` and ``cases/...``."""
+"""Under the names that W&B shows, ``panels/...`` and `CASES`."""
+CASES = "validation/cases"
+"""Name of the table of cases."""
 
 
 def slices_shown(look: Look, fixed: FixedSlices, translator: Translator, named: Named) -> Shown:
@@ -41,7 +43,7 @@ def slices_shown(look: Look, fixed: FixedSlices, translator: Translator, named: 
         "panels/mr_to_ct": Picture(mr_to_ct_sheet(forth, mr_names), ", ".join(mr_names) + heights),
         "panels/ct_to_mr": Picture(ct_to_mr_sheet(back, ct_names), ", ".join(ct_names) + heights),
         "panels/planes": Picture(planes, named(stack.name)),
-        "cases/validation": _case_table(look, fixed, settings, named),
+        CASES: _case_table(look, fixed, settings, named),
     }
 
 
@@ -64,7 +66,13 @@ def pairs_shown(
         planes += own
         cases.append([name, *measured.values(), partial(_error_picture, own, name)])
     table = Table(["case", "MAE in the body [HU]", "bone Dice", "picture"], cases)
-    return {"panels/error": _error_picture(planes, ", ".join(names)), "cases/true": table}
+    return {"panels/error": _error_picture(planes, ", ".join(names)), CASES: table}
+
+
+def with_pairs(shown: Shown, of_pairs: Shown) -> Shown:
+    """What is shown of a validation together with its pairs: all cases in one table, which tells the kind of each."""
+    tables = {"held out": shown[CASES], "validation pair": of_pairs[CASES]}
+    return {**shown, **of_pairs, CASES: _joined({k: table for k, table in tables.items() if isinstance(table, Table)})}
 
 
 def histogram_shown(look: Look, translator: Translator) -> Shown:
@@ -72,6 +80,19 @@ def histogram_shown(look: Look, translator: Translator) -> Shown:
     sct_hu = to_hu(look.images.fake_ct, translator.preprocess).numpy()[look.batch.mr_mask.numpy()]
     pixels = histogram_picture(sct_hu, translator.fingerprint["ct_histogram"])
     return {"panels/histogram": Picture(pixels, "HU in the body, fixed slices against all training CTs")}
+
+
+def _joined(tables: Mapping[str, Table]) -> Table:
+    """The rows of all tables, each with the kind of its table and None where that has no such column."""
+    first, last = "case", "picture"
+    columns = list(dict.fromkeys(name for table in tables.values() for name in table.columns))
+    figures = [name for name in columns if name not in (first, last)]
+    rows = []
+    for kind, table in tables.items():
+        for row in table.rows:
+            known = dict(zip(table.columns, row, strict=True))
+            rows.append([known[first], kind, *map(known.get, figures), known[last]])
+    return Table([first, "kind", *figures, last], rows)
 
 
 def _error_picture(rows: Sequence[Row], caption: str) -> Picture:

@@ -107,14 +107,22 @@ def histogram_picture(sct_hu: NDArray, real: Mapping[str, Any]) -> Pixels:
     return drawn(figure)
 
 
-def save_pictures(folder: Path, step: int, shown: Mapping[str, Picture | Table]) -> None:
-    """Write the pictures of a step as PNG, making the folder; the main one is ``step_N.png``."""
+def save_pictures(folder: Path, step: int, shown: Mapping[str, Picture | Table]) -> dict[str, Path]:
+    """Write the pictures of a step as PNG, making the folder; the main one is ``step_N.png``.
+
+    Returns:
+        Name and caption of each picture -> its file.
+    """
     folder.mkdir(parents=True, exist_ok=True)
+    files = {}
     for name, picture in shown.items():
         if isinstance(picture, Picture):
-            ending = "" if name == "panels/mr_to_ct" else f"_{Path(name).name}"
-            with atomic_write(folder / f"step_{step:07d}{ending}.png") as file:
-                file.write(png_of(picture.pixels))
+            kind = Path(name).name
+            file = folder / f"step_{step:07d}{'' if kind == 'mr_to_ct' else f'_{kind}'}.png"
+            with atomic_write(file) as stream:
+                stream.write(png_of(picture.pixels))
+            files[f"{kind.replace('_', ' ')}: {picture.caption}"] = file
+    return files
 
 
 def _mr_and_sct(mr: NDArray, sct_hu: NDArray, view: View, percentiles: tuple[float, float]) -> list[Tile]:

@@ -8,7 +8,7 @@ from cyclegan_gc.config import LossConfig
 from cyclegan_gc.errors import VolumeError
 from cyclegan_gc.trained_model import Translator
 from cyclegan_gc.validate.fixed_slices import FixedSlices, look_at
-from cyclegan_gc.validate.gallery import Named, Shown, histogram_shown, pairs_shown, slices_shown
+from cyclegan_gc.validate.gallery import Named, Shown, histogram_shown, pairs_shown, slices_shown, with_pairs
 from cyclegan_gc.validate.true_pairs import TruePair, mean_figures, translate_pairs
 from cyclegan_gc.validate.watchdog import validation_findings
 
@@ -88,7 +88,7 @@ def _with_true_errors(
         return validation
     errors, shown = _errors(translator, pairs, named)
     figures = {**validation.figures, **{f"true/{name}": value for name, value in errors.items()}}
-    return Validation(figures, validation.score, validation.findings, validation.shown | shown)
+    return Validation(figures, validation.score, validation.findings, with_pairs(validation.shown, shown))
 
 
 def _errors(

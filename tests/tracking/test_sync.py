@@ -60,7 +60,7 @@ def test_figures_of_a_call_without_wandb_and_after_a_rollback_are_sent_later(no_
     rewound.log(40, {"cycle_mr": 41})
     rewound.close()
     call("offline", 40, 50, run_id=whole.run_id).close()
-    sent = [[line["global_step"] for line in run.history if "cycle_mr" in line] for run in offline_runs(tmp_path)]
+    sent = [[line["global_step"] for line in run.history if "loss/cycle_mr" in line] for run in offline_runs(tmp_path)]
     assert sent == [[10, 20], [30, 40, 50, 40], [50]]
 
 

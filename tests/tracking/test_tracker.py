@@ -16,26 +16,26 @@ GREY = Picture(np.full((8, 8), 200, np.uint8), "MR, sCT")
 
 
 def figures(lines: list[dict]) -> list[tuple[int, float]]:
-    return [(line["global_step"], line["cycle_mr"]) for line in lines if "cycle_mr" in line]
+    return [(line["global_step"], line["loss/cycle_mr"]) for line in lines if "loss/cycle_mr" in line]
 
 
 def test_an_offline_run_holds_figures_pictures_tables_artifacts_and_the_exit_code(run, offline_runs):
     (run / "model.pt").write_bytes(b"weights")
     tracker = Tracker(run, WITH_PICTURES, {"loss": {"cycle": 10}}, name="cycle10")
     tracker.log(5, {"cycle_mr": 0.25, "validation/score": 3.0})
-    tracker.log(6, {"cycle_mr": 0.35, "validation/score": 4.0, "psnr": float("inf")})
-    tracker.show(6, {"panels/mr_to_ct": GREY, "cases/validation": Table(["case", "picture"], [["case-1", GREY]])})
+    tracker.log(6, {"cycle_mr": 0.35, "validation/score": 4.0, "true/psnr": float("inf")})
+    tracker.show(6, {"panels/mr_to_ct": GREY, "validation/cases": Table(["case", "picture"], [["case-1", GREY]])})
     tracker.log_artifacts(lambda: [Artifact("model-x", "model", run / "model.pt", "model.pt", {"step": 6}, ["best"])])
     tracker.close()
     [offline] = offline_runs(run)
     assert figures(offline.history) == [(5, 0.25), (6, 0.35)]
-    assert offline.history[1]["psnr"] is None
+    assert offline.history[1]["true/psnr"] is None
     shown = offline.history[2]
-    assert shown["panels/mr_to_ct/caption"] == "MR, sCT" and shown["cases/validation/nrows"] == 1
-    assert shown["cases/validation/ncols"] == 2
+    assert shown["panels/mr_to_ct/caption"] == "MR, sCT" and shown["validation/cases/nrows"] == 1
+    assert shown["validation/cases/ncols"] == 2
     assert (offline.folder / "files" / shown["panels/mr_to_ct/path"]).stat().st_size > 0
-    assert offline.config["loss"] == {"cycle": 10} and offline.of("run")[0].display_name == "cycle10"
-    assert offline.summary["validation/score"] == {"min": 3} and offline.summary["cycle_mr"] == 0.35
+    assert offline.config["loss"] == {"cycle": 10} and offline.of("run")[0].display_name == f"cycle10-{tracker.run_id}"
+    assert offline.summary["validation/score"] == {"min": 3} and offline.summary["loss/cycle_mr"] == 0.35
     models = [artifact for artifact in offline.of("artifact") if artifact.type == "model"]
     assert [(each.name, sorted(each.aliases), each.metadata) for each in models] == [
         ("model-x", ["best", "latest"], '{"step":6}')

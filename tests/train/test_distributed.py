@@ -140,7 +140,8 @@ def test_each_process_keeps_its_own_pool(two, same):
 
 def test_only_the_first_process_writes(two):
     assert sorted(path.name for path in two.iterdir()) == [
-        "best.pt", "config.json", "last.pt", "metrics.jsonl", "panels", "previous.pt", "pseudonyms.json",
+        "best.pt", "config.json", "index.html", "last.pt", "metrics.jsonl", "panels", "previous.pt", "progress.png",
+        "pseudonyms.json",
     ]  # fmt: skip
     assert (two / "metrics.jsonl").read_text().count('"generator"') == 20
 

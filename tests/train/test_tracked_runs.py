@@ -14,13 +14,14 @@ import pytest
 from cyclegan_gc.checkpoint import load_checkpoint
 from cyclegan_gc.config import WandbConfig
 from cyclegan_gc.errors import TrainingStoppedError
+from cyclegan_gc.tracking.keys import GROUPS, wandb_key
 from cyclegan_gc.train.loop import train
 from cyclegan_gc.trained_model import load_model
 
 LENGTH = {"steps": 48, "validate_every": 48, "save_every": 6, "log_every": 2, "wandb__mode": "offline"}
 OWN = ("_step", "_runtime", "_timestamp", "_wandb/runtime")
 """Values that W&B adds to each line."""
-NOT_RESUMED = ("steps_per_second", "slices_per_second", "memory_gb")
+NOT_RESUMED = ("speed/steps_per_second", "speed/slices_per_second", "speed/memory_gb")
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +54,11 @@ def local_lines(run: Path) -> list[dict]:
     return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
 
 
+def keyed(line: dict) -> dict:
+    """The figures of a local line under W&B's keys."""
+    return {wandb_key(name): value for name, value in line.items() if name not in ("time", "step")}
+
+
 def plain_lines(history: list[dict]) -> list[dict]:
     """Lines of figures, without the values that W&B adds and without pictures and tables."""
     lines = [{name: v for name, v in line.items() if name not in OWN} for line in history]
@@ -61,21 +67,25 @@ def plain_lines(history: list[dict]) -> list[dict]:
 
 def test_the_offline_run_holds_exactly_the_figures_of_the_local_file(whole, offline_runs):
     [run] = offline_runs(whole)
-    local = [{k: v for k, v in line.items() if k not in ("time", "step")} for line in local_lines(whole)]
+    local = [keyed(line) for line in local_lines(whole)]
     sent = plain_lines(run.history)
     assert [line.pop("global_step") for line in sent] == [line["step"] for line in local_lines(whole)]
     assert sent == local and run.exit_codes == [0]
 
 
-def test_every_kind_of_figure_is_logged(whole, offline_runs):
+def test_every_kind_of_figure_is_logged_in_its_group(whole, offline_runs):
     [run] = offline_runs(whole)
-    names = {name for line in plain_lines(run.history) for name in line}
+    names = {name for line in plain_lines(run.history) for name in line} - {"global_step"}
     assert names >= {
-        "generator", "cycle_mr", "gradient_ct", "adversarial_mr", "discriminator_ct", "discriminator_ct_on_real",
-        "discriminator_mr_on_fake", "learning_rate", "learning_rate_discriminators", "gradient_norm_generators",
-        "slices_per_second", "memory_gb", "watchdog/dead_gradients", "watchdog/mode_collapse", "validation/score",
-        "validation/outline", "true/mae_body_hu", "true/bone_dice",
+        "loss/generator", "loss/cycle_mr", "loss/gradient_ct", "loss/adversarial_mr", "discriminator/ct",
+        "discriminator/ct_on_real", "discriminator/mr_on_fake", "optim/learning_rate",
+        "optim/learning_rate_discriminators", "optim/gradient_norm_generators", "speed/slices_per_second",
+        "speed/memory_gb", "watchdog/blank_slices", "watchdog/dead_gradients", "watchdog/mode_collapse",
+        "validation/score", "validation/outline", "true/mae_body_hu", "true/bone_dice",
     }  # fmt: skip
+    assert {name.partition("/")[0] for name in names} == {*GROUPS} - {"panels"}
+    steps = {metric.glob_name: metric for metric in run.of("metric") if metric.glob_name}
+    assert steps.keys() == {f"{group}/*" for group in GROUPS}
     best = min(line["validation/score"] for line in local_lines(whole) if "validation/score" in line)
     assert run.summary["validation/score"]["min"] == pytest.approx(best)
     assert run.of("run")[0].run_group == "tests" and run.of("run")[0].job_type == "train"
@@ -90,10 +100,11 @@ def test_by_default_a_tracked_training_keeps_its_pictures_out_of_wandb(whole, of
     [run] = offline_runs(whole)
     names = {name for line in run.history for name in line} | set(run.summary)
     assert wandb_pictures(whole) == [] and not any(name.startswith("panels/") for name in names)
-    tables = [line for line in run.history if "cases/validation/path" in line]
+    tables = [line for line in run.history if "validation/cases/path" in line]
     assert [line["global_step"] for line in tables] == [10, 20]
-    for name in ("cases/validation", "cases/true"):
-        assert "picture" not in read_table(run, name, tables[0])["columns"]
+    table = read_table(run, "validation/cases", tables[0])
+    assert "picture" not in table["columns"]
+    assert [row[1] for row in table["data"]] == ["held out", "held out", "validation pair"]
     assert len(list((whole / "panels").rglob("*.png"))) >= 10
 
 
@@ -107,13 +118,13 @@ def test_with_images_every_validation_shows_pictures_and_tables_worst_first(
         file = run.folder / "files" / shown[0][f"panels/{name}/path"]
         assert file.read_bytes().startswith(b"\x89PNG") and file in wandb_pictures(with_pictures)
     assert "case-" in shown[0]["panels/planes/caption"]
-    table = read_table(run, "cases/validation", shown[0])
-    scores = [row[table["columns"].index("score")] for row in table["data"]]
-    assert scores == sorted(scores, reverse=True) and len(scores) == 2
+    table = read_table(run, "validation/cases", shown[0])
+    *scores, of_pair = (row[table["columns"].index("score")] for row in table["data"])
+    assert scores == sorted(scores, reverse=True) and len(scores) == 2 and of_pair is None
     # The pictures of a table are in its artifact, which is kept below RUN/wandb for `cyclegan-gc sync`.
     staged = [file.read_bytes() for file in (with_pictures / "wandb" / "data").rglob("*") if file.is_file()]
     tables = [json.loads(each) for each in staged if each.startswith(b'{"_type": "table"')]
-    assert len(tables) >= 4 and all(each["columns"][-1] == "picture" for each in tables)
+    assert len(tables) >= 2 and all(each["columns"][-1] == "picture" for each in tables)
     assert all(row[-1]["_type"] == "image-file" for each in tables for row in each["data"])
 
 
@@ -142,10 +153,10 @@ def assert_one_curve(run: Path, offline_runs, lost: set[int], last: int = LENGTH
     runs = offline_runs(run)
     assert len(runs) == 2 and len({each.of("run")[0].run_id for each in runs}) == 1
     sent = [line for each in runs for line in plain_lines(each.history)]
-    steps = [line["global_step"] for line in sent if "generator" in line]
+    steps = [line["global_step"] for line in sent if "loss/generator" in line]
     assert steps == sorted(set(steps))
-    local = {line["step"]: line for line in local_lines(run) if "generator" in line}
-    for line in (line for line in sent if "generator" in line):
+    local = {line["step"]: keyed(line) for line in local_lines(run) if "generator" in line}
+    for line in (line for line in sent if "loss/generator" in line):
         known = {k: v for k, v in local[line["global_step"]].items() if k in line and k not in NOT_RESUMED}
         assert known == {k: line[k] for k in known}
     assert set(local) - set(steps) <= lost and max(steps) == last
