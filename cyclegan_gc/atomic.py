@@ -24,8 +24,10 @@ def atomic_write(path: Path, check: Callable[[Path], None] | None = None) -> Ite
     ``check`` is called with the finished temporary file; if it raises, ``path`` is unchanged too.
 
     Raises:
-        OSError: if the disk is full or read-only.
+        OSError: if the disk is full or read-only, or a folder has this name.
     """
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, f"a folder is named {path.name}; rename it", str(path))
     temporary = _temporary(path)
     try:
         with temporary.open("xb") as file:

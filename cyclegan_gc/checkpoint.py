@@ -73,20 +73,25 @@ class Fingerprint(TypedDict):
     ct_histogram: Histogram
 
 
-class Parts(TypedDict):
-    """The parts of a checkpoint."""
+class ModelParts(TypedDict):
+    """What the use of a model needs."""
 
     config: Settings
     fingerprint: Fingerprint
-    init_sha256: str | None
     step: NonNegativeInt
+    run_id: str | None
+    ema: Weights
+
+
+class Parts(ModelParts):
+    """The parts of a checkpoint."""
+
+    init_sha256: str | None
     stale: NonNegativeInt
     suspect: bool
     stream: NonNegativeInt
     best_score: float
-    run_id: str | None
     networks: Weights
-    ema: Weights
     optimizers: dict[str, dict]
     schedulers: dict[str, dict]
     scaler: dict
@@ -165,9 +170,17 @@ def load_checkpoint(path: Path) -> State:
         )
     if not isinstance(state, dict) or not state.keys() >= Parts.__required_keys__:
         raise UserError(f"{path}: not a checkpoint of cyclegan-gc; give a run folder or its {LAST}")
-    if wrong := misfit(state, Parts, "state") or _unusable(state):
-        raise _edited(path, wrong)
+    check_state(path, state, Parts)
     return state
+
+
+def check_state(path: Path, state: State, parts: Any) -> None:
+    """Raise a UserError if a state lacks one of these parts or has one that cannot be used."""
+    if wrong := misfit(state, parts, "state") or _unusable(state):
+        raise UserError(
+            f"{path}: {wrong.removeprefix('state.')} is not what cyclegan-gc writes there (edited, or of another "
+            "version); give an unchanged checkpoint"
+        )
 
 
 def _unusable(state: State) -> str | None:
@@ -180,8 +193,7 @@ def _unusable(state: State) -> str | None:
         PreprocessConfig(**config["preprocess"])
     except UserError:
         return place
-    weights = {f"ema.{name}": each for name, each in state["ema"].items()}
-    weights |= {f"networks.{name}": each for name, each in state["networks"].items()}
+    weights = {f"{kind}.{name}": each for kind in ("ema", "networks") for name, each in state.get(kind, {}).items()}
     faults = {
         "config.preprocess.spacing_mm": (config["preprocess"]["spacing_mm"] or 1) < SMALLEST_PIXEL_MM,
         "config.data.slice_axes": not config["data"]["slice_axes"],
@@ -205,13 +217,6 @@ def _is_weight(item: tuple[str, Tensor]) -> bool:
         return tensor.numel() == 1
     whole = tensor.layout is torch.strided and tensor.untyped_storage().nbytes() >= tensor.nbytes
     return tensor.dtype is torch.float32 and whole
-
-
-def _edited(path: Path, wrong: str) -> UserError:
-    return UserError(
-        f"{path}: {wrong.removeprefix('state.')} is not what cyclegan-gc writes there (edited, or of another version); "
-        "give an unchanged checkpoint"
-    )
 
 
 @contextmanager

@@ -108,6 +108,15 @@ def run_convert(config: settings.ConvertConfig) -> int:
     return 3 if counts.get("failed") or (config.strict and counts.get("implausible")) else 0
 
 
+def run_export(config: settings.ExportConfig) -> int:
+    """Write a model for other programs."""
+    from cyclegan_gc.export.export import export
+
+    for line in export(replace(config, checkpoint=_checkpoint(config.checkpoint))):
+        print(plain(line))
+    return 0
+
+
 def run_info(config: settings.InfoConfig) -> int:
     """Describe volumes, series or a model."""
     from cyclegan_gc.info import describe
@@ -175,6 +184,7 @@ RUN: dict[str, Callable[[Any], int]] = {
     "audit": run_audit,
     "train": run_train,
     "convert": run_convert,
+    "export": run_export,
     "info": run_info,
     "manifest": run_manifest,
     "evaluate": run_evaluate,

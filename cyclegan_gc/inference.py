@@ -25,8 +25,9 @@ from cyclegan_gc.prepare.grid import (
     to_plane,
     to_source,
 )
-from cyclegan_gc.prepare.preprocess import AIR_HU, Prepared, prepare, to_hu, turn_back
-from cyclegan_gc.trained_model import Translator
+from cyclegan_gc.prepare.hu import to_hu
+from cyclegan_gc.prepare.preprocess import AIR_HU, Prepared, prepare, turn_back
+from cyclegan_gc.trained_model import Member
 
 SYNTHETIC_MR_SCALE = 1000
 """Synthetic MR has no unit; its [-1, 1] is written as 0 to this value."""
@@ -34,14 +35,6 @@ CYCLE_SLICES = 12
 """Slices, spread over the body, on which the cycle error is measured."""
 FAR_FACTOR = 1.25
 """Pixels larger or smaller than every training case's by more than this are far from the training."""
-
-
-class Member(NamedTuple):
-    """One of the translations that are fused: a translator in one plane, mirrored or not."""
-
-    translator: Translator
-    axis: SliceAxis
-    mirrored: bool = False
 
 
 @dataclass(frozen=True)
@@ -63,28 +56,13 @@ class Translation:
     """Remarks for the user: resampled pixels, short memory."""
 
 
-def members_of(
-    translators: Sequence[Translator], planes: Sequence[SliceAxis] | None = None, *, mirror: bool = False
-) -> list[Member]:
-    """Every translation to be fused; without ``planes`` in the first plane of each translator.
-
-    A sagittal slice is never mirrored: that would swap front and back.
-    """
-    return [
-        Member(translator, axis, mirrored)
-        for translator in translators
-        for axis in planes or translator.slice_axes[:1]
-        for mirrored in ((False, True) if mirror and axis != "sagittal" else (False,))
-    ]
-
-
 def translate_volume(
     members: Sequence[Member], volume: Volume, *, batch_size: int = 8, fusion: Fusion = "mean"
 ) -> Translation:
     """Translate a volume slice by slice, whole slices, by each member, and fuse the results.
 
     Args:
-        members: from :func:`members_of`; all of one direction.
+        members: from :func:`cyclegan_gc.trained_model.members_of`; all of one direction.
         volume: MR, or CT in HU for the direction ``ct_to_mr``.
         batch_size: slices per pass; any size gives the same result up to rounding.
         fusion: of several members; the median holds all of them in memory.

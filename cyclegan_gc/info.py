@@ -7,14 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from cyclegan_gc.errors import VolumeError, plain
+from cyclegan_gc.errors import VolumeError
 from cyclegan_gc.formats.dicom.header import open_dicom, text_of
 from cyclegan_gc.formats.geometry import axis_directions
 from cyclegan_gc.formats.selection import left_out_lines, title_of
 from cyclegan_gc.formats.sources import Source, find_sources, read_files, source_grid
 from cyclegan_gc.formats.volumes import MAX_VOXELS, Volume
+from cyclegan_gc.text_table import aligned
 
-CHECKPOINT_SUFFIXES = (".pt", ".pth", ".ckpt")
+CHECKPOINT_SUFFIXES = (".pt", ".pth", ".ckpt", ".safetensors")
 RUN_CHECKPOINTS = ("last.pt", "best.pt")
 COLUMNS = {
     "case": "case",
@@ -64,9 +65,9 @@ def describe(path: Path, *, headers_only: bool = False) -> Description:
 
 
 def _described_models(paths: Sequence[Path]) -> Description:
-    from cyclegan_gc.checkpoint import load_checkpoint  # torch is slow to import, and volumes do not need it
+    from cyclegan_gc.trained_model import load_state  # torch is slow to import, and volumes do not need it
 
-    states = {path: load_checkpoint(path) for path in paths}
+    states = {path: load_state(path) for path in paths}
     lines = [line for path, state in states.items() for line in _checkpoint_lines(path, state)]
     facts = [{"file": path.name, "step": state["step"], "config": state["config"]} for path, state in states.items()]
     return Description(lines, {"models": facts})
@@ -98,13 +99,11 @@ def _facts(source: Source) -> dict[str, Any]:
 
 def _table(cases: Sequence[Mapping[str, Any]]) -> list[str]:
     """A heading and a line for each case."""
-    rows = [list(COLUMNS.values()), *([_cell(case.get(name, "")) for name in COLUMNS] for case in cases)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return aligned([list(COLUMNS.values()), *([_cell(case.get(name, "")) for name in COLUMNS] for case in cases)])
 
 
 def _cell(value: str | Sequence[float]) -> str:
-    return plain(value) if isinstance(value, str) else " x ".join(f"{number:.4g}" for number in value)
+    return value if isinstance(value, str) else " x ".join(f"{number:.4g}" for number in value)
 
 
 def _source_lines(source: Source) -> list[str]:
@@ -136,10 +135,16 @@ def _checkpoint_lines(path: Path, state: Mapping[str, Any]) -> list[str]:
     return [
         f"{path.name}: checkpoint at step {state['step']} of {config['steps']}, {config['objective']} objective",
         f"  slices: {', '.join(config['data']['slice_axes'])}, {' x '.join(map(str, config['data']['crop']))} pixels",
-        f"  pixel size: {preprocess['spacing_mm'] or 'of each volume'} mm; CT window {preprocess['ct_window_hu']} HU",
+        f"  pixel size: {preprocess['spacing_mm'] or 'of each volume'} mm; {_window(preprocess)}",
         f"  generator: width {network['width']}, {network['blocks']} blocks, reduction {network['reduction']}",
         *([f"  contrasts: {', '.join(config['data']['contrasts'])}"] if config["data"]["contrasts"] else []),
         f"  trained on {len(known['mr'])} MR of {spacings.min():.3g} to {spacings.max():.3g} mm voxels and "
         f"{len(known['ct'])} CT",
         f"  loss: {', '.join(f'{name} {weights[name]}' for name in terms)}",
     ]
+
+
+def _window(preprocess: Mapping[str, Any]) -> str:
+    """The CT window in words."""
+    soft = preprocess.get("soft_tissue_hu")
+    return f"CT window {preprocess['ct_window_hu']} HU{f', half of it for {soft} HU' if soft else ''}"

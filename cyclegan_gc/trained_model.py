@@ -1,17 +1,30 @@
 """A trained model: a generator with everything that conversion and evaluation need to use it."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 
 from cyclegan_gc.atomic import file_sha256
-from cyclegan_gc.checkpoint import State, averaged_weights, load_checkpoint, restoring
+from cyclegan_gc.checkpoint import (
+    Case,
+    Fingerprint,
+    ModelParts,
+    Settings,
+    Slices,
+    State,
+    averaged_weights,
+    check_state,
+    load_checkpoint,
+    restoring,
+)
 from cyclegan_gc.config import Direction, NetworkConfig, PreprocessConfig, SliceAxis, slab_channels
 from cyclegan_gc.errors import UserError
 from cyclegan_gc.model.networks import ResnetGenerator
+from cyclegan_gc.weights import SUFFIX, load_weights, save_weights
 
 
 @dataclass(frozen=True)
@@ -36,9 +49,22 @@ class Translator:
     """Figures of the training sets; see :func:`cyclegan_gc.data.cache.fingerprint`."""
 
     @property
+    def source_contrasts(self) -> tuple[str, ...]:
+        """Contrasts that the source needs; empty for a single volume."""
+        return self.contrasts if self.direction == "mr_to_ct" else ()
+
+    @property
     def in_channels(self) -> int:
         """Input channels of the generator: a slice with its neighbours, an MR slice in every contrast."""
         return slab_channels(self.context, self.contrasts)["mr" if self.direction == "mr_to_ct" else "ct"]
+
+
+class Member(NamedTuple):
+    """One of the translations that are fused: a translator in one plane, mirrored or not."""
+
+    translator: Translator
+    axis: SliceAxis
+    mirrored: bool = False
 
 
 @dataclass(frozen=True)
@@ -59,12 +85,12 @@ class TrainedModel:
 
 
 def load_model(path: Path, direction: Direction = "mr_to_ct", device: torch.device | None = None) -> TrainedModel:
-    """Load one generator of a checkpoint, by its moving average, in evaluation mode.
+    """Load one generator of a checkpoint or a weights file, by its moving average, in evaluation mode.
 
     Raises:
-        UserError: as :func:`load_checkpoint`, and if the model was not trained in that direction.
+        UserError: as :func:`load_state`, and if the model was not trained in that direction.
     """
-    state = load_checkpoint(path)
+    state = load_state(path)
     if direction not in state["ema"]:
         raise UserError(f"{path}: trained with objective paired, from MR to CT only; leave out --direction {direction}")
     opposite: Direction = "ct_to_mr" if direction == "mr_to_ct" else "mr_to_ct"
@@ -73,6 +99,75 @@ def load_model(path: Path, direction: Direction = "mr_to_ct", device: torch.devi
         back = _generator(state, opposite) if opposite in state["ema"] else None
     translator = _translator(state, direction, generator, back, device or torch.device("cpu"))
     return TrainedModel(translator, state["step"], file_sha256([path]), state["run_id"])
+
+
+def save_model(checkpoint: Path, path: Path) -> dict[str, Any]:
+    """Write the generators of a checkpoint as a weights file: settings, figures of the training sets, nothing else.
+
+    Args:
+        checkpoint: file of a training.
+        path: name of the new file, ending in .safetensors.
+
+    Returns:
+        The JSON that the new file holds.
+    """
+    state = load_state(checkpoint)
+    config, known = state["config"], state["fingerprint"]
+    settings = {**_only(config, Settings), "data": _only(config["data"], Slices)}
+    cases = {name: [_only(case, Case) for case in known[name]] for name in ("mr", "ct")}
+    facts = {"config": settings, "fingerprint": {**_only(known, Fingerprint), **cases}, "step": state["step"]}
+    names = [(name, averaged_weights(state, name)) for name in state["ema"]]
+    tensors = {f"{name}.{key}": tensor.contiguous() for name, weights in names for key, tensor in weights.items()}
+    return save_weights(path, tensors, {**facts, "checkpoint_sha256": file_sha256([checkpoint])})
+
+
+def load_state(path: Path) -> State:
+    """What a checkpoint or a weights file holds; raises as :func:`load_checkpoint` and :func:`load_weights`."""
+    if path.suffix.lower() != SUFFIX:
+        return load_checkpoint(path)
+    tensors, facts = load_weights(path)
+    ema: dict[str, dict[str, torch.Tensor]] = {}
+    for name, tensor in tensors.items():
+        network, _, key = name.partition(".")
+        ema.setdefault(network, {})[key] = tensor
+    state = {**{part: _tuples(value) for part, value in facts.items()}, "run_id": None, "ema": ema}
+    check_state(path, state, ModelParts)
+    return state
+
+
+def _only(values: Mapping[str, Any], kind: Any) -> dict[str, Any]:
+    return {name: values[name] for name in kind.__required_keys__}
+
+
+def _tuples(value: Any) -> Any:
+    """Plain values with tuples for the lists that JSON makes of them."""
+    if isinstance(value, dict):
+        return {name: _tuples(item) for name, item in value.items()}
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
+
+
+def load_models(
+    paths: Sequence[Path], direction: Direction, planes: Sequence[SliceAxis] | None, device: torch.device
+) -> list[TrainedModel]:
+    """Load models whose translations are fused.
+
+    Raises:
+        UserError: as :func:`load_model`, and if a model does not know a plane, or their MR contrasts differ.
+    """
+    models = [load_model(path, direction, device) for path in paths]
+    for path, model in zip(paths, models, strict=True):
+        known = model.translator.slice_axes
+        unknown = [plane for plane in planes or () if plane not in known]
+        if unknown:
+            raise UserError(
+                f"{path}: trained on {', '.join(known)} slices, not {', '.join(unknown)}; choose other "
+                "--planes or train with --data.slice_axes"
+            )
+    if len({model.translator.contrasts for model in models}) > 1:
+        raise UserError(
+            "--ensemble: the models were trained on different MR contrasts; choose models of the same contrasts"
+        )
+    return models
 
 
 def _translator(
@@ -101,3 +196,18 @@ def _generator(state: State, direction: Direction) -> nn.Module:
         generator = ResnetGenerator(*architecture, channels[source], channels[target])
     generator.load_state_dict(averaged_weights(state, direction), assign=True)
     return generator.eval()
+
+
+def members_of(
+    translators: Sequence[Translator], planes: Sequence[SliceAxis] | None = None, *, mirror: bool = False
+) -> list[Member]:
+    """Every translation to be fused; without ``planes`` in the first plane of each translator.
+
+    A sagittal slice is never mirrored: that would swap front and back.
+    """
+    return [
+        Member(translator, axis, mirrored)
+        for translator in translators
+        for axis in planes or translator.slice_axes[:1]
+        for mirrored in ((False, True) if mirror and axis != "sagittal" else (False,))
+    ]

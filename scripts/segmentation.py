@@ -22,6 +22,7 @@ from ablation_report import write_ablation
 from comparison import Result
 from monai.losses.dice import DiceCELoss
 from monai.networks.nets.unet import UNet
+from study_volumes import volumes_of
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -30,7 +31,7 @@ from cyclegan_gc.checkpoint import State
 from cyclegan_gc.config import PreprocessConfig
 from cyclegan_gc.errors import UserError, VolumeError
 from cyclegan_gc.evaluate.measures import Metric
-from cyclegan_gc.formats.files import case_id, find_volumes
+from cyclegan_gc.formats.files import case_id
 from cyclegan_gc.formats.volumes import Volume, read_volume
 from cyclegan_gc.metrics import dice
 from cyclegan_gc.model.cyclegan import AIR
@@ -106,7 +107,7 @@ def trained(options: argparse.Namespace) -> nn.Module:
     phantoms = options.output / "phantoms" / f"seed_{options.seed}"
     write_phantoms(phantoms, subjects=1, test_subjects=options.subjects, seed=options.seed)
     folders = phantoms / "test" / "ct", phantoms / "test" / "labels"
-    files = (find_volumes(folder)[: options.subjects] for folder in folders)
+    files = (volumes_of(folder)[: options.subjects] for folder in folders)
     volumes = [labelled(*map(read_volume, paths)) for paths in zip(*files, strict=True)]
     torch.manual_seed(options.seed)
     fit(network := build(), volumes, options.steps)
@@ -201,7 +202,7 @@ def results_of(run: dict[str, Any], network: nn.Module, study: dict[str, Any], a
 def upper_bound(network: nn.Module, study: dict[str, Any], ablation: Path) -> list[Result]:
     """The overlaps of the true CTs, repeated for every run of the reference."""
     folders = (ablation / study["test"][kind] for kind in ("ct", "mask"))
-    pairs = zip(*(find_volumes(folder) for folder in folders), strict=True)
+    pairs = zip(*(volumes_of(folder) for folder in folders), strict=True)
     values = {case_id(labels): overlaps(network, ct, labels) for ct, labels in pairs}
     beside = [run for run in study["runs"] if run["arm"] == study["reference"]]
     return [Result(TRUE, run["volumes"], run["seed"], name, each) for run in beside for name, each in values.items()]

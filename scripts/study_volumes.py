@@ -14,7 +14,7 @@ from cyclegan_gc.convert.plan import plan
 from cyclegan_gc.errors import UserError
 from cyclegan_gc.evaluate.matching import Sources, match_cases
 from cyclegan_gc.formats.content import content_hash
-from cyclegan_gc.formats.files import case_id, find_volumes
+from cyclegan_gc.formats.sources import find_sources
 from cyclegan_gc.phantom.subject import write_phantoms
 
 SCT = Path("sct")
@@ -44,6 +44,11 @@ def test_sets(options: argparse.Namespace) -> list[TestSet]:
     return [_phantom_test_set(options, scanner) for scanner in STUDIES[options.study].tested_on]
 
 
+def volumes_of(source: str | Path) -> list[Path]:
+    """The volume files of a folder, a glob pattern or a text list, without DICOM series."""
+    return [case.path for case in find_sources(source)[0] if case.series is None]
+
+
 def _own_test_set(options: argparse.Namespace) -> TestSet:
     files, failures, _ = match_cases(Sources(options.test_mr, options.test_ct, mask=options.test_mask))
     if failures:  # before the first training, not after it
@@ -58,8 +63,7 @@ def _own_test_set(options: argparse.Namespace) -> TestSet:
 def _phantom_test_set(options: argparse.Namespace, scanner: Scanner) -> TestSet:
     folder = _phantoms(options, f"test_seed_{options.test_seed}", options.test_seed, scanner, 1, options.test_subjects)
     truth = folder / "test"
-    names = [case_id(path) for path in find_volumes(truth / "labels")]
-    subjects = {name: str(SCT / f"{name}_sct.nii.gz") for name in names}
+    subjects = {each.name: str(SCT / f"{each.name}_sct.nii.gz") for each in find_sources(truth / "labels")[0]}
     return TestSet(str(truth / "mr"), str(truth / "ct"), str(truth / "labels"), subjects, scanner)
 
 
@@ -77,7 +81,7 @@ def _phantoms(
 
 def _check_held_out(tested: list[Path], options: argparse.Namespace) -> None:
     """Refuse test pairs of which a file, or a copy of it, is among the training volumes."""
-    training = [path for source in (options.mr, options.ct) for path in find_volumes(source)]
+    training = [path for source in (options.mr, options.ct) for path in volumes_of(source)]
     notes = options.output / "data" / "cache"  # training looks for them there too
     known = {content_hash([path], notes) for path in training}
     for path in tested:
@@ -88,12 +92,12 @@ def _check_held_out(tested: list[Path], options: argparse.Namespace) -> None:
 def training_lists(options: argparse.Namespace, arm: Arm, volumes: int, seed: int) -> tuple[int, list[Path]]:
     """The number of volumes of each modality, and text lists of the MR and CT; 0 volumes takes all."""
     if options.mr:
-        folder, mr, ct = options.output / "data" / "own", [find_volumes(options.mr)], find_volumes(options.ct)
+        folder, mr, ct = options.output / "data" / "own", [volumes_of(options.mr)], volumes_of(options.ct)
     else:
         most = max(options.volumes)
         folders = [_phantoms(options, f"seed_{seed}", seed, scanner, most, 0) for scanner in (HOME, *arm.scanners)]
-        folder, mr = folders[0], [find_volumes(each / "mr") for each in folders[1:]]
-        ct = find_volumes(folder / "ct")
+        folder, mr = folders[0], [volumes_of(each / "mr") for each in folders[1:]]
+        ct = volumes_of(folder / "ct")
     count = min(volumes, len(mr[0]), len(ct)) if volumes else max(len(mr[0]), len(ct))
     shared = "" if arm.scanners == (HOME,) else f"_{'+'.join(arm.scanners)}"
     chosen = {f"mr_{count}{shared}.txt": shared_out(mr, count), f"ct_{count}.txt": ct[:count]}
@@ -119,7 +123,7 @@ def pairs_folder(options: argparse.Namespace, count: int, seed: int) -> Path:
     folder = phantoms / f"first_{count}"
     for kind in ("mr", "ct"):
         (folder / kind).mkdir(parents=True, exist_ok=True)
-        for path in find_volumes(phantoms / "test" / kind)[:count]:
+        for path in volumes_of(phantoms / "test" / kind)[:count]:
             link = folder / kind / path.name
             if not link.is_symlink():
                 link.symlink_to(os.path.relpath(path, link.parent))

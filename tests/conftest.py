@@ -132,10 +132,8 @@ def enhanced_object(slices) -> pydicom.Dataset:
     groups = []
     for each in slices:
         group, place, turn, measures = (pydicom.Dataset() for _ in range(4))
-        place.ImagePositionPatient, turn.ImageOrientationPatient = (
-            each.ImagePositionPatient,
-            each.ImageOrientationPatient,
-        )
+        place.ImagePositionPatient = each.ImagePositionPatient
+        turn.ImageOrientationPatient = each.ImageOrientationPatient
         measures.PixelSpacing, measures.SliceThickness = each.PixelSpacing, each.SliceThickness
         group.PlanePositionSequence, group.PlaneOrientationSequence = [place], [turn]
         group.PixelMeasuresSequence = [measures]
@@ -249,12 +247,3 @@ def files_with_pictures(folder: Path) -> list[Path]:
 def wandb_pictures():
     """The search for pictures in what W&B keeps in a run folder."""
     return files_with_pictures
-
-
-@pytest.fixture
-def no_account(monkeypatch, tmp_path) -> Path:
-    """No W&B account and a home folder of its own, which is returned."""
-    for name in ("WANDB_MODE", "WANDB_API_KEY"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    return tmp_path / "home"

@@ -8,20 +8,20 @@ PACKAGE = Path(__file__).parents[1] / "cyclegan_gc"
 
 FLOORS = {
     **dict.fromkeys(("errors", "atomic", "voxels"), 0),
-    **dict.fromkeys(("config", "device", "distributed"), 1),
-    **dict.fromkeys(("model", "formats", "phantom", "checkpoint"), 2),
+    **dict.fromkeys(("config", "device", "distributed", "text_table"), 1),
+    **dict.fromkeys(("model", "formats", "phantom", "checkpoint", "weights"), 2),
     **dict.fromkeys(("trained_model", "prepare", "metrics", "pictures"), 3),
     **dict.fromkeys(("inference", "tracking", "audit"), 4),
     "data": 5,
     "validate": 6,
-    **dict.fromkeys(("train", "convert", "evaluate", "info"), 7),
+    **dict.fromkeys(("train", "convert", "evaluate", "export", "info"), 7),
     # The package's front door offers names from below on first use; it stands on top, so no module goes through it.
     **{"demo": 8, "parsing": 8, "cli": 9, "__init__": 10},
 }
 ONLY_IN = {
     "wandb": ("tracking",),
-    "SimpleITK": ("formats.itk", "prepare.bias_field"),
-    "nibabel": ("formats.nifti", "phantom.subject"),
+    "SimpleITK": ("formats.itk", "formats.images", "prepare.bias_field"),
+    "nibabel": ("formats.nifti", "formats.images", "phantom.subject"),
     "pydicom": ("formats.dicom",),
     "highdicom": ("formats.dicom",),
     "jsonargparse": ("parsing",),

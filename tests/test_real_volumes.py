@@ -14,8 +14,9 @@ from cyclegan_gc.evaluate.evaluation import evaluate
 from cyclegan_gc.evaluate.matching import Sources
 from cyclegan_gc.formats.volumes import read_volume
 from cyclegan_gc.prepare.grid import mask_to_network, network_grid, to_network, to_source
+from cyclegan_gc.prepare.hu import to_hu
 from cyclegan_gc.prepare.modality import Modality
-from cyclegan_gc.prepare.preprocess import prepare, to_hu
+from cyclegan_gc.prepare.preprocess import prepare
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 

@@ -20,6 +20,7 @@ from cyclegan_gc.formats.sources import Source
 from cyclegan_gc.pictures.sheets import Pixels
 from cyclegan_gc.prepare.modality import check_volume
 from cyclegan_gc.prepare.preprocess import load_volume, prepare
+from cyclegan_gc.text_table import worst_rows
 
 MOST_WARNINGS = 10
 MOST_LINES = 60
@@ -101,14 +102,8 @@ def text_table(outcome: Audit) -> str:
         found = [each for each in outcome.findings if each.case is None and each.domain == domain]
         lines.append((level_of(found), name, found))
     lines.sort(key=lambda line: LEVELS.index(line[0]))
-    width = max(len(name) for _, name, _ in lines)
-    shown = [
-        plain(f"{level}  {name:{width}}  {'; '.join(f'{each.check}: {each.text}' for each in found)}".rstrip())
-        for level, name, found in lines[:MOST_LINES]
-    ]
-    if len(lines) > MOST_LINES:
-        shown.append(f"... and {len(lines) - MOST_LINES} more, none of them worse (see audit.json)")
-    return "\n".join(shown)
+    rows = [(level, name, "; ".join(f"{each.check}: {each.text}" for each in found)) for level, name, found in lines]
+    return worst_rows(rows, MOST_LINES, "audit.json")
 
 
 def closing_line(outcome: Audit) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from cyclegan_gc.audit.checks import Remark
 from cyclegan_gc.formats.volumes import Volume
 from cyclegan_gc.metrics.alignment import gathered, gathering, shift_mm
-from cyclegan_gc.prepare.body import ct_body_mask, mr_body_mask
+from cyclegan_gc.prepare.body import ct_body_mask, mr_body_mask, with_dark_background
 from cyclegan_gc.voxels import dice
 
 PAIR_OUTLINE_DICE = (0.965, 0.94)
@@ -22,8 +22,9 @@ def measure_pair(volume: Volume) -> dict[str, float]:
     mr, hu, spacing_mm = volume.array, volume.contrasts[-1], volume.spacing_mm
     factors = gathering(spacing_mm, mr.shape)
     small_mm = [mm * factor for mm, factor in zip(spacing_mm, factors, strict=True)]
+    body = mr_body_mask(with_dark_background(mr), spacing_mm)
     return {
-        "outline_dice": dice(mr_body_mask(mr, spacing_mm), ct_body_mask(hu, spacing_mm)) or 0.0,
+        "outline_dice": dice(body, ct_body_mask(hu, spacing_mm)) or 0.0,
         "shift_mm": shift_mm(gathered(mr, factors), gathered(hu, factors), small_mm),
     }
 

@@ -9,12 +9,14 @@ from cyclegan_gc.config.commands import (
     ConvertConfig,
     DemoConfig,
     EvaluateConfig,
+    ExportConfig,
     InfoConfig,
     ManifestConfig,
     PhantomConfig,
     SyncConfig,
 )
 from cyclegan_gc.config.data import DataConfig, PreprocessConfig, slab_channels
+from cyclegan_gc.config.tracking import WandbConfig
 from cyclegan_gc.config.training import (
     LossConfig,
     MonitorConfig,
@@ -22,7 +24,6 @@ from cyclegan_gc.config.training import (
     OptimizerConfig,
     PairedConfig,
     TrainConfig,
-    WandbConfig,
     public_settings,
 )
 from cyclegan_gc.config.values import Direction, Fusion, Scanner, SliceAxis
@@ -35,6 +36,7 @@ __all__ = [
     "DemoConfig",
     "Direction",
     "EvaluateConfig",
+    "ExportConfig",
     "Fusion",
     "InfoConfig",
     "LossConfig",

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from cyclegan_gc.config.data import PreprocessConfig
-from cyclegan_gc.config.training import WandbConfig
+from cyclegan_gc.config.tracking import WandbConfig
 from cyclegan_gc.config.values import (
     ClosedUnitInterval,
     Direction,
@@ -141,6 +141,19 @@ class InfoConfig:
     """A volume, a DICOM file, a folder, a checkpoint (.pt) or a run folder."""
     json: bool = False
     """Print JSON, for programs."""
+
+
+@dataclass(frozen=True)
+class ExportConfig:
+    """Write a trained model for other programs: weights to share, ONNX, TorchScript or a MONAI bundle."""
+
+    checkpoint: Path
+    """The run folder, a checkpoint or exported weights."""
+    format: Literal["weights", "onnx", "torchscript", "bundle"]
+    """weights: safetensors and JSON, for convert and Python; onnx and torchscript: the network alone; bundle: for
+    MONAI."""
+    output: Path | None = None
+    """Folder for the files. Default: export in the folder of the checkpoint."""
 
 
 @dataclass(frozen=True)

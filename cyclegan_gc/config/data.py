@@ -27,6 +27,9 @@ class PreprocessConfig:
     """In-plane pixel size of the network's slices in mm. Without it, each volume keeps its own."""
     ct_window_hu: tuple[float, float] = (-1000.0, 1500.0)
     """CT window: the two HU values that become -1 and 1. Values outside are clipped."""
+    soft_tissue_hu: tuple[float, float] | None = None
+    """HU range of soft tissue. It takes half of the networks' range, air and bone share the rest, so that soft tissue
+    counts more in every term. Without it the window is linear."""
     mr_percentiles: tuple[float, float] = (0.5, 99.5)
     """MR window: the two percentiles inside the body that become -1 and 1. Values outside are clipped."""
     n4: bool = False
@@ -34,6 +37,13 @@ class PreprocessConfig:
 
     def __post_init__(self) -> None:
         _check_rising("--preprocess.ct_window_hu", self.ct_window_hu)
+        if self.soft_tissue_hu is not None:
+            _check_rising("--preprocess.soft_tissue_hu", self.soft_tissue_hu)
+            if self.soft_tissue_hu[0] <= self.ct_window_hu[0] or self.soft_tissue_hu[1] >= self.ct_window_hu[1]:
+                raise UserError(
+                    f"--preprocess.soft_tissue_hu must lie inside the CT window {self.ct_window_hu}, got "
+                    f"{self.soft_tissue_hu}"
+                )
         _check_rising("--preprocess.mr_percentiles", self.mr_percentiles)
         if self.mr_percentiles[0] < 0 or self.mr_percentiles[1] > 100:
             raise UserError(f"--preprocess.mr_percentiles must lie in [0, 100], got {self.mr_percentiles}")

@@ -1,32 +1,27 @@
-"""Convert one volume or a whole batch; a bad case does not stop the others."""
+"""Convert a whole batch; a bad case does not stop the others."""
 
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from functools import partial
-from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
 from typing import TypeVar
 
 from cyclegan_gc.atomic import write_text
-from cyclegan_gc.config import ConvertConfig, Direction
+from cyclegan_gc.config import ConvertConfig
 from cyclegan_gc.convert.case import read_case, translate_case, write_case
 from cyclegan_gc.convert.estimate import LONG, estimate
-from cyclegan_gc.convert.manifest import Manifest, manifest_of, write_manifest
-from cyclegan_gc.convert.outcome import Conversion, Converted, as_row, models_of
-from cyclegan_gc.convert.plan import Job, part_of, plan, reference_series, shard_of
+from cyclegan_gc.convert.job import Job
+from cyclegan_gc.convert.manifest import Manifest, manifest_names, manifest_of, write_manifest
+from cyclegan_gc.convert.outcome import Conversion, Converted, as_row, members_for, models_of
+from cyclegan_gc.convert.plan import part_of, plan, reference_series, shard_of
 from cyclegan_gc.convert.wandb_log import log_cases, run_name, run_settings
 from cyclegan_gc.device import choose_device
-from cyclegan_gc.errors import StoppedError, UserError, named
-from cyclegan_gc.formats.files import WRITABLE, make_folder
+from cyclegan_gc.errors import StoppedError, UserError
+from cyclegan_gc.formats.files import make_folder
 from cyclegan_gc.formats.selection import left_out_lines
-from cyclegan_gc.formats.volumes import write_volume
-from cyclegan_gc.inference import Member, members_of, translate_volume
-from cyclegan_gc.prepare.modality import check_volume
-from cyclegan_gc.prepare.preprocess import load_volume
 from cyclegan_gc.tracking import WandbRun
-from cyclegan_gc.trained_model import TrainedModel, load_model
+from cyclegan_gc.trained_model import load_models
 
 Item = TypeVar("Item")
 Read = TypeVar("Read")
@@ -43,49 +38,6 @@ BIDS_DESCRIPTION = """{
   "GeneratedBy": [{"Name": "cyclegan-gc"}]
 }
 """
-
-
-def convert_volume(
-    checkpoint: str | Path,
-    source: str | Path | Sequence[str | Path],
-    result: str | Path,
-    *,
-    direction: Direction = "mr_to_ct",
-    device: str = "auto",
-) -> Path:
-    """Convert one file: MR to synthetic CT in HU (or CT to synthetic MR), on the source's exact grid.
-
-    Args:
-        checkpoint: file of a training run.
-        source: a volume file; for a model of several contrasts one file of each, in the order used in training.
-        result: file to write, .nii, .nii.gz, .mha or .nrrd; int16, rounded.
-        direction: which generator to use.
-        device: auto, cpu, cuda, cuda:N or mps.
-
-    Returns:
-        The path of ``result``.
-
-    Raises:
-        UserError: if the checkpoint or the volume cannot be used; one line.
-    """
-    sources = [Path(each) for each in ([source] if isinstance(source, (str, Path)) else source)]
-    result = Path(result)
-    if not result.name.lower().endswith(WRITABLE):
-        raise UserError(f"{result}: the result's name must end in {', '.join(WRITABLE)}")
-    translator = load_model(Path(checkpoint), direction, choose_device(device)).translator
-    contrasts = translator.contrasts if direction == "mr_to_ct" else ()
-    if len(sources) != max(1, len(contrasts)):
-        raise UserError(
-            f"{checkpoint}: expects {', '.join(contrasts) or 'one volume'}, got {len(sources)} files; give one of each"
-        )
-    volume = load_volume(sources)
-    with named(sources[0]):
-        check_volume(volume, "mr" if direction == "mr_to_ct" else "ct")
-        translation = translate_volume(members_of([translator]), volume)
-    write_volume(result, translation.array, volume)
-    for warning in (*volume.warnings, *translation.notes):
-        warnings.warn(f"{sources[0]}: {warning}", stacklevel=2)
-    return result
 
 
 def convert(
@@ -110,7 +62,11 @@ def convert(
     jobs, left_out = plan(config)  # before the model is loaded, so that a wrong input is reported at once
     shard = shard_of(config)
     make_folder(config.output)
-    models = _models(config)
+    for name in ("dataset_description.json", *manifest_names(shard)):
+        if (config.output / name).is_dir():
+            raise UserError(f"{config.output / name}: a folder lies where a file belongs; rename it")
+    paths, device = [config.checkpoint, *config.ensemble], choose_device(config.device)
+    models = load_models(paths, config.direction, config.planes, device)
     first = models[0].translator
     if config.direction == "mr_to_ct" and first.contrasts:
         jobs, left_out = plan(config, first.contrasts)
@@ -118,7 +74,7 @@ def convert(
     own, notes = part_of(jobs, shard), left_out_lines(left_out)
     if config.naming == "bids":
         write_text(config.output / "dataset_description.json", BIDS_DESCRIPTION)
-    members = _members(config, models)
+    members = members_for(config, models)
     conversion = Conversion(config, models, members, reference)
     if config.direction == "mr_to_ct" and first.back is None:
         notes += ["the model was trained on pairs only and has no generator back to MR: the cycle error is not judged"]
@@ -196,29 +152,3 @@ def _result_of(future: Future[Worked]) -> Worked:
         cause = f"{type(error).__name__}: {error}"
         raise StoppedError(f"reading or writing ended with {cause}; start again to continue after the finished cases")
     return future.result()
-
-
-def _models(config: ConvertConfig) -> list[TrainedModel]:
-    device = choose_device(config.device)
-    paths = [config.checkpoint, *config.ensemble]
-    models = [load_model(path, config.direction, device) for path in paths]
-    for path, model in zip(paths, models, strict=True):
-        known = model.translator.slice_axes
-        unknown = [plane for plane in config.planes or () if plane not in known]
-        if unknown:
-            raise UserError(
-                f"{path}: trained on {', '.join(known)} slices, not {', '.join(unknown)}; choose other "
-                "--planes or train with --data.slice_axes"
-            )
-    if len({model.translator.contrasts for model in models}) > 1:
-        raise UserError(
-            "--ensemble: the models were trained on different MR contrasts; choose models of the same contrasts"
-        )
-    return models
-
-
-def _members(config: ConvertConfig, models: Sequence[TrainedModel]) -> list[Member]:
-    members = members_of([model.translator for model in models], config.planes, mirror=config.mirror)
-    if config.uncertainty and len(members) == 1:
-        raise UserError("--uncertainty needs several translations; add --planes, --mirror or --ensemble")
-    return members

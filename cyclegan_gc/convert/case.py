@@ -7,20 +7,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cyclegan_gc.atomic import atomic_write, remove_leftovers, write_text
-from cyclegan_gc.config import ConvertConfig
+from cyclegan_gc.config import Direction
+from cyclegan_gc.convert.job import Job
 from cyclegan_gc.convert.outcome import FORCED, TOOL, Conversion, Converted, finished, key_of, remove_replaced, sidecar
-from cyclegan_gc.convert.plan import Job
 from cyclegan_gc.convert.preview import preview_png
-from cyclegan_gc.convert.quality import Quality, judge
+from cyclegan_gc.convert.quality import Quality, judge_translation
 from cyclegan_gc.errors import UserError, VolumeError, named, one_line
 from cyclegan_gc.formats.content import bytes_hash
-from cyclegan_gc.formats.dicom.write import SeriesLabel, write_ct_series
+from cyclegan_gc.formats.dicom.ct_image import SeriesLabel
+from cyclegan_gc.formats.dicom.write import write_ct_series
 from cyclegan_gc.formats.files import reading
 from cyclegan_gc.formats.volumes import Volume, write_volume
 from cyclegan_gc.inference import Translation, prepare_for, translate_cases
 from cyclegan_gc.prepare.modality import check_volume
 from cyclegan_gc.prepare.preprocess import AIR_HU, Prepared, load_volume
-from cyclegan_gc.prepare.statistics import case_statistics
 
 
 @dataclass(frozen=True)
@@ -41,12 +41,13 @@ def read_case(conversion: Conversion, job: Job) -> Loaded | Converted:
     try:
         files = job.source.readable_files()
         with reading(job.source.path):
+            job.check_names()
             sha256 = bytes_hash(files)
         if not conversion.config.overwrite and (known := finished(job, sha256, conversion)):
             return known
         volume = load_volume(files, conversion.config.max_voxels, job.source.frames)
         with named(job.source.path):
-            warnings = volume.warnings + _other_modality(volume, conversion.config)
+            warnings = remarks_on(volume, conversion.config.direction, force=conversion.config.force)
             return Loaded(job, volume, prepare_for(conversion.members, volume), sha256, warnings, since)
     except Exception as error:
         return _failed(job, error)
@@ -76,7 +77,8 @@ def write_case(conversion: Conversion, translated: tuple[Loaded, Translation] | 
         for path in (job.result, job.uncertainty, job.preview, job.sidecar):
             remove_leftovers(path)
         with named(job.source.path):
-            quality = _quality(loaded, result, conversion)
+            translator = conversion.members[0].translator
+            quality = judge_translation(loaded.volume, loaded.cases[0], result, translator)
             written, notes = _write_result(loaded, result, quality, conversion)
             if conversion.previewed:
                 mr, affine = loaded.volume.array, loaded.volume.affine
@@ -92,18 +94,26 @@ def write_case(conversion: Conversion, translated: tuple[Loaded, Translation] | 
         return Converted(
             job.source.path, job.source.label, job.result, "converted", None, warnings, quality, preview, seconds
         )
+    except OSError as error:
+        cause = f"{job.source.path}: {error.filename or job.result}: cannot be written ({error.strerror or error})"
+        return _failed(job, VolumeError(f"{cause}; free or choose a disk, or choose another output"))
     except Exception as error:
         return _failed(job, error)
 
 
-def _other_modality(volume: Volume, config: ConvertConfig) -> tuple[str, ...]:
+def remarks_on(volume: Volume, direction: Direction, *, force: bool) -> tuple[str, ...]:
+    """Warnings of the reader and, with ``force``, on values of the other modality.
+
+    Raises:
+        VolumeError: for values of the other modality, without ``force`` (without a file name).
+    """
     try:
-        check_volume(volume, "mr" if config.direction == "mr_to_ct" else "ct")
+        check_volume(volume, "mr" if direction == "mr_to_ct" else "ct")
     except VolumeError as error:
-        if not config.force:
+        if not force:
             raise VolumeError(f"{error}, or --force") from None
-        return (f"{FORCED}: {error}.",)
-    return ()
+        return (*volume.warnings, f"{FORCED}: {error}.")
+    return volume.warnings
 
 
 def _write_result(
@@ -135,20 +145,6 @@ def _series_label(loaded: Loaded, quality: Quality | None, conversion: Conversio
     comment = "; ".join([f"Check of this synthetic CT: {quality.verdict}", *quality.reasons]) if quality else ""
     key = key_of(loaded.job.source, loaded.sha256, conversion.settings)
     return SeriesLabel(key, derivation, TOOL, mark, comment)
-
-
-def _quality(loaded: Loaded, result: Translation, conversion: Conversion) -> Quality | None:
-    if conversion.config.direction != "mr_to_ct":
-        return None
-    return judge(
-        loaded.volume.array,
-        result.mask,
-        result.array,
-        loaded.volume.affine,
-        conversion.members[0].translator.fingerprint,
-        mr_facts=case_statistics(loaded.cases[0], loaded.volume.array),
-        cycle_error=result.cycle_error,
-    )
 
 
 def _failed(job: Job, error: Exception) -> Converted:

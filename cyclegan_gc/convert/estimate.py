@@ -7,13 +7,14 @@ from math import prod
 import numpy as np
 import torch
 
-from cyclegan_gc.convert.plan import Job
+from cyclegan_gc.convert.job import Job
 from cyclegan_gc.errors import VolumeError
 from cyclegan_gc.formats.geometry import to_ras
 from cyclegan_gc.formats.sources import source_grid
-from cyclegan_gc.inference import Member, wanted_pixel_mm
+from cyclegan_gc.inference import wanted_pixel_mm
 from cyclegan_gc.model.passes import Passes
 from cyclegan_gc.prepare.grid import pixel_mm
+from cyclegan_gc.trained_model import Member
 
 LONG = 10
 """Smallest number of cases for which an estimate is made."""

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from cyclegan_gc.atomic import write_text
-from cyclegan_gc.errors import plain
 from cyclegan_gc.formats.files import case_id, uncertainty_name
 from cyclegan_gc.pictures.pages import Html, address, bullets, element, figure, html, link, page, section, table
+from cyclegan_gc.text_table import worst_rows
 
 Row = Mapping[str, Any]
 COLUMNS = {
@@ -39,15 +39,8 @@ def worst_first(cases: Sequence[Row]) -> list[Row]:
 
 def text_table(cases: Sequence[Row]) -> str:
     """One line a case for the terminal, worst first; a long table ends with the number of cases left out."""
-    ordered = worst_first(cases)
-    shown = ordered[:MAX_LINES]
-    width = max((len(str(case["source"])) for case in shown), default=0)
-    lines = [
-        plain(f"{case['source']:{width}}  {_state(case):11}  {'; '.join(_remarks(case))}".rstrip()) for case in shown
-    ]
-    if len(ordered) > len(shown):
-        lines.append(f"... and {len(ordered) - len(shown)} more, none of them worse (see manifest.json)")
-    return "\n".join(lines)
+    rows = [(str(case["source"]), _state(case), "; ".join(_remarks(case))) for case in worst_first(cases)]
+    return worst_rows(rows, MAX_LINES, "manifest.json")
 
 
 def write_index(path: Path, manifest: Mapping[str, Any]) -> None:

@@ -1,19 +1,65 @@
 """Manifest of a batch: one for each run or shard; those of the shards can be merged."""
 
 import json
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypedDict
 
 from cyclegan_gc import __version__
 from cyclegan_gc.atomic import write_text
 from cyclegan_gc.config import DISCLAIMER
+from cyclegan_gc.config.fitting import misfit
 from cyclegan_gc.convert.index import write_index
 from cyclegan_gc.errors import UserError
+from cyclegan_gc.formats.files import read_sidecar
 from cyclegan_gc.formats.sources import LeftOut
 
 Manifest = dict[str, Any]
+Setting = bool | int | str | list[int | str] | None
+NAME = re.compile(r"manifest_(\d{1,6})of([1-9]\d{0,5})\.json")
+MOST_BYTES = 2**28
+"""Largest manifest of a shard that is read; a case takes about 1000 bytes."""
+
+
+class Model(TypedDict):
+    """A model of a conversion."""
+
+    name: str
+    step: int
+    sha256: str
+
+
+class Left(TypedDict):
+    """What was left out, and why."""
+
+    label: str
+    reason: str
+
+
+class Case(TypedDict):
+    """A row of :func:`cyclegan_gc.convert.outcome.as_row`."""
+
+    source: str
+    result: str | None
+    outcome: Literal["converted", "skipped", "failed"]
+    failure: str | None
+    verdict: Literal["pass", "warn", "implausible"] | None
+    reasons: list[str]
+    figures: dict[str, float | None]
+    warnings: list[str]
+    seconds: float
+    preview: str | None
+
+
+class Shard(TypedDict):
+    """What is taken from the manifest of a shard."""
+
+    settings: dict[str, Setting]
+    models: list[Model]
+    left_out: list[Left]
+    cases: list[Case]
 
 
 def manifest_of(
@@ -59,13 +105,18 @@ def closing_line(counts: Mapping[str, int]) -> str:
     return f"{line}; implausible results: {implausible}" if implausible else line
 
 
+def manifest_names(shard: tuple[int, int] | None) -> tuple[str, ...]:
+    """Names of the manifest and its page; a shard has no page."""
+    return ("manifest.json", "index.html") if shard is None else (f"manifest_{shard[0]}of{shard[1]}.json",)
+
+
 def write_manifest(folder: Path, manifest: Manifest, shard: tuple[int, int] | None) -> None:
     """Write ``manifest.json`` and ``index.html``, or only ``manifest_IofN.json`` for a shard."""
-    name = "manifest.json" if shard is None else f"manifest_{shard[0]}of{shard[1]}.json"
+    name, *page = manifest_names(shard)
     try:
         write_text(folder / name, json.dumps(manifest, indent=2) + "\n")
-        if shard is None:
-            write_index(folder / "index.html", manifest)
+        if page:
+            write_index(folder / page[0], manifest)
     except OSError as error:
         raise UserError(f"{folder}: cannot be written ({error.strerror}); free or choose a disk") from error
 
@@ -76,24 +127,34 @@ def merge_manifests(folder: Path) -> Manifest:
     Raises:
         UserError: if there are none, one is missing or damaged, or their settings differ.
     """
-    paths = sorted(folder.glob("manifest_*of*.json"))
+    found = {path: NAME.fullmatch(path.name) for path in sorted(folder.glob("manifest_*of*.json"))}
+    paths = {path: (int(match[1]), int(match[2])) for path, match in found.items() if match}
     if not paths:
         raise UserError(f"{folder}: no manifest_IofN.json here; give the output folder of a sharded conversion")
-    try:
-        parts = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
-        counts = {int(path.stem.rsplit("of", 1)[1]) for path in paths}
-        present = {int(path.stem.removeprefix("manifest_").split("of")[0]) for path in paths}
-    except (OSError, ValueError) as error:
-        raise UserError(f"{folder}: a manifest cannot be read ({error}); run its shard again") from error
+    counts = {count for _, count in paths.values()}
     if len(counts) > 1:
         raise UserError(f"{folder}: manifests of {sorted(counts)} shards; remove those of the earlier run")
-    missing = sorted(set(range(1, max(counts) + 1)) - present)
+    missing = sorted(set(range(1, max(counts) + 1)).difference(number for number, _ in paths.values()))
     if missing:
         raise UserError(f"{folder}: shards {missing} of {max(counts)} are missing; run them first")
-    if any(part["settings"] != parts[0]["settings"] for part in parts):
+    parts = [_read_shard(path, f"{number}/{count}") for path, (number, count) in paths.items()]
+    first = parts[0]
+    if any(part["settings"] != first["settings"] for part in parts):
         raise UserError(f"{folder}: the shards were converted with different models or settings; convert them again")
-    cases = [case for part in parts for case in part["cases"]]
-    left_out = [LeftOut(**each) for each in parts[0].get("left_out", [])]  # every shard saw the whole input
-    whole = manifest_of(cases, parts[0]["settings"], parts[0].get("models", []), left_out)
+    cases = [_known(case, Case) for part in parts for case in part["cases"]]
+    left_out = [LeftOut(each["label"], each["reason"]) for each in first["left_out"]]  # every shard saw the whole input
+    whole = manifest_of(cases, first["settings"], [_known(model, Model) for model in first["models"]], left_out)
     write_manifest(folder, whole, None)
     return whole
+
+
+def _read_shard(path: Path, shard: str) -> dict[str, Any]:
+    part = read_sidecar(path, MOST_BYTES)
+    if wrong := misfit(part, Shard, "manifest"):
+        raise UserError(f"{path}: damaged or no manifest of a shard ({wrong}); run it again with --shard {shard}")
+    return part
+
+
+def _known(values: Mapping[str, Any], kind: type) -> dict[str, Any]:
+    """The values that were checked; others may be nested too deeply to be written."""
+    return {name: values[name] for name in kind.__annotations__}

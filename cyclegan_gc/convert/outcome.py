@@ -18,15 +18,16 @@ from cyclegan_gc import __version__
 from cyclegan_gc.atomic import file_sha256
 from cyclegan_gc.checkpoint import public_name
 from cyclegan_gc.config import DISCLAIMER, ConvertConfig
-from cyclegan_gc.convert.plan import Job, recorded_result
+from cyclegan_gc.convert.job import Job
+from cyclegan_gc.convert.plan import recorded_result
 from cyclegan_gc.convert.quality import Quality
-from cyclegan_gc.errors import labelled, plain
+from cyclegan_gc.errors import UserError, labelled, plain
 from cyclegan_gc.formats.content import bytes_hash
 from cyclegan_gc.formats.files import read_sidecar
 from cyclegan_gc.formats.sources import Source
 from cyclegan_gc.formats.volumes import Volume
-from cyclegan_gc.inference import Member, Translation
-from cyclegan_gc.trained_model import TrainedModel
+from cyclegan_gc.inference import Translation
+from cyclegan_gc.trained_model import Member, TrainedModel, members_of
 from cyclegan_gc.voxels import values_inside
 
 FORCED = "Converted because of --force"
@@ -87,6 +88,14 @@ class Conversion:
     def artifacts(self) -> list[str]:
         """The models in W&B, if their trainings were tracked."""
         return sorted({model.artifact for model in self.models if model.artifact})
+
+
+def members_for(config: ConvertConfig, models: Sequence[TrainedModel]) -> list[Member]:
+    """The translations that are fused; raises a UserError if one alone should give an uncertainty."""
+    members = members_of([model.translator for model in models], config.planes, mirror=config.mirror)
+    if config.uncertainty and len(members) == 1:
+        raise UserError("--uncertainty needs several translations; add --planes, --mirror or --ensemble")
+    return members
 
 
 def models_of(conversion: Conversion) -> list[dict[str, Any]]:

@@ -1,81 +1,29 @@
-"""The plan of a conversion: its cases, the names of their results, earlier results, collisions and shards."""
+"""The plan of a conversion: its cases, earlier results, collisions and shards."""
 
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from cyclegan_gc.config import ConvertConfig, Direction
+from cyclegan_gc.convert.job import Job, is_below, job_of
 from cyclegan_gc.errors import UserError
-from cyclegan_gc.formats.dicom.write import is_synthetic_ct
-from cyclegan_gc.formats.files import (
-    BIDS_RESULT,
-    WRITABLE,
-    case_id,
-    named_path,
-    read_sidecar,
-    result_of_uncertainty,
-    uncertainty_name,
-)
+from cyclegan_gc.formats.dicom.ct_image import is_synthetic_ct
+from cyclegan_gc.formats.dicom.pictures import NO_SLICES
+from cyclegan_gc.formats.files import WRITABLE, case_id, named_path, read_sidecar, result_of_uncertainty
 from cyclegan_gc.formats.selection import Holds, left_out_lines, of_kind, of_series
 from cyclegan_gc.formats.sources import LeftOut, Source, find_sources, named_files
 
-NIFTI = ".nii.gz"
-SUFFIXES = {"nifti": NIFTI, "mha": ".mha", "nrrd": ".nrrd", "dicom": ""}
-"""Format -> suffix of a result; a DICOM series is a folder."""
-ENDINGS: dict[Direction, str] = {"mr_to_ct": "_sct", "ct_to_mr": "_smr"}
-"""Added to the source's name."""
 KINDS: dict[Direction, Holds] = {"mr_to_ct": "mr", "ct_to_mr": "ct"}
 """What is converted."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """One case and the names of its files."""
-
-    source: Source
-    result: Path
-    """The volume file, or the folder of the DICOM series."""
-
-    @property
-    def stem(self) -> str:
-        """Name without suffix that all files of the case share."""
-        return case_id(self.result)
-
-    @property
-    def is_series(self) -> bool:
-        """Whether the result is a DICOM series."""
-        return self.result.name == self.stem
-
-    @property
-    def sidecar(self) -> Path:
-        """JSON file that describes the result and how it was made."""
-        return self.result.with_name(f"{self.stem}.json")
-
-    @property
-    def preview(self) -> Path:
-        """PNG file with the middle slices of three planes."""
-        return self.result.with_name(f"{self.stem}.png")
-
-    @property
-    def uncertainty(self) -> Path:
-        """NIfTI file with the standard deviation over the fused translations."""
-        return self.result.with_name(f"{uncertainty_name(self.stem)}{NIFTI}")
-
-    @property
-    def other_formats(self) -> list[Path]:
-        """Names of the result if it were written in the other formats."""
-        names = [self.result.with_name(f"{self.stem}{suffix}") for suffix in SUFFIXES.values()]
-        return [name for name in names if name != self.result]
 
 
 def plan(config: ConvertConfig, contrasts: Sequence[str] = ()) -> tuple[list[Job], list[LeftOut]]:
     """All cases of the input, and everything else in it that was left out.
 
-    Left out are series of another modality, localizers, files below the output folder and results of earlier
-    conversions. ``contrasts`` are the endings of the names of a case's files, for a model of several contrasts.
+    Left out are series of another modality, localizers, projections, files below the output folder and results of
+    earlier conversions. ``contrasts`` are the endings of the names of a case's files, for a model of several contrasts.
 
     Raises:
         UserError: if there is no input, a named file is a result, two cases would be written to one file, or the
@@ -87,8 +35,8 @@ def plan(config: ConvertConfig, contrasts: Sequence[str] = ()) -> tuple[list[Job
     if folder.is_dir() and os.path.realpath(folder) == os.path.realpath(config.output):
         raise UserError(f"{config.output}: this is also the input; choose another output folder")
     sources, left_out = _inputs(config, contrasts)
-    jobs = [_job(source, config) for source in sources]
-    _check_collisions(jobs)
+    jobs = [job_of(source, config) for source in sources]
+    check_collisions(jobs)
     return jobs, left_out
 
 
@@ -99,7 +47,7 @@ def _inputs(config: ConvertConfig, contrasts: Sequence[str]) -> tuple[list[Sourc
     left_out += unnamed
     named, sources = named_files(config.input), []
     for source in found:
-        written, in_output = is_result(source), _is_below(source.path, config.output)
+        written, in_output = is_result(source), is_below(source.path, config.output)
         if written and named.intersection(source.files):
             raise UserError(f"{source.path}: is the result of a conversion; give the volume it was made from")
         reason = "result of a conversion" if written else "file in the output folder" if in_output else None
@@ -117,11 +65,6 @@ def _inputs(config: ConvertConfig, contrasts: Sequence[str]) -> tuple[list[Sourc
     return sources, left_out
 
 
-def _is_below(path: Path, folder: Path) -> bool:
-    """Whether a path lies in a folder, whatever links lead there."""
-    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
-
-
 def reference_series(config: ConvertConfig, jobs: Sequence[Job]) -> Source | None:
     """The series of ``--reference_dicom``, into whose study the volume file among ``jobs`` goes; None without one.
 
@@ -137,7 +80,7 @@ def reference_series(config: ConvertConfig, jobs: Sequence[Job]) -> Source | Non
             "would all get the patient of this series; convert one at a time, each with its own series"
         )
     found = find_sources(config.reference_dicom)[0]
-    series = [source for source in found if not is_result(source) and source.kind != "localizer"]
+    series = [source for source in found if not is_result(source) and source.kind not in NO_SLICES]
     if len(series) != 1 or series[0].series is None:
         raise UserError(
             f"{config.reference_dicom}: must hold one DICOM series, has {len(series)} cases; give another "
@@ -182,46 +125,8 @@ def part_of(jobs: Sequence[Job], shard: tuple[int, int] | None) -> list[Job]:
     return list(jobs) if shard is None else list(jobs[shard[0] - 1 :: shard[1]])
 
 
-def _job(source: Source, config: ConvertConfig) -> Job:
-    """The job of a case; one whose result would leave the output folder, through a link in it, has a fault."""
-    result = config.output / _result(source, config)
-    if not _is_below(result.parent, config.output):
-        fault = f"its result {result} would lie outside the output folder; remove the link or choose another output"
-        source = replace(source, fault=source.fault or fault)
-    return Job(source, result)
-
-
-def _result(source: Source, config: ConvertConfig) -> Path:
-    """Path of the result below the output folder."""
-    if config.naming == "bids":
-        return _bids_name(source.name)
-    return source.below / f"{source.name}{ENDINGS[config.direction]}{_suffix(source, config)}"
-
-
-def _suffix(source: Source, config: ConvertConfig) -> str:
-    """Suffix of the result in the wanted format, or in that of the source."""
-    if config.format != "same":
-        return SUFFIXES[config.format]
-    if source.series is not None:
-        return SUFFIXES["dicom"] if config.direction == "mr_to_ct" else NIFTI
-    name = source.path.name.lower()
-    return ".mha" if name.endswith((".mha", ".mhd")) else ".nrrd" if name.endswith((".nrrd", ".nhdr")) else NIFTI
-
-
-def _bids_name(name: str) -> Path:
-    """Path of a BIDS derivative: the source's entities are kept and its suffix becomes the ``space`` entity."""
-    *entities, suffix = (
-        name.split("_") if name.startswith("sub-") else (f"sub-{re.sub('[^0-9A-Za-z]', '', name)}", "MR")
-    )
-    if "-" in suffix:  # an entity, left where the ending of the contrast was cut off
-        entities, suffix = [*entities, suffix], "MR"
-    entities = [entity for entity in entities if not entity.startswith(("space-", "desc-"))]
-    folders = [entity for entity in entities if entity.startswith(("sub-", "ses-"))]
-    space = re.sub("[^0-9A-Za-z]", "", suffix)
-    return Path(*folders, "ct", "_".join([*entities, f"space-{space}"]) + BIDS_RESULT + NIFTI)
-
-
-def _check_collisions(jobs: Sequence[Job]) -> None:
+def check_collisions(jobs: Sequence[Job]) -> None:
+    """Raise a UserError if two results would have one name, or a source would be overwritten."""
     origin: dict[str, Path] = {}
     for job in jobs:
         # Many file systems ignore case.

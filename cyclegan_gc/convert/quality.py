@@ -13,11 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cyclegan_gc.formats.geometry import to_ras
+from cyclegan_gc.formats.volumes import Volume
+from cyclegan_gc.inference import Translation
 from cyclegan_gc.metrics.alignment import gathered, gathering, shift_mm
 from cyclegan_gc.metrics.consistency import mr_gradient_correlation
 from cyclegan_gc.metrics.voxelwise import AIR_BELOW_HU, BONE_ABOVE_HU
 from cyclegan_gc.prepare.body import ct_body_mask, with_dark_background
+from cyclegan_gc.prepare.preprocess import Prepared
+from cyclegan_gc.prepare.statistics import case_statistics
 from cyclegan_gc.prepare.stripped import STRIPPED, is_stripped
+from cyclegan_gc.trained_model import Translator
 from cyclegan_gc.voxels import dice, values_inside
 
 Verdict = Literal["pass", "warn", "implausible"]
@@ -112,6 +117,21 @@ def judge(
     levels = {level for level, _ in grades}
     verdict: Verdict = "implausible" if "implausible" in levels else "warn" if "warn" in levels else "pass"
     return Quality(verdict, tuple(reason for _, reason in sorted(grades)), figures)
+
+
+def judge_translation(volume: Volume, case: Prepared, result: Translation, translator: Translator) -> Quality | None:
+    """:func:`judge` for a volume, the same as its model saw it, and its translation; None for a synthetic MR."""
+    if translator.direction != "mr_to_ct":
+        return None
+    return judge(
+        volume.array,
+        result.mask,
+        result.array,
+        volume.affine,
+        translator.fingerprint,
+        mr_facts=case_statistics(case, volume.array),
+        cycle_error=result.cycle_error,
+    )
 
 
 def _graded(figures: Mapping[str, float]) -> Iterator[Grade]:

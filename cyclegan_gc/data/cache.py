@@ -23,8 +23,9 @@ from cyclegan_gc.formats.sources import Source
 from cyclegan_gc.formats.volumes import Volume
 from cyclegan_gc.prepare.body import depth_below_skin
 from cyclegan_gc.prepare.grid import DIRECTIONS, coarsen, seen_mm
+from cyclegan_gc.prepare.hu import to_hu
 from cyclegan_gc.prepare.modality import Modality
-from cyclegan_gc.prepare.preprocess import Prepared, load_prepared, to_hu
+from cyclegan_gc.prepare.preprocess import Prepared, load_prepared
 from cyclegan_gc.prepare.statistics import case_statistics
 from cyclegan_gc.voxels import bounding_box
 

@@ -76,19 +76,19 @@ def find_files(data: DataConfig) -> Files:
         UserError: if a folder is missing or empty, MR and CT share a file or pairs are not on one grid.
         VolumeError: if the header of a pair cannot be read.
     """
-    pairs, validation_pairs = (
-        tuple(find_pairs(folder, setting, data.contrasts, data.mr_series, data.ct_series)) if folder is not None else ()
+    (pairs, notes), (validation_pairs, more) = (
+        _find_registered(folder, setting, data)
         for folder, setting in ((data.pairs, "--data.pairs"), (data.validation_pairs, "--data.validation_pairs"))
     )
     if data.mr is None or data.ct is None:  # with the paired objective there are no other volumes
         sides = [_cases_of([pair.sources[n] for pair in pairs], each) for n, each in enumerate(MODALITIES)]
         # The MR and the CT of a pair are on one side of the split, whatever their own names say.
         cases = [replace(case, subject=pair.subject) for side in sides for case, pair in zip(side, pairs, strict=True)]
-        return Files(cases, pairs, validation_pairs, ())
-    cases, notes = _find_unpaired(data, data.mr, data.ct)
+        return Files(cases, pairs, validation_pairs, (*notes, *more))
+    cases, others = _find_unpaired(data, data.mr, data.ct)
     for case in cases:
         case.source.readable_files()  # an incomplete case ends the run before hours of preparation
-    return Files(cases, pairs, validation_pairs, notes)
+    return Files(cases, pairs, validation_pairs, (*others, *notes, *more))
 
 
 def load_cases(files: Files, data: DataConfig, settings: PreprocessConfig, cache: Path) -> Cases:
@@ -147,6 +147,14 @@ def volumes_to_audit(data: AuditDataConfig) -> tuple[list[tuple[Source, Audited]
     cases, notes = _find_unpaired(data, data.mr, data.ct)
     held_out = held_out_subjects(*_subjects(cases), data.validation_fraction)
     return [(case.source, Audited(case.name, case.modality, case.subject in held_out)) for case in cases], notes
+
+
+def _find_registered(folder: str | None, setting: str, data: DataConfig) -> tuple[tuple[Pair, ...], list[str]]:
+    """The pairs of a folder, and a sentence on everything in it that was left out."""
+    if folder is None:
+        return (), []
+    pairs, left_out = find_pairs(folder, setting, data.contrasts, data.mr_series, data.ct_series)
+    return tuple(pairs), [f"{setting}: {line}" for line in left_out_lines(left_out)]
 
 
 def _find_unpaired(data: DataConfig | AuditDataConfig, mr: str, ct: str) -> tuple[list[Case], tuple[str, ...]]:

@@ -9,12 +9,12 @@ import torch
 
 from cyclegan_gc.config import PreprocessConfig
 from cyclegan_gc.data.subjects import subjects_of
-from cyclegan_gc.errors import UserError, VolumeError, named
+from cyclegan_gc.errors import UserError, VolumeError, named, plain
 from cyclegan_gc.formats.files import named_path
 from cyclegan_gc.formats.geometry import same_grid
 from cyclegan_gc.formats.names import places_of
-from cyclegan_gc.formats.selection import check_apart, find_both, is_called, names_of
-from cyclegan_gc.formats.sources import Source, source_grid
+from cyclegan_gc.formats.selection import Chosen, check_apart, find_both, is_called, names_of
+from cyclegan_gc.formats.sources import LeftOut, Source, source_grid
 from cyclegan_gc.formats.volumes import Volume
 from cyclegan_gc.prepare.modality import check_values
 from cyclegan_gc.prepare.preprocess import Prepared, load_volume, normalise_ct, prepare
@@ -42,8 +42,8 @@ def find_pairs(
     contrasts: Sequence[str] = (),
     mr_series: str | None = None,
     ct_series: str | None = None,
-) -> list[Pair]:
-    """The pairs of a folder, in the order of the MR; headers must give one grid for each pair.
+) -> tuple[list[Pair], list[LeftOut]]:
+    """The pairs of a folder, in the order of the MR, and everything else in it; headers must give one grid for a pair.
 
     The MRs are in its subfolder ``mr`` and the CTs in ``ct``, or both are anywhere below it and told apart by modality
     or name (a DICOM export, SynthRAD, BIDS). They belong together by PatientID, name or folder
@@ -61,8 +61,9 @@ def find_pairs(
         VolumeError: if a header cannot be read.
     """
     mr_root, ct_root = _sides(named_path(folder))
-    (mrs, _), (cts, _) = find_both(str(mr_root), str(ct_root), contrasts)
-    mrs, cts = _named(mrs, mr_series), _named(cts, ct_series)
+    (mrs, no_mrs), (cts, no_cts) = find_both(str(mr_root), str(ct_root), contrasts)
+    mrs, other_mrs = _named(mrs, mr_series, "--data.mr_series")
+    cts, other_cts = _named(cts, ct_series, "--data.ct_series")
     check_apart(mrs, cts, f"put them into mr/ and ct/ of {setting}")
     mr_names, ct_names = names_of(mrs), names_of(cts)
     pairs: list[Pair] = []
@@ -73,7 +74,11 @@ def find_pairs(
         pairs.append(Pair(name.id, subject, mr, ct))
     for ct in cts:
         _only([pair.mr for pair in pairs if pair.ct is ct], ct, "MR", setting)
-    return pairs
+    left_out = [*no_mrs, *no_cts, *other_mrs, *other_cts]
+    if mr_root == ct_root:  # what is no MR may be a CT, and so on
+        used = {label for case in (*mrs, *cts) for label in _labels(case)}
+        left_out = list({each.label: each for each in left_out if each.label not in used}.values())
+    return pairs, left_out
 
 
 def read_pair(mr: Source, ct: Source) -> Volume:
@@ -116,10 +121,19 @@ def _sides(root: Path) -> tuple[Path, Path]:
     return folders.get("mr", root / "mr"), folders.get("ct", root / "ct")
 
 
-def _named(cases: Sequence[Source], pattern: str | None) -> Sequence[Source]:
-    """The cases that a pattern names; all of a folder of files if it names none, because it is meant for the others."""
+def _named(cases: list[Source], pattern: str | None, option: str) -> Chosen:
+    """The cases that an option names, and the others.
+
+    All cases of a folder of files if it names none, because it is meant for the other folders.
+    """
     chosen = [case for case in cases if pattern is None or is_called(case, pattern)]
-    return chosen if chosen or any(case.series for case in cases) else cases
+    chosen = chosen if chosen or any(case.series for case in cases) else cases
+    return chosen, [LeftOut(case.label, f"case that {option} does not name") for case in cases if case not in chosen]
+
+
+def _labels(case: Source) -> set[str]:
+    """The labels of a case and of its files."""
+    return {case.label, *(plain((case.below / path.name).as_posix()) for path in case.files)}
 
 
 def _only(partners: Sequence[Source], case: Source, kind: str, setting: str) -> Source:

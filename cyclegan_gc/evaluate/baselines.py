@@ -11,9 +11,10 @@ from typing import TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from cyclegan_gc.checkpoint import load_checkpoint, public_name
+from cyclegan_gc.checkpoint import public_name
 from cyclegan_gc.config import PreprocessConfig
 from cyclegan_gc.prepare.preprocess import normalise_mr
+from cyclegan_gc.trained_model import load_state
 
 COUNTED_HU = (-1024, 3071)
 
@@ -45,7 +46,7 @@ def load_histogram_model(checkpoint: Path) -> HistogramModel:
     Raises:
         UserError: if the file is not a checkpoint.
     """
-    state = load_checkpoint(checkpoint)
+    state = load_state(checkpoint)
     settings = PreprocessConfig(**state["config"]["preprocess"])
     known = state["fingerprint"]
     return HistogramModel(

@@ -26,6 +26,7 @@ from cyclegan_gc.evaluate.summary import Evaluation, summarise, worst_first
 from cyclegan_gc.formats.files import make_folder
 from cyclegan_gc.metrics import case_metrics, dice, label_overlaps
 from cyclegan_gc.metrics.consistency import mr_gradient_correlation
+from cyclegan_gc.metrics.skull import skull
 from cyclegan_gc.pictures.truth import case_panel
 from cyclegan_gc.prepare.body import ct_body_mask
 from cyclegan_gc.prepare.preprocess import AIR_HU
@@ -88,7 +89,7 @@ def evaluate(
 
 def measured_rows(case: Case, model: HistogramModel | None) -> list[Row]:
     """The rows of the synthetic CT, the compared ones and, with a model, histogram matching."""
-    measures: list[Callable[[Case, str, NDArray], Row]] = [_basic_row, _label_columns, _outline_columns]
+    measures: list[Callable[[Case, str, NDArray], Row]] = [_basic_row, _label_columns, _outline_columns, _skull_columns]
     images = case.images.items()
     with one_torch_thread(), ThreadPoolExecutor(usable_cpus()) as pool:
         jobs = [pool.submit(measure, case, method, image) for measure in measures for method, image in images]
@@ -145,6 +146,21 @@ def _outline_columns(case: Case, method: str, image_hu: NDArray) -> Row:
     """Dice of the image's body and the true CT's, each found in its own HU, where both are covered."""
     body = ct_body_mask(image_hu, case.spacing_mm)
     return {"method": method, "body_dice": dice(body & case.covered, case.body & case.covered)}
+
+
+def _skull_columns(case: Case, method: str, image_hu: NDArray) -> Row:
+    """Measures of a head's vault beside the true thickness; empty for other parts of the body."""
+    true = skull(case.ct, case.mask, case.affine)
+    if true is None:
+        return {"method": method}
+    own = skull(image_hu, case.mask, case.affine)
+    return {
+        "method": method,
+        "vault_mm": own and own.thickness_mm,
+        "vault_mm_reference": true.thickness_mm,
+        "vault_holes": own.holes if own else 1.0,
+        "specks_ml": own and own.specks_ml,
+    }
 
 
 def _label_columns(case: Case, method: str, image_hu: NDArray) -> Row:

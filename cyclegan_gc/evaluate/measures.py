@@ -45,6 +45,10 @@ METRICS = {
     "body_dice": Metric("Dice body outline", 3, "higher"),
     "labels_dice": Metric("Dice of labels, mean", 3, "higher"),
     "labels_hd95": Metric("HD95 of labels, mean [mm]", 2, "lower"),
+    "vault_mm": Metric("Skull vault [mm]", 1, ""),
+    "vault_mm_reference": Metric("Skull vault of the true CT [mm]", 1, ""),
+    "vault_holes": Metric("Holes in the vault [share]", 3, "lower"),
+    "specks_ml": Metric("Bone in the brain [ml]", 2, "lower"),
     "gc": Metric("GC with the MR", 3, ""),
     "gc_reference": Metric("GC of the true CT", 3, ""),
 }

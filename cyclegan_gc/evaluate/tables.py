@@ -9,6 +9,7 @@ from cyclegan_gc.errors import plain as plain_line
 from cyclegan_gc.evaluate.measures import BASELINES, METRICS, SCT, Metric, Row, all_metrics, method_label, metric_of
 from cyclegan_gc.evaluate.statistics import Statistics
 from cyclegan_gc.evaluate.summary import P_DIGITS, Evaluation, findings, interval, leading_metrics, mean_of
+from cyclegan_gc.text_table import aligned
 
 Cells = list[list[str]]
 Written = Callable[[str, bool], str]
@@ -83,17 +84,15 @@ def summary_table(evaluation: Evaluation) -> str:
     """The summary as aligned plain text, followed by the findings and notes."""
     compared = [method for method in evaluation.methods if method not in (SCT, *BASELINES)]
     tables = [summary_cells(evaluation), *(comparison_cells(evaluation, method) for method in compared)]
-    lines = ["\n\n".join(aligned(cells) for cells in tables if cells), ""]
+    lines = ["\n\n".join(_ruled(cells) for cells in tables if cells), ""]
     for title, metrics in findings(evaluation).items():
         lines += [f"{title}:", *(f"  {line}" for line in metrics)]
-    return "\n".join([*lines, *evaluation.notes])
+    return "\n".join([*lines, *map(plain_line, evaluation.notes)])
 
 
-def aligned(cells: Cells) -> str:
-    """Cells, header first, as plain text in columns."""
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
-    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
+def _ruled(cells: Cells) -> str:
+    header, *lines = aligned(cells)
+    return "\n".join([header, "-" * len(header), *lines])
 
 
 def markdown_table(evaluation: Evaluation) -> str:

@@ -91,6 +91,17 @@ def same_grid(shape: tuple[int, ...], affine: NDArray, other_shape: tuple[int, .
     return bool(np.abs(moved - corners).max() < GRID_TOLERANCE_VOXELS)
 
 
+def is_axial(shape: tuple[int, ...], affine: NDArray) -> bool:
+    """Whether rows run to the right or left, columns to the front or back and slices up or down, with square pixels.
+
+    No corner may differ by a hundredth of a voxel.
+    """
+    x, y, z = np.linalg.norm(affine[:3, :3], axis=0)
+    straight = affine.copy()
+    straight[:3, :3] = np.diag(np.sign(np.diag(affine)[:3]) * (min(x, y), min(x, y), z))
+    return same_grid(shape, straight, shape, affine)
+
+
 def to_ras(array: NDArray, affine: NDArray) -> tuple[NDArray, tuple[float, float, float]]:
     """The array with axes swapped and flipped to the nearest RAS order, and its spacing in mm.
 
@@ -139,7 +150,7 @@ def resample_axially(array: NDArray, affine: NDArray, *, outside: float) -> tupl
     """Resample ``(X, Y, Z)`` linearly to a new grid along the patient's axes that holds all of it; returns its affine.
 
     The axes run to the left, to the back and upwards. Pixels are square; pixels and slices are as far apart as they
-    can be without passing over a voxel of the source. An axial array with square pixels is not interpolated.
+    can be without passing over a voxel of the source.
 
     Raises:
         VolumeError: if the new grid has too many voxels (without the file name).

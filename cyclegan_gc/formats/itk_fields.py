@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cyclegan_gc.errors import VolumeError
+from cyclegan_gc.formats.decimals import decimal
 from cyclegan_gc.formats.files import check_file
 
 MOST_LINES, LONGEST_LINE = 10_000, 2**16
@@ -106,7 +107,7 @@ def _is_list(name: str) -> bool:
 def numbers_of(text: str, count: int, name: str, *, finite: bool = True) -> NDArray[np.float64]:
     """Exactly ``count`` numbers, separated by spaces; ``name`` is the field's in messages."""
     try:
-        numbers = np.array([float(word) for word in text.split()])
+        numbers = np.array([decimal(word) for word in text.split()])
     except ValueError:
         numbers = np.empty(0)
     if len(numbers) != count or (finite and not np.isfinite(numbers).all()):

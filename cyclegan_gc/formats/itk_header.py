@@ -8,7 +8,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +27,7 @@ from cyclegan_gc.formats.itk_fields import (
     voxel_file,
     whole_numbers,
 )
+from cyclegan_gc.formats.voxel_stream import Encoding
 
 MOST_DIMENSIONS = 10
 TYPES = {
@@ -42,7 +42,7 @@ TYPES = {
     "f4": "MET_FLOAT, float",
     "f8": "MET_DOUBLE, double",
 }
-ENCODINGS = {"raw": "raw", "gz": "deflate", "gzip": "deflate", "bz2": "bzip2", "bzip2": "bzip2"}
+ENCODINGS: dict[str, Encoding] = {"raw": "raw", "gz": "deflate", "gzip": "deflate", "bz2": "bzip2", "bzip2": "bzip2"}
 TO_RAS = {
     **dict.fromkeys(("right-anterior-superior", "ras"), np.eye(4)),
     **dict.fromkeys(("left-anterior-superior", "las"), np.diag([-1.0, 1.0, 1.0, 1.0])),
@@ -64,13 +64,11 @@ class ItkHeader:
     """(4, 4), voxel index to RAS in mm."""
     notes: tuple[str, ...]
     dtype: np.dtype
-    encoding: Literal["raw", "deflate", "bzip2"]
+    encoding: Encoding
     file: Path
     """The file of the voxels, often the header's own."""
     start: int
     """Byte of the file at which the voxels begin; -1 if they are its last bytes."""
-    packed_bytes: int = -1
-    """Length of the compressed voxels; -1 for the rest of the file."""
 
 
 def read_itk_header(path: Path, max_voxels: int) -> ItkHeader:
@@ -108,18 +106,15 @@ def _metaimage(fields: Fields, file: Path, start: int, max_voxels: int) -> ItkHe
     known = (matrix is not None and origin is not None, spacing is not None)
     affine, notes = _in_mm(LPS_TO_RAS @ affine, shape, known, fields.get("DistanceUnits", "mm"))
     order = first_of(fields, "BinaryDataByteOrderMSB", "ElementByteOrderMSB") or "False"
-    packed = flag(fields, "CompressedData")
-    length = whole_numbers(fields.get("CompressedDataSize", "0"), 1, "CompressedDataSize")[0]
     skipped = whole_numbers(fields.get("HeaderSize", "0"), 1, "HeaderSize")[0]
     return ItkHeader(
         shape,
         affine,
         notes,
         _dtype(fields["ElementType"], ">" if order[0] in "Tt1" else "<"),
-        "deflate" if packed else "raw",
+        "deflate" if flag(fields, "CompressedData") else "raw",
         file,
         skipped or start,
-        length if packed and length > 0 else -1,
     )
 
 
@@ -153,7 +148,7 @@ def _nrrd(fields: Fields, file: Path, start: int, max_voxels: int) -> ItkHeader:
     if endian is None and dtype.itemsize > 1:
         raise unreadable("no field endian")
     start = -1 if skipped < 0 else start + skipped
-    return ItkHeader(shape, affine, notes, dtype, encoding, file, start)  # pyright: ignore[reportArgumentType]
+    return ItkHeader(shape, affine, notes, dtype, encoding, file, start)
 
 
 def _vectors(fields: Fields, dimensions: int) -> list[NDArray[np.float64] | None]:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from cyclegan_gc.errors import plain
 from cyclegan_gc.formats.files import BIDS_RESULT
 
 KINDS = {
@@ -42,7 +43,7 @@ class CaseName:
     @property
     def id(self) -> str:
         """The case for people and tables."""
-        return "/".join(self.key)
+        return plain("/".join(self.key))
 
 
 def kind_of(name: str) -> str | None:

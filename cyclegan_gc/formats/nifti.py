@@ -22,15 +22,10 @@ from nibabel.spatialimages import HeaderDataError
 from cyclegan_gc.errors import VolumeError
 from cyclegan_gc.formats.files import check_file
 from cyclegan_gc.formats.geometry import checked_shape, shear
+from cyclegan_gc.formats.voxel_stream import MAX_EXTRA_BYTES, check_claim, chunks_of, gathered
 
 Header: TypeAlias = nib.Nifti1Header | nib.Nifti2Header
 Stream: TypeAlias = IO[bytes] | gzip.GzipFile  # isal's is one too
-
-CHUNK = 2**20
-# More bytes than this before or after the voxels (extensions, padding) mean a broken header or a gzip bomb.
-MAX_EXTRA_BYTES = 2**26
-# Largest compression ratio of deflate: a header that declares more is refused before memory is allocated.
-MAX_DEFLATE_RATIO = 1032
 GEOMETRY_FIELDS = (
     *("sform_code", "qform_code", "xyzt_units", "srow_x", "srow_y", "srow_z"),
     *("quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z"),
@@ -48,10 +43,10 @@ def read_nifti(path: Path, max_voxels: int) -> tuple[Header, tuple[int, ...], np
         header = _read_header(stream, paired)
         shape = _shape(header, max_voxels)
         if not paired:
-            voxels, notes = _read_voxels(stream, header, shape, _most_bytes(path), start=int(header["sizeof_hdr"]))
+            voxels, notes = _read_voxels(stream, header, shape, path, start=int(header["sizeof_hdr"]))
     if paired:
         with _opened(voxel_path) as stream:
-            voxels, notes = _read_voxels(stream, header, shape, _most_bytes(voxel_path), start=0)
+            voxels, notes = _read_voxels(stream, header, shape, voxel_path, start=0)
     zipped = _is_zipped(voxel_path)
     if zipped != voxel_path.name.lower().endswith(".gz"):
         notes.append(f"The file is {'gzipped' if zipped else 'not gzipped'} although its name says otherwise.")
@@ -100,11 +95,6 @@ def _is_zipped(path: Path) -> bool:
         return file.read(2) == b"\x1f\x8b"
 
 
-def _most_bytes(path: Path) -> int:
-    """Most bytes that a file of this size can hold."""
-    return path.stat().st_size * (MAX_DEFLATE_RATIO if _is_zipped(path) else 1)
-
-
 def _read_header(stream: Stream, paired: bool) -> Header:
     start = stream.read(4)
     for order in "<>":
@@ -147,34 +137,18 @@ def _stored_type(header: Header) -> np.dtype:
 
 
 def _read_voxels(
-    stream: Stream, header: Header, shape: tuple[int, ...], most_bytes: int, *, start: int
+    stream: Stream, header: Header, shape: tuple[int, ...], path: Path, *, start: int
 ) -> tuple[np.ndarray, list[str]]:
-    """Stored (X, Y, Z) values.
-
-    ``most_bytes`` is the most that a file of this size can hold; ``start`` is the number of bytes already read.
-    """
+    """Stored (X, Y, Z) values; ``stream`` is that of ``path``, and ``start`` bytes of it were read."""
     dtype = _stored_type(header)
     expected = int(np.prod(shape)) * dtype.itemsize
     least = start + 4 if start else 0
     offset = float(header["vox_offset"]) or least
     if not least <= offset <= MAX_EXTRA_BYTES or offset != int(offset):
         raise VolumeError(f"impossible voxel offset {offset:g} in the header; export the file again")
-    if most_bytes < offset + expected:
-        raise VolumeError(f"voxel data shorter than the header says ({expected} bytes); copy the file again")
+    check_claim(int(offset) + expected, path.stat().st_size, "deflate" if _is_zipped(path) else "raw")
     stream.read(int(offset) - start)
-    buffer = np.empty(expected, np.uint8)
-    filled = 0
-    while chunk := stream.read(min(CHUNK, expected - filled)):
-        buffer[filled : filled + len(chunk)] = np.frombuffer(chunk, np.uint8)
-        filled += len(chunk)
-    extra = 0
-    while chunk := stream.read(CHUNK):
-        extra += len(chunk)
-        if extra > MAX_EXTRA_BYTES:
-            raise VolumeError("the file continues far past the voxels of its header; export it again")
-    if filled < expected:
-        raise VolumeError(f"voxel data shorter than the header says ({filled} of {expected} bytes); copy it again")
-    notes = [f"{extra} bytes after the last voxel were ignored."] if extra else []
+    buffer, notes = gathered(chunks_of(stream), expected)
     return buffer.view(dtype).reshape(shape, order="F"), notes
 
 
@@ -189,8 +163,8 @@ def geometry_header(affine: np.ndarray) -> Header:
     return header
 
 
-def write_nifti(stream: Stream, array: np.ndarray, source: Header) -> None:
-    """Write ``array`` (X, Y, Z) with a new header that takes only the geometry from ``source``."""
+def result_header(array: np.ndarray, source: Header) -> Header:
+    """A new header for ``array`` (X, Y, Z) that takes only the geometry from ``source``."""
     # NIfTI-2 holds the affine in double precision.
     header = (nib.Nifti2Header if isinstance(source, nib.Nifti2Header) else nib.Nifti1Header)(endianness="<")
     header.set_data_shape(array.shape)
@@ -198,6 +172,12 @@ def write_nifti(stream: Stream, array: np.ndarray, source: Header) -> None:
     for field in GEOMETRY_FIELDS:
         header[field] = source[field]
     header["pixdim"][:4] = source["pixdim"][:4]
+    return header
+
+
+def write_nifti(stream: Stream, array: np.ndarray, source: Header) -> None:
+    """Write ``array`` (X, Y, Z) with the header of :func:`result_header`."""
+    header = result_header(array, source)
     header["magic"] = header.single_magic
     header["vox_offset"] = header.single_vox_offset
     header["scl_slope"], header["scl_inter"] = 1, 0

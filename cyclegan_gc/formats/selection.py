@@ -7,7 +7,8 @@ from fnmatch import fnmatchcase
 from typing import Literal
 
 from cyclegan_gc.errors import UserError
-from cyclegan_gc.formats.dicom.write import is_synthetic_ct
+from cyclegan_gc.formats.dicom.ct_image import is_synthetic_ct
+from cyclegan_gc.formats.dicom.pictures import NO_SLICES
 from cyclegan_gc.formats.names import CaseName, case_names, contrast_of, kind_of
 from cyclegan_gc.formats.sources import LeftOut, Source, find_sources
 
@@ -32,11 +33,17 @@ def find_kind(source: str, holds: Holds) -> Chosen:
 def find_both(mr: str, ct: str, contrasts: Sequence[str] = ()) -> tuple[Chosen, Chosen]:
     """The MRs and the CTs, each as :func:`find_kind` gives them; an input that is given for both is searched once.
 
-    ``contrasts`` are the endings of the names of the volume files that make up an MR.
+    ``contrasts`` are the endings of the names of the volume files that make up an MR; these files are no CT.
     """
     found = find_sources(mr, contrasts)
-    of_ct = found if ct == mr and not contrasts else find_sources(ct)
-    return _only(found, "mr", mr), _only(of_ct, "ct", ct)
+    of_mr = _only(found, "mr", mr)
+    if not contrasts:
+        return of_mr, _only(found if ct == mr else find_sources(ct), "ct", ct)
+    taken = {os.path.realpath(path) for case in of_mr[0] for path in case.files}
+    cases, left_out = find_sources(ct)
+    others = [case for case in cases if taken.isdisjoint(map(os.path.realpath, case.files))]
+    left_out += [LeftOut(case.label, "contrast of an MR") for case in cases if case not in others]
+    return of_mr, _only((others, left_out), "ct", ct)
 
 
 def of_series(cases: Sequence[Source], pattern: str | None, source: str, option: str) -> Chosen:
@@ -104,7 +111,7 @@ def _other_modality(case: Source, holds: Holds) -> str | None:
     """What a series is, without an article, if it is not of the modality of a kind; else None."""
     if holds not in MODALITIES or case.kind in ("", MODALITIES[holds]):
         return None
-    return case.kind if case.kind == "localizer" else f"{case.kind} series"
+    return case.kind if case.kind in NO_SLICES else f"{case.kind} series"
 
 
 def names_of(sources: Sequence[Source]) -> list[CaseName]:
@@ -132,8 +139,8 @@ def _only(found: Chosen, holds: Holds, source: str) -> Chosen:
 
 def _said(case: Source) -> str | None:
     """The kind that a case's name or modality says; None if it says none."""
-    if case.series is None:
-        return kind_of(case.name)
+    if case.series is None:  # several files are the contrasts of an MR
+        return "mr" if len(case.files) > 1 else kind_of(case.name)
     if case.kind == "CT":
         return "sct" if is_synthetic_ct(case.files[0]) else "ct"
     return case.kind.lower() or None

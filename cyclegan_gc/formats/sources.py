@@ -9,19 +9,13 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from cyclegan_gc.errors import UserError, VolumeError, named, plain
+from cyclegan_gc.formats.contrasts import join_contrasts, missing_contrasts
 from cyclegan_gc.formats.dicom.header import SUFFIXES, is_dicom
+from cyclegan_gc.formats.dicom.pictures import DicomSeries
 from cyclegan_gc.formats.dicom.read import read_frames, read_series, series_grid
-from cyclegan_gc.formats.dicom.series import DicomSeries, group_series
-from cyclegan_gc.formats.files import (
-    case_id,
-    is_special,
-    is_volume,
-    join_contrasts,
-    list_files,
-    listed_paths,
-    missing_contrasts,
-    named_path,
-)
+from cyclegan_gc.formats.dicom.series import group_series
+from cyclegan_gc.formats.files import case_id, is_special, is_volume, named_path
+from cyclegan_gc.formats.listing import list_files, listed_paths
 from cyclegan_gc.formats.nifti import geometry_header
 from cyclegan_gc.formats.volumes import (
     MAX_VOXELS,
@@ -54,7 +48,7 @@ class Source:
 
     @property
     def kind(self) -> str:
-        """Of a series: its modality, or "localizer"; empty if unknown."""
+        """Of a series: its modality, "localizer" or "projection"; empty if unknown."""
         return self.series.kind if self.series else ""
 
     @property

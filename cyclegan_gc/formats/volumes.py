@@ -69,10 +69,15 @@ def read_volume(path: Path, *, max_voxels: int = MAX_VOXELS) -> Volume:
 
 def read_contrasts(paths: Sequence[Path], *, max_voxels: int = MAX_VOXELS) -> Volume:
     """Read several contrasts as one volume; raises also if their grids differ."""
-    first, *others = (read_volume(path, max_voxels=max_voxels) for path in paths)
-    for path, other in zip(paths[1:], others, strict=True):
+    return joined_contrasts([read_volume(path, max_voxels=max_voxels) for path in paths], paths)
+
+
+def joined_contrasts(volumes: Sequence[Volume], names: Sequence[Path | str]) -> Volume:
+    """Several contrasts as one volume; raises a VolumeError with a name if their grids differ."""
+    first, *others = volumes
+    for name, other in zip(names[1:], others, strict=True):
         if not same_grid(other.array.shape, other.affine, first.array.shape, first.affine):
-            raise VolumeError(f"{path}: not on the grid of {paths[0].name}; resample the contrasts to one grid")
+            raise VolumeError(f"{name}: not on the grid of {Path(names[0]).name}; resample the contrasts to one grid")
     notes = [f"Contrast {number}: {note}" for number, other in enumerate(others, start=2) for note in other.warnings]
     return replace(first, further=tuple(other.array for other in others), warnings=(*first.warnings, *notes))
 

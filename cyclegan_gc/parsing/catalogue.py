@@ -62,6 +62,14 @@ COMMANDS = {
         positional=("input", "output"),
         leading=("checkpoint", "planes", "format", "overwrite", "device"),
     ),
+    "export": Command(
+        config.ExportConfig,
+        {
+            "Write the weights to share": "export RUN --format weights",
+            "Write a MONAI bundle": "export RUN --format bundle --output DIR/export",
+        },
+        positional=("checkpoint",),
+    ),
     "info": Command(
         config.InfoConfig,
         {

@@ -16,6 +16,7 @@ from cyclegan_gc import __version__
 from cyclegan_gc.config import DISCLAIMER, AuditConfig, TrainConfig
 from cyclegan_gc.errors import UserError
 from cyclegan_gc.parsing.catalogue import COMMANDS, Command
+from cyclegan_gc.parsing.presets import CONFIG_HELP, with_preset_files
 from cyclegan_gc.parsing.settings import Setting, placeholder, sections_of, settings_of, texts_of
 from cyclegan_gc.parsing.words import explained, meant, suggestion, tidied
 
@@ -39,7 +40,7 @@ def parse(words: Sequence[str]) -> tuple[str, Any]:
     name = _command_of(words)
     config, positional = COMMANDS[name].config, COMMANDS[name].positional
     settings = settings_of(config)
-    words = [name, *tidied(words[1:], settings, positional)]
+    words = with_preset_files([name, *tidied(words[1:], settings, positional)])
     try:
         parsed = _program([name]).parse_args(_with_training_preset(words) if name == "audit" else words)
     except UnicodeDecodeError as error:
@@ -112,7 +113,7 @@ def _command_parser(name: str) -> ArgumentParser:
 
 def _add_config(parser: ArgumentParser, leading: bool) -> None:
     """Add --config and --print_config, and show the parser's own options last; a leading --config is shown first."""
-    parser.add_argument("--config", action="config", metavar="PATH", help="YAML file of settings. Options override it.")
+    parser.add_argument("--config", action="config", metavar="PATH", help=CONFIG_HELP)
     own = parser._optionals
     own.title = "Help and configuration"
     parser._action_groups = sorted(parser._action_groups, key=lambda group: group is own)

@@ -11,7 +11,7 @@ import numpy as np
 from scipy import ndimage
 
 from cyclegan_gc.config import Scanner
-from cyclegan_gc.phantom.anatomy import Noise
+from cyclegan_gc.phantom.shapes import Noise
 
 Range = tuple[float, float]
 

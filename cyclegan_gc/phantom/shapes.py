@@ -1,10 +1,17 @@
-"""Building blocks of the phantoms: shapes as signed distances in mm, negative inside, and random fields."""
+"""Building blocks of the phantoms: shapes as signed distances in mm, negative inside, layers, and random fields.
 
+Coordinates are anatomical (x to the right, y to the front, z up); paired structures are drawn once in ``|x|``. A layer
+is ``(tissue, distance)``; a later one covers an earlier one.
+"""
+
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 
 import numpy as np
 
 Point = tuple[float, float, float]
+Layer = tuple[str, np.ndarray]
+Noise = Callable[[float], np.ndarray]
 
 
 def ellipsoid(points: np.ndarray, centre: Point, radii: Point) -> np.ndarray:
@@ -76,3 +83,9 @@ def rotation(degrees: np.ndarray) -> np.ndarray:
     about_y = np.array([[np.cos(b), 0, np.sin(b)], [0, 1, 0], [-np.sin(b), 0, np.cos(b)]])
     about_z = np.array([[np.cos(c), -np.sin(c), 0], [np.sin(c), np.cos(c), 0], [0, 0, 1]])
     return about_x @ about_y @ about_z
+
+
+def bone(shape: np.ndarray, cortex_mm: float) -> Iterator[Layer]:
+    """Layers of a cortical shell around marrow."""
+    yield "cortical", shape
+    yield "marrow", shape + cortex_mm

@@ -17,9 +17,10 @@ from scipy import ndimage
 from cyclegan_gc.atomic import atomic_write
 from cyclegan_gc.config import Scanner
 from cyclegan_gc.errors import UserError
-from cyclegan_gc.phantom.anatomy import Layer, Noise, head, pelvis
+from cyclegan_gc.phantom.head import head
+from cyclegan_gc.phantom.pelvis import pelvis
 from cyclegan_gc.phantom.scanners import PROTOCOLS, Protocol, scan_mr
-from cyclegan_gc.phantom.shapes import rotation, smooth_noise
+from cyclegan_gc.phantom.shapes import Layer, Noise, rotation, smooth_noise
 
 Kind = Literal["head", "pelvis"]
 

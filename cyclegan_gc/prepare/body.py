@@ -47,9 +47,8 @@ def ct_body_mask(array_hu: np.ndarray, spacing_mm: Spacing) -> BoolArray:
 def mr_body_mask(array: np.ndarray, spacing_mm: Spacing) -> BoolArray:
     """Body mask of an MR in any unit, with dark bone and cavities; all false if it is constant.
 
-    Air is darkest, or is one constant of any brightness.
+    Air is darkest; :func:`with_dark_background` makes it so.
     """
-    array = with_dark_background(array)
     factors = [min(n, size) for n, size in zip(_factors(spacing_mm, array.shape), array.shape, strict=True)]
     sample = array[tuple(slice(factor // 2, None, factor) for factor in factors)]
     low, high = np.percentile(sample, (1, 99))

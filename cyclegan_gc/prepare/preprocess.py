@@ -20,6 +20,7 @@ from cyclegan_gc.formats.sources import path_of
 from cyclegan_gc.formats.volumes import MAX_VOXELS, Volume
 from cyclegan_gc.prepare.bias_field import bias_field
 from cyclegan_gc.prepare.body import Spacing, mr_body_mask, with_dark_background
+from cyclegan_gc.prepare.hu import from_hu
 from cyclegan_gc.prepare.modality import Modality
 from cyclegan_gc.prepare.transforms import (
     LOAD,
@@ -90,7 +91,7 @@ def prepare(volume: Volume, modality: Modality, settings: PreprocessConfig) -> P
 def normalise_ct(volume: Volume, mask: Tensor, settings: PreprocessConfig) -> Tensor:
     """A CT in HU to (1, H, W, D) in [-1, 1] in the canonical frame, air outside ``mask`` (1, H, W, D) of another volume
     on its grid."""
-    return to_unit_range(in_canonical_frame(volume), mask, *settings.ct_window_hu).as_tensor()
+    return from_hu(in_canonical_frame(volume), mask, settings).as_tensor()
 
 
 def in_canonical_frame(volume: Volume) -> MetaTensor:
@@ -113,12 +114,6 @@ def normalise_mr(array: np.ndarray, spacing_mm: Spacing, settings: PreprocessCon
         array = array / bias_field(array, mask, spacing_mm)
     limits = percentiles_inside(array, mask, settings.mr_percentiles)
     return to_unit_range(torch.from_numpy(array), torch.from_numpy(mask), *limits).numpy()
-
-
-def to_hu(image: Tensor, settings: PreprocessConfig) -> Tensor:
-    """[-1, 1] to HU, as a new tensor."""
-    low, high = settings.ct_window_hu
-    return (image + 1).div_(2).mul_(high - low).add_(low)
 
 
 def _loaded(volume: Volume) -> MetaTensor:

@@ -30,6 +30,7 @@ from cyclegan_gc.formats.volumes import MAX_VOXELS, Volume
 from cyclegan_gc.model.cyclegan import AIR
 from cyclegan_gc.prepare.bias_field import bias_field
 from cyclegan_gc.prepare.body import Spacing, ct_body_mask, mr_body_mask, with_dark_background
+from cyclegan_gc.prepare.hu import from_hu
 from cyclegan_gc.prepare.modality import Modality, check_values
 from cyclegan_gc.voxels import values_inside
 
@@ -52,7 +53,7 @@ def volume_transforms(modality: Modality, settings: PreprocessConfig) -> Compose
 def after_loading(modality: Modality, settings: PreprocessConfig) -> list[MapTransform]:
     """The steps from a loaded ``image`` to [-1, 1]."""
     if modality == "ct":
-        return [TURN, BodyMaskd("ct"), NormaliseCTd(settings.ct_window_hu)]
+        return [TURN, BodyMaskd("ct"), NormaliseCTd(settings)]
     correct = [CorrectBiasd("image")] if settings.n4 else []
     return [TURN, DarkBackgroundd("image"), BodyMaskd("mr"), *correct, NormaliseMRd(settings.mr_percentiles)]
 
@@ -184,15 +185,15 @@ class NormaliseMRd(MapTransform):
 
 
 class NormaliseCTd(MapTransform):
-    """Maps a window in HU to [-1, 1], clips, and sets air outside ``mask`` (which removes couch and head holder)."""
+    """Maps HU to [-1, 1] by :func:`from_hu` and sets air outside ``mask`` (which removes couch and head holder)."""
 
-    def __init__(self, window_hu: tuple[float, float]) -> None:
+    def __init__(self, settings: PreprocessConfig) -> None:
         super().__init__(["image"])
-        self.window_hu = window_hu
+        self.settings = settings
 
     def __call__(self, data: dict[str, Any]) -> dict[str, Any]:
         """``image`` from HU to [-1, 1]."""
-        return {**data, "image": to_unit_range(data["image"], data["mask"], *self.window_hu)}
+        return {**data, "image": from_hu(data["image"], data["mask"], self.settings)}
 
 
 def percentiles_inside(array: np.ndarray, mask: np.ndarray, percentiles: tuple[float, float]) -> tuple[float, float]:

@@ -14,7 +14,7 @@ from cyclegan_gc.data.reading import read
 from cyclegan_gc.inference import translate_slices
 from cyclegan_gc.model.cyclegan import Batch, Translations, consistency_losses
 from cyclegan_gc.model.passes import Passes
-from cyclegan_gc.prepare.preprocess import to_hu
+from cyclegan_gc.prepare.hu import to_hu
 from cyclegan_gc.trained_model import Translator
 from cyclegan_gc.validate.score import RealCT, Slabs, combined_score, unpaired_parts
 from cyclegan_gc.validate.watchdog import validation_figures

@@ -11,7 +11,7 @@ from cyclegan_gc.data.planes import Stack
 from cyclegan_gc.pictures.planes import PLANES, View
 from cyclegan_gc.pictures.sheets import Row, sheet
 from cyclegan_gc.pictures.truth import ERROR_LEGEND, rows_with_truth
-from cyclegan_gc.prepare.preprocess import to_hu
+from cyclegan_gc.prepare.hu import to_hu
 from cyclegan_gc.tracking import Picture, Table
 from cyclegan_gc.trained_model import Translator
 from cyclegan_gc.validate.fixed_slices import HEIGHTS, SLAB, FixedSlices, Look

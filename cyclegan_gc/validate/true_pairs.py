@@ -11,13 +11,14 @@ from cyclegan_gc.data.pairs import Pair, read_pair
 from cyclegan_gc.data.planes import Stack, upright
 from cyclegan_gc.data.reading import read
 from cyclegan_gc.errors import UserError
-from cyclegan_gc.inference import members_of, translate_cases, translate_slices
+from cyclegan_gc.inference import translate_cases, translate_slices
 from cyclegan_gc.metrics import bone_dice, mae
 from cyclegan_gc.model.passes import Passes
 from cyclegan_gc.prepare.body import ct_body_mask
 from cyclegan_gc.prepare.grid import DIRECTIONS, from_plane
-from cyclegan_gc.prepare.preprocess import Prepared, prepare, to_hu
-from cyclegan_gc.trained_model import Translator
+from cyclegan_gc.prepare.hu import to_hu
+from cyclegan_gc.prepare.preprocess import Prepared, prepare
+from cyclegan_gc.trained_model import Translator, members_of
 
 SLICES_A_PASS = 8
 

@@ -24,7 +24,7 @@ CONFIG = DataConfig(pairs="", crop=(48, 40))
 
 @pytest.fixture(scope="module")
 def files(phantoms) -> tuple[Path, Path]:
-    [pair] = find_pairs(phantoms / "test", "--data.pairs")
+    [pair], _ = find_pairs(phantoms / "test", "--data.pairs")
     return pair.mr.path, pair.ct.path
 
 

@@ -1,10 +1,13 @@
 """A network trained for a few steps; it runs all code but its CTs are not realistic."""
 
+import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from cyclegan_gc.config import DataConfig, NetworkConfig, OptimizerConfig, PreprocessConfig, TrainConfig, WandbConfig
+from cyclegan_gc.formats.volumes import read_volume
 from cyclegan_gc.train.loop import train
 from cyclegan_gc.trained_model import Translator, load_model
 
@@ -35,3 +38,19 @@ def translator(checkpoint) -> Translator:
 @pytest.fixture(scope="session")
 def source(phantoms) -> Path:
     return next((phantoms / "test" / "mr").iterdir())
+
+
+@pytest.fixture
+def folder(source, tmp_path) -> Path:
+    (tmp_path / "in").mkdir()
+    shutil.copy(source, tmp_path / "in" / "a.nii.gz")
+    return tmp_path / "in"
+
+
+@pytest.fixture
+def series(source, slices_of, write_series, tmp_path) -> Path:
+    """A folder that holds a head as a DICOM series."""
+    array = read_volume(source).array
+    pixels = np.clip(array * 900 / array.max(), 0, 900).astype(np.int16).transpose(1, 0, 2)
+    write_series(tmp_path / "dicom" / "T1", slices_of(pixels, "axial", (2.7, 2.7, 2.7)))
+    return tmp_path / "dicom"

@@ -14,8 +14,8 @@ from cyclegan_gc.config import (
 from cyclegan_gc.convert.batch import convert
 from cyclegan_gc.errors import UserError, VolumeError
 from cyclegan_gc.formats.volumes import Volume, read_volume
-from cyclegan_gc.inference import Member, translate_volume
-from cyclegan_gc.trained_model import Translator
+from cyclegan_gc.inference import translate_volume
+from cyclegan_gc.trained_model import Member, Translator
 
 
 def hu_of(translator: Translator, volume: Volume, batch_size: int = 8) -> np.ndarray:
@@ -23,8 +23,8 @@ def hu_of(translator: Translator, volume: Volume, batch_size: int = 8) -> np.nda
 
 
 def test_the_result_lies_on_the_sources_exact_grid(checkpoint, source, tmp_path):
-    result = convert_volume(str(checkpoint), str(source), str(tmp_path / "x_sct.nii.gz"), device="cpu")
-    before, after = nib.Nifti1Image.from_filename(source), nib.Nifti1Image.from_filename(result)
+    case = convert_volume(str(checkpoint), str(source), str(tmp_path / "x_sct.nii.gz"), device="cpu")
+    before, after = nib.Nifti1Image.from_filename(source), nib.Nifti1Image.from_filename(case.result)
     assert after.shape == before.shape and after.get_data_dtype() == np.int16
     assert np.array_equal(np.asarray(after.affine), np.asarray(before.affine))
     for field in ("sform_code", "qform_code", "xyzt_units", "srow_x", "quatern_b", "qoffset_z"):
@@ -54,7 +54,8 @@ def test_at_the_trained_pixel_size_a_slice_is_the_network_of_that_slice(translat
     """An independent road: crop, pad and translate one slice by hand."""
     own = replace(translator, preprocess=replace(translator.preprocess, spacing_mm=None))
     volume = read_volume(source)
-    from cyclegan_gc.prepare.preprocess import prepare, to_hu, turn_back
+    from cyclegan_gc.prepare.hu import to_hu
+    from cyclegan_gc.prepare.preprocess import prepare, turn_back
 
     case = prepare(volume, "mr", own.preprocess)
     mask = case.mask[0].numpy()

@@ -5,7 +5,7 @@ from cyclegan_gc.config import ConvertConfig
 from cyclegan_gc.convert.batch import convert
 from cyclegan_gc.convert.estimate import LONG, estimate
 from cyclegan_gc.convert.plan import plan
-from cyclegan_gc.inference import members_of
+from cyclegan_gc.trained_model import members_of
 
 
 def seconds(sentence: str) -> float:

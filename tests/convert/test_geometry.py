@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from nibabel.loadsave import load
 
-from cyclegan_gc.convert.batch import convert_volume
+from cyclegan_gc.convert.single import convert_volume
 from cyclegan_gc.formats.geometry import to_ras
 from cyclegan_gc.formats.volumes import read_volume
 
@@ -83,7 +83,6 @@ def opened(path: Path) -> Any:
     return load(path)
 
 
-@pytest.mark.filterwarnings("ignore:.*went through the network", "ignore:.*sheared", "ignore:.*sform")
 @pytest.mark.parametrize("index", range(len(ORDERS)))
 def test_each_axis_order_and_way_of_storing_gives_the_same_result_on_its_own_grid(
     index, head, references, checkpoint, tmp_path

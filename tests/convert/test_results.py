@@ -1,5 +1,4 @@
 import json
-import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -17,24 +16,7 @@ from cyclegan_gc.errors import UserError
 from cyclegan_gc.formats.dicom.read import read_series
 from cyclegan_gc.formats.sources import find_sources, source_of
 from cyclegan_gc.formats.volumes import read_volume, write_volume
-from cyclegan_gc.inference import members_of
-from cyclegan_gc.trained_model import load_model
-
-
-@pytest.fixture
-def folder(source, tmp_path) -> Path:
-    (tmp_path / "in").mkdir()
-    shutil.copy(source, tmp_path / "in" / "a.nii.gz")
-    return tmp_path / "in"
-
-
-@pytest.fixture
-def series(source, slices_of, write_series, tmp_path) -> Path:
-    """A folder that holds a head as a DICOM series."""
-    array = read_volume(source).array
-    pixels = np.clip(array * 900 / array.max(), 0, 900).astype(np.int16).transpose(1, 0, 2)
-    write_series(tmp_path / "dicom" / "T1", slices_of(pixels, "axial", (2.7, 2.7, 2.7)))
-    return tmp_path / "dicom"
+from cyclegan_gc.trained_model import load_model, members_of
 
 
 def run(checkpoint: Path, source: Path, output: Path, **settings) -> list[str]:
@@ -220,30 +202,8 @@ def test_a_sagittal_series_is_warned_of_or_resampled_to_axial_slices(
         ConvertConfig(checkpoint, "in", tmp_path / "out", resample="axial")
 
 
-def test_what_lies_where_a_sidecar_belongs_ends_no_batch_and_is_never_opened(checkpoint, folder, tmp_path):
-    """A pipe, a self-referring link and JSON that is nested too deeply."""
-    out = tmp_path / "out"
-    os.mkfifo(folder / "a.json")
-    (folder / "l.nii.gz").symlink_to("l.nii.gz")
-    out.mkdir()
-    (out / "a_sct.json").write_text("[" * 100_000)
-    assert run(checkpoint, folder, out) == ["converted", "failed"]
-    known = json.loads((out / "a_sct.json").read_text())
-    for edit in ({"warnings": [1]}, {"warnings": None}, {"quality": {**known["quality"], "reasons": None}}):
-        (out / "a_sct.json").write_text(json.dumps({**known, **edit}))
-        assert run(checkpoint, folder, out) == ["converted", "failed"]
-
-
 def test_a_forced_result_does_not_pass_for_one_that_was_accepted(checkpoint, phantoms, tmp_path):
     ct, out = next((phantoms / "test" / "ct").iterdir()), tmp_path / "out"
     assert [run(checkpoint, ct, out, force=force) for force in (False, True, True, False)] == [
         ["failed"], ["converted"], ["skipped"], ["failed"],
     ]  # fmt: skip
-
-
-def test_a_folder_of_others_with_the_name_of_a_result_is_kept(checkpoint, series, tmp_path):
-    mine = tmp_path / "out" / "T1_sct" / "mine.txt"
-    mine.parent.mkdir(parents=True)
-    mine.write_text("mine")
-    assert run(checkpoint, series, tmp_path / "out", format="dicom") == ["failed"]
-    assert mine.read_text() == "mine" and run(checkpoint, series, tmp_path / "new", format="dicom") == ["converted"]

@@ -176,7 +176,7 @@ def test_the_layouts_of_public_data_are_read_whole(phantoms, tmp_path, name):
     assert [case.modality for case in found.cases] == ["mr", "mr", "ct", "ct"]
     assert [case.subject for case in found.cases][:2] == [case.subject for case in found.cases][2:]
     assert len({case.subject for case in found.cases}) == 2
-    pairs = find_pairs(tmp_path, "--data.pairs")
+    pairs, _ = find_pairs(tmp_path, "--data.pairs")
     assert [pair.subject for pair in pairs] == [case.subject for case in found.cases][:2]
     for pair, subject in zip(pairs, "12", strict=True):
         for side, kind in ((pair.mr, "mr"), (pair.ct, "ct")):
@@ -191,15 +191,21 @@ def test_the_contrasts_of_a_bids_folder_are_told_and_one_is_chosen(phantoms, tmp
         find_files(data_of(tmp_path)).notes
     )
     [mr, _] = find_files(data_of(tmp_path, mr_series="*_T1w")).cases
-    [pair] = find_pairs(tmp_path, "--data.pairs", mr_series="*_T1w")
+    [pair], _ = find_pairs(tmp_path, "--data.pairs", mr_series="*_T1w")
     assert mr.source.name == pair.mr.name == "sub-01_T1w"
 
 
 def test_the_series_of_a_patient_make_a_pair(export):
     with pytest.raises(UserError, match="2 MRs of its PatientID"):
         find_pairs(export / "patient2", "--data.pairs")
-    [pair] = find_pairs(export / "patient2", "--data.pairs", mr_series="T1*")
+    [pair], left_out = find_pairs(export / "patient2", "--data.pairs", mr_series="T1*")
     assert (pair.mr.path.name, pair.ct.path.name) == ("1", "4")
+    assert dict(left_out) == {
+        **{"2": "case that --data.mr_series does not name", "3/IM0001": "localizer"},
+        "RS.dcm": "DICOM object without an image (RTSTRUCT)",
+    }
+    notes = find_files(DataConfig(pairs=str(export / "patient2"), mr_series="T1*", validation_fraction=0)).notes
+    assert "--data.pairs: left out: 1 x localizer, such as 3/IM0001" in notes and len(notes) == 3
     volume = read_pair(*pair.sources)
     assert volume.array.shape == volume.further[-1].shape and volume.further[-1].min() < -900
     with pytest.raises(UserError, match="not on the grid of its MR"):

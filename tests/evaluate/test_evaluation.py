@@ -21,7 +21,8 @@ from cyclegan_gc.evaluate.matching import CaseFiles, Sources, match_cases
 from cyclegan_gc.evaluate.measures import Row
 from cyclegan_gc.evaluate.summary import Evaluation
 from cyclegan_gc.evaluate.tables import summary_table
-from cyclegan_gc.formats.dicom.write import SeriesLabel, write_ct_series
+from cyclegan_gc.formats.dicom.ct_image import SeriesLabel
+from cyclegan_gc.formats.dicom.write import write_ct_series
 from cyclegan_gc.formats.sources import find_sources, read_files, source_of
 from cyclegan_gc.metrics.consistency import mr_gradient_correlation
 from cyclegan_gc.prepare.body import ct_body_mask

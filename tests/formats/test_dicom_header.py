@@ -9,9 +9,10 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from cyclegan_gc.errors import VolumeError
 from cyclegan_gc.formats.dicom import header
+from cyclegan_gc.formats.dicom.ct_image import SeriesLabel, is_synthetic_ct
 from cyclegan_gc.formats.dicom.header import is_dicom, open_dicom
 from cyclegan_gc.formats.dicom.read import read_series, series_grid
-from cyclegan_gc.formats.dicom.write import SeriesLabel, is_synthetic_ct, write_ct_series
+from cyclegan_gc.formats.dicom.write import write_ct_series
 from cyclegan_gc.formats.sources import find_sources, read_files
 
 PIXELS = np.random.default_rng(1).integers(0, 900, (20, 24, 6)).astype(np.int16)
@@ -43,6 +44,8 @@ def nested(content: bytes, depth: int) -> bytes:
         (b"\x28\x00\x10\x00US", b"", "no Rows and Columns that can be read"),
         (b"\x28\x00\x10\x00US", b"\x14\0\x14\0", "no Rows and Columns that can be read"),
         (b"\x28\x00\x30\x00DS", b"a\\b ", "no pixel spacing that can be read"),
+        (b"\x28\x00\x30\x00DS", b"1_5\\1_2 ", "no pixel spacing that can be read"),
+        (b"\x28\x00\x04\x00CS", b"R\x1b[2J\nGB", r"in colour \(R\\x1b\[2J\\nGB\)"),
         (b"\x20\x00\x32\x00DS", b"1\\2 ", "no slice position or orientation that can be read"),
     ],
 )

@@ -6,6 +6,7 @@ import pytest
 
 from cyclegan_gc.errors import VolumeError
 from cyclegan_gc.formats.dicom.series import group_series
+from cyclegan_gc.formats.selection import find_kind
 from cyclegan_gc.formats.sources import find_sources, read_files
 from cyclegan_gc.formats.volumes import MAX_VOXELS
 
@@ -147,3 +148,33 @@ def test_a_cut_file_is_the_fault_of_its_series(until, slices_of, write_series, t
     files[0].write_bytes(whole[: whole.index(until) + 3])
     [series], notes = group_series(files)
     assert series.fault and "IM0001.dcm is not a readable DICOM file" in series.fault and not notes
+
+
+@pytest.mark.parametrize("follows", [False, True])
+def test_an_object_of_unknown_class_is_a_cut_slice_if_it_ends_before_the_image(
+    follows, slices_of, write_series, tmp_path
+):
+    """In the series of images; what ends with other tags is whole and holds no image."""
+    slices = list(slices_of(PIXELS))
+    for name in [element.keyword for element in slices[0] if element.tag.group >= 0x28]:
+        delattr(slices[0], name)
+    slices[0].SOPClassUID = "1.3.46.670589.11.0.0.12.1"
+    if follows:
+        slices[0].add_new((0x2005, 0x0010), "LO", "A MAKER")
+    write_series(tmp_path / "T1", slices)
+    [series], others = group_series(list((tmp_path / "T1").iterdir()))
+    assert (series.fault is None) == follows and len(others) == follows
+
+
+@pytest.mark.parametrize(
+    "types",
+    [["DERIVED", "SECONDARY", "PROJECTION IMAGE", "COLLAPSE"], ["ORIGINAL", "PRIMARY", "MIP"]],
+)
+def test_a_projection_that_continues_the_stack_is_not_one_of_its_slices(types, slices_of, write_series, tmp_path):
+    alone = volumes_in(write_series(tmp_path / "alone", slices_of(PIXELS))[0].parent)["alone"]
+    slices = list(slices_of(np.dstack([PIXELS, PIXELS.max(axis=2)])))
+    next(each for each in slices if each.pixel_array.min() == PIXELS.max(axis=2).min()).ImageType = types
+    write_series(tmp_path / "T1", slices)
+    assert np.array_equal(volumes_in(tmp_path / "T1")["T1"], alone)
+    [chosen], [left_out] = find_kind(str(tmp_path / "T1"), "mr")
+    assert chosen.name == "T1" and left_out.label.endswith("_projection") and left_out.reason == "projection"

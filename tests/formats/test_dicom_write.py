@@ -11,8 +11,9 @@ import pydicom.uid
 import pytest
 
 from cyclegan_gc.errors import VolumeError
+from cyclegan_gc.formats.dicom.ct_image import PATIENT_AND_STUDY, SeriesLabel, is_synthetic_ct
 from cyclegan_gc.formats.dicom.read import read_series
-from cyclegan_gc.formats.dicom.write import PATIENT_AND_STUDY, SeriesLabel, is_synthetic_ct, write_ct_series
+from cyclegan_gc.formats.dicom.write import write_ct_series
 
 PIXELS = np.random.default_rng(1).integers(0, 900, (20, 24, 6)).astype(np.int16)
 LABEL = SeriesLabel("0123abcd", "Model 12345, step 7.", "cyclegan-gc 0.1")
@@ -254,10 +255,16 @@ def test_each_attribute_that_the_ct_image_asks_for_is_there(resampled, slices_of
                 assert item.ReferencedSOPClassUID and item.ReferencedSOPInstanceUID
 
 
+@pytest.mark.parametrize("rows_and_columns", [(1, 1), (-1, -1), (-1, 1), (1, -1)])
 def test_an_axial_series_with_square_pixels_keeps_its_slices_when_axial_ones_are_asked_for(
-    slices_of, write_series, tmp_path
+    rows_and_columns, slices_of, write_series, tmp_path
 ):
-    source = write_series(tmp_path / "mr", slices_of(PIXELS, "axial", (1.2, 1.2, 3.0)))
+    """Also the series of a prone patient or one who lies feet first."""
+    slices = list(slices_of(PIXELS, "axial", (1.2, 1.2, 3.0)))
+    across, down = rows_and_columns
+    for each in slices:
+        each.ImageOrientationPatient = [across, 0, 0, 0, down, 0]
+    source = write_series(tmp_path / "mr", slices)
     volume = read_series(source, MANY)
     hu = synthetic(volume.array)
     for name, outside in (("kept", None), ("resampled", -1000)):

@@ -1,5 +1,9 @@
 """MetaImage and NRRD against NIfTI of the same picture, written by SimpleITK: an orientation of its own making."""
 
+import bz2
+import gzip
+import re
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -129,7 +133,7 @@ def metaimage(path: Path, **fields: str) -> Path:
     return path
 
 
-@pytest.mark.parametrize("dimensions", ["-1", "0", "99", "x", "3 3", "1e30"])
+@pytest.mark.parametrize("dimensions", ["-1", "0", "99", "x", "3 3", "1e30", "0_3", "\u0663"])
 def test_impossible_numbers_of_dimensions_are_refused(dimensions: str, tmp_path: Path):
     with pytest.raises(VolumeError, match="not a readable MetaImage"):
         read_volume(metaimage(tmp_path / "x.mha", NDims=dimensions))
@@ -174,3 +178,30 @@ def test_a_flipped_bit_in_compressed_voxels_is_noticed(name: str, tmp_path: Path
 def test_what_a_header_does_not_say_is_assumed_with_a_warning(fields: dict[str, str], note: str, tmp_path: Path):
     assert not read_volume(metaimage(tmp_path / "x.mha")).warnings
     assert any(note in warning for warning in read_volume(metaimage(tmp_path / "x.mha", **fields)).warnings)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("name", ["x.mha", "x.nrrd"])
+def test_more_voxels_than_the_file_can_hold_are_refused_before_memory_is_asked_for(name, packed, tmp_path):
+    image = SimpleITK.Image([20, 20, 20], SimpleITK.sitkInt16)
+    SimpleITK.WriteImage(image, str(tmp_path / name), useCompression=packed)
+    content = (tmp_path / name).read_bytes().replace(b"20 20 20", b"900 900 2000")
+    (tmp_path / name).write_bytes(re.sub(rb"(CompressedDataSize = )\d+", rb"\g<1>3240000000", content))
+    tracemalloc.start()
+    with pytest.raises(VolumeError, match="shorter than the header says"):
+        read_volume(tmp_path / name)
+    assert tracemalloc.get_traced_memory()[1] < 2**24
+    tracemalloc.stop()
+
+
+@pytest.mark.parametrize(("encoding", "pack"), [("gzip", gzip.compress), ("bzip2", bz2.compress)])
+def test_very_many_joined_streams_are_read_as_one(encoding, pack, tmp_path):
+    """As many as there are bytes of voxels, and empty ones between, in a time that grows with their number alone."""
+    header = f"NRRD0004\ntype: uint8\ndimension: 3\nsizes: 40 40 40\nencoding: {encoding}\n\n".encode()
+    values = np.random.default_rng(0).integers(0, 256, 64000).astype(np.uint8)
+    packed = [pack(bytes([value])) for value in range(256)]
+    empty = pack(b"")
+    streams = b"".join(packed[value] + empty for value in values)
+    (tmp_path / "x.nrrd").write_bytes(header + streams)
+    array = read_volume(tmp_path / "x.nrrd").array
+    np.testing.assert_array_equal(array.ravel(order="F"), values)

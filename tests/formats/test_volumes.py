@@ -16,7 +16,7 @@ from nibabel.quaternions import angle_axis2mat
 
 from cyclegan_gc.errors import UserError, VolumeError
 from cyclegan_gc.formats.content import bytes_hash
-from cyclegan_gc.formats.files import case_id, find_volumes
+from cyclegan_gc.formats.files import case_id
 from cyclegan_gc.formats.sources import find_sources
 from cyclegan_gc.formats.volumes import Volume, read_contrasts, read_labels, read_mask, read_volume, write_volume
 
@@ -55,6 +55,10 @@ def field(name: str, value: object, index: int | None = None) -> Edit:
             header[name][index] = value
 
     return edit
+
+
+def find_volumes(source: str | Path) -> list[Path]:
+    return [case.path for case in find_sources(source)[0]]
 
 
 def image_of(volume: Volume) -> nib.Nifti1Image:
@@ -382,9 +386,9 @@ def test_a_pipe_is_named_and_never_opened(tmp_path: Path):
 def test_if_no_volume_is_found_the_message_says_what_was_there(tmp_path: Path):
     with pytest.raises(UserError, match="no files at all"):
         find_volumes(tmp_path)
-    for name in ("1.dcm", "2.dcm", "readme"):
+    for name in ("1.jpg", "2.jpg", "readme"):
         (tmp_path / name).touch()
-    with pytest.raises(UserError, match=r"found 2 x \.dcm, 1 x no suffix"):
+    with pytest.raises(UserError, match=r"found 2 x \.jpg, 1 x no suffix"):
         find_volumes(tmp_path)
     with pytest.raises(UserError, match="no such file or folder"):
         find_volumes(tmp_path / "absent")

@@ -35,6 +35,7 @@ NEEDED = {
     "audit": "--data.mr A --data.ct B",
     "train": "--data.mr A --data.ct B --output RUN --optimizer.batch_size 2",
     "convert": "IN OUT --checkpoint RUN",
+    "export": "RUN --format weights",
     "info": "FILE",
     "manifest": "merge OUT",
     "evaluate": "--predicted A --reference B --output OUT",

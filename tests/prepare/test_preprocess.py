@@ -11,7 +11,8 @@ from cyclegan_gc.config import PreprocessConfig
 from cyclegan_gc.errors import VolumeError
 from cyclegan_gc.formats.volumes import Volume, read_volume
 from cyclegan_gc.prepare.grid import from_plane, mask_to_network, network_grid, to_network, to_plane, to_source
-from cyclegan_gc.prepare.preprocess import normalise_mr, prepare, to_hu, turn_back
+from cyclegan_gc.prepare.hu import to_hu
+from cyclegan_gc.prepare.preprocess import normalise_mr, prepare, turn_back
 
 SETTINGS = PreprocessConfig()
 AXIS_ORDERS = [

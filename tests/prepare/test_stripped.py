@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from cyclegan_gc.formats.geometry import resample
 from cyclegan_gc.formats.volumes import read_volume
 from cyclegan_gc.prepare.body import mr_body_mask
 from cyclegan_gc.prepare.stripped import is_stripped
@@ -34,3 +35,14 @@ def test_real_heads_have_a_skull_and_without_their_rim_they_have_none(real_data,
     x, y, z = (mm * each.step for mm, each in zip(volume.spacing_mm, apart, strict=True))
     array = volume.array[apart]
     assert not found(array, (x, y, z)) and found(without_rim(array, (x, y, z)), (x, y, z))
+
+
+def test_a_t2_brain_is_one_but_no_t2_head_and_no_pelvis(real_data):
+    labels = read_volume(real_data / "pairs" / "colin27_phantom" / "labels_clean_DERIVED.nii.gz")
+    head = read_volume(real_data / "pairs" / "mni2mm_template" / "mr_avg152T2.nii.gz")
+    brain = resample(labels.array, labels.affine, head.array.shape, head.affine, outside=0, order=0) >= 3
+    assert found(np.where(brain, head.array, 0), head.spacing_mm)
+    others = [real_data / "mr" / "mr07_niivue_t2w.nii.gz", *(real_data / "pairs" / "twod_pelvis").glob("*_t2.nii.gz")]
+    for volume in (head, *map(read_volume, others)):
+        cut_out = np.where(mr_body_mask(volume.array, volume.spacing_mm), volume.array, volume.array.min())
+        assert not found(cut_out, volume.spacing_mm)

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import segmentation
 import torch
+from study_volumes import volumes_of
 
 from cyclegan_gc.errors import UserError, VolumeError
-from cyclegan_gc.formats.files import case_id, find_volumes
+from cyclegan_gc.formats.files import case_id
 from cyclegan_gc.formats.volumes import read_volume
 from cyclegan_gc.phantom.subject import LABELS
 
@@ -20,7 +21,7 @@ BONE = list(segmentation.GROUPS).index("bone") + 1
 @pytest.fixture(scope="module")
 def head(phantoms) -> segmentation.Labelled:
     """A held-out phantom."""
-    (ct,), (labels,) = (find_volumes(phantoms / "test" / kind) for kind in ("ct", "labels"))
+    (ct,), (labels,) = (volumes_of(phantoms / "test" / kind) for kind in ("ct", "labels"))
     return segmentation.labelled(read_volume(ct), read_volume(labels))
 
 
@@ -66,7 +67,7 @@ def test_a_missing_study_and_a_study_without_labels_are_refused(tmp_path, capsys
 
 def test_a_synthetic_ct_without_a_body_has_no_overlap_and_results_of_another_test_set_are_refused(phantoms, tmp_path):
     truth = phantoms / "test"
-    (labels,) = find_volumes(truth / "labels")
+    (labels,) = volumes_of(truth / "labels")
     (tmp_path / "run" / "sct").mkdir(parents=True)
     air = nib.Nifti1Image.from_filename(labels)
     noise = np.random.default_rng(0).integers(-1010, -990, air.shape)

@@ -1,7 +1,8 @@
-"""A server in W&B's place that refuses every key."""
+"""A run folder without an account, and a server in W&B's place that refuses every key."""
 
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 
@@ -27,3 +28,19 @@ def refusing(monkeypatch):
     monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{server.server_port}")
     yield
     server.shutdown()
+
+
+@pytest.fixture
+def no_account(monkeypatch, tmp_path) -> Path:
+    """No W&B account and a home folder of its own, which is returned."""
+    for name in ("WANDB_MODE", "WANDB_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def run(no_account, tmp_path) -> Path:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    return folder

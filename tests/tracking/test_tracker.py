@@ -3,7 +3,6 @@ import os
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,13 +13,6 @@ from cyclegan_gc.tracking import Artifact, Picture, Table, Tracker, WandbRun, pr
 OFFLINE = WandbConfig(mode="offline")
 WITH_PICTURES = WandbConfig(mode="offline", images=True)
 GREY = Picture(np.full((8, 8), 200, np.uint8), "MR, sCT")
-
-
-@pytest.fixture
-def run(no_account, tmp_path) -> Path:
-    folder = tmp_path / "run"
-    folder.mkdir()
-    return folder
 
 
 def figures(lines: list[dict]) -> list[tuple[int, float]]:
@@ -171,38 +163,6 @@ def test_a_picture_that_is_not_uint8_is_refused():
         Picture(np.zeros((4, 4), np.float32))  # pyright: ignore[reportArgumentType]
 
 
-def log_a_panel_and_a_table(run: Path, config: WandbConfig) -> None:
-    table = Table(["case", "mae", "picture"], [["case-1", 5.0, GREY], ["case-2", 4.0, None]])
-    with WandbRun(run, config, {}, job_type="train") as wandb_run:
-        wandb_run.log({"global_step": 1, "cycle_mr": 0.5, "panels/mr_to_ct": GREY, "cases": table})
-
-
-def test_an_offline_run_holds_no_picture_by_default(run, offline_runs, wandb_pictures):
-    log_a_panel_and_a_table(run, OFFLINE)
-    [offline] = offline_runs(run)
-    [line] = offline.history
-    assert line["cases/ncols"] == 2 and line["cases/nrows"] == 2 and line["cycle_mr"] == 0.5
-    assert not any(name.startswith("panels/") for name in (*line, *offline.summary))
-    assert wandb_pictures(run) == []
-
-
-def test_with_images_the_panel_and_the_picture_column_are_there(run, offline_runs, wandb_pictures):
-    log_a_panel_and_a_table(run, WITH_PICTURES)
-    [offline] = offline_runs(run)
-    [line] = offline.history
-    assert line["cases/ncols"] == 3 and line["panels/mr_to_ct/caption"] == "MR, sCT"
-    assert (offline.folder / "files" / line["panels/mr_to_ct/path"]) in wandb_pictures(run)
-
-
-@pytest.mark.parametrize(
-    ("config", "words"), [(OFFLINE, "W&B offline, without pictures"), (WITH_PICTURES, "W&B offline, with pictures")]
-)
-def test_the_first_line_says_whether_pictures_are_part_of_the_run_and_how_to_send_it(run, capsys, config, words):
-    WandbRun(run, config, {}, job_type="train").finish()
-    out = capsys.readouterr().out
-    assert out.startswith(words) and f"cyclegan-gc sync {run}" in out and out.count("\n") == 1
-
-
 def test_a_disabled_run_prints_nothing(run, capsys):
     WandbRun(run, WandbConfig(mode="disabled", images=True), {}, job_type="train").finish()
     assert capsys.readouterr() == ("", "")
@@ -240,16 +200,3 @@ def test_online_without_a_key_becomes_offline_and_says_why(no_account, tmp_path,
     run = WandbRun(tmp_path, WandbConfig(mode="online"), {}, job_type="train")
     run.finish()
     assert run.mode == "offline" and "no API key" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(("config", "times"), [(OFFLINE, 0), (WITH_PICTURES, 1)])
-def test_the_picture_of_a_tables_row_is_drawn_only_if_pictures_are_logged(run, config, times):
-    drawn = []
-
-    def draw() -> Picture:
-        drawn.append(GREY)
-        return GREY
-
-    with WandbRun(run, config, {}, job_type="train") as wandb_run:
-        wandb_run.log({"cases": Table(["case", "picture"], [["case-1", draw]])})
-    assert len(drawn) == times

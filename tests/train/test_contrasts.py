@@ -9,10 +9,12 @@ import pytest
 import torch
 
 from cyclegan_gc.checkpoint import load_checkpoint
-from cyclegan_gc.config import ConvertConfig, LossConfig, TrainConfig
-from cyclegan_gc.convert.batch import convert, convert_volume
+from cyclegan_gc.config import ConvertConfig, DataConfig, LossConfig, TrainConfig
+from cyclegan_gc.convert.batch import convert
 from cyclegan_gc.convert.plan import plan
+from cyclegan_gc.convert.single import convert_volume
 from cyclegan_gc.data.cache import cached_volume
+from cyclegan_gc.data.cases import find_files
 from cyclegan_gc.data.planes import Stack, upright
 from cyclegan_gc.data.reading import read
 from cyclegan_gc.data.subjects import subjects_of
@@ -92,6 +94,21 @@ def test_a_missing_or_second_contrast_is_named(heads, tmp_path, name, message):
     (tmp_path / name).write_bytes(b"")
     with pytest.raises(UserError, match=message):
         [case.readable_files() for case in find_sources(tmp_path, ENDINGS)[0]]
+
+
+def test_a_ct_beside_the_contrasts_is_none_of_them(heads, phantoms, tmp_path):
+    """Contrasts as nnU-Net names them, and the CT of each subject in the same folder, named in both ways."""
+    for number, ct in enumerate(("sub1_ct", "sub2_ct_0000"), start=1):
+        mrs = sorted((heads / "mr").glob(f"sub-0{number}*"))
+        names = (f"sub{number}_0000", f"sub{number}_0001", ct)
+        for source, name in zip((*mrs, next((phantoms / "test" / "ct").iterdir())), names, strict=True):
+            (tmp_path / f"{name}.nii.gz").symlink_to(source)
+    endings = ("_0000", "_0001")
+    found = find_files(DataConfig(str(tmp_path), str(tmp_path), contrasts=endings))
+    assert [case.source.name for case in found.cases] == ["sub1", "sub2", "sub1_ct", "sub2_ct_0000"]
+    jobs, left_out = plan(ConvertConfig(Path("last.pt"), str(tmp_path), tmp_path / "out"), endings)
+    assert [job.stem for job in jobs] == ["sub1_sct", "sub2_sct"]
+    assert sorted(each.label for each in left_out) == ["sub1_ct.nii.gz", "sub2_ct_0000.nii.gz"]
 
 
 def test_a_folder_without_such_endings_is_refused(phantoms):
@@ -191,14 +208,14 @@ def test_both_contrasts_reach_the_result(run, heads, tmp_path):
     one, other = sorted((heads / "new" / "scan").iterdir())
     results = []
     for name, contrasts in (("both", (one, other)), ("twice", (one, one))):
-        path = convert_volume(run, contrasts, tmp_path / f"{name}.nii.gz", device="cpu")
+        path = convert_volume(run, contrasts, tmp_path / f"{name}.nii.gz", device="cpu").result
         results.append(np.asarray(nib.Nifti1Image.from_filename(path).dataobj))
     assert not np.array_equal(*results)
 
 
 def test_a_ct_becomes_the_first_contrast(run, phantoms, tmp_path):
     source = next((phantoms / "test" / "ct").iterdir())
-    path = convert_volume(run, source, tmp_path / "smr.nii.gz", direction="ct_to_mr", device="cpu")
+    path = convert_volume(run, source, tmp_path / "smr.nii.gz", direction="ct_to_mr", device="cpu").result
     assert nib.Nifti1Image.from_filename(path).shape == nib.Nifti1Image.from_filename(source).shape
 
 

@@ -11,12 +11,12 @@ from torch import nn
 from cyclegan_gc.checkpoint import load_checkpoint
 from cyclegan_gc.errors import UserError
 from cyclegan_gc.formats.volumes import read_volume
-from cyclegan_gc.inference import members_of, prepare_for, translate_volume
+from cyclegan_gc.inference import prepare_for, translate_volume
 from cyclegan_gc.model.cyclegan import Batch, Translations, consistency_losses
 from cyclegan_gc.prepare.preprocess import prepare
 from cyclegan_gc.train.loop import train
 from cyclegan_gc.train.state import begin_with, build_state
-from cyclegan_gc.trained_model import load_model
+from cyclegan_gc.trained_model import load_model, members_of
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from cyclegan_gc.data.pairs import find_pairs
 from cyclegan_gc.data.planes import Stack
 from cyclegan_gc.errors import UserError
 from cyclegan_gc.formats.sources import source_of
-from cyclegan_gc.prepare.preprocess import to_hu
+from cyclegan_gc.prepare.hu import to_hu
 from cyclegan_gc.tracking import Picture, Table
 from cyclegan_gc.trained_model import Translator
 from cyclegan_gc.validate.gallery import pairs_shown
@@ -52,7 +52,7 @@ def config(small_config, phantoms):
 
 
 def test_the_error_of_a_constant_is_computed_by_hand(config, phantoms):
-    [files] = find_pairs(phantoms / "test", "the test")
+    [files], _ = find_pairs(phantoms / "test", "the test")
     pairs = [load_pair(files, config.preprocess)]
     [sct_hu], figures = translate_pairs(translator(Constant(-0.2), config), pairs)
     ct = np.asarray(nib.load(next((phantoms / "test" / "ct").iterdir())).dataobj)  # pyright: ignore
@@ -80,7 +80,7 @@ def test_a_stack_of_any_plane_becomes_the_same_volume(config, phantoms, tmp_path
 
 
 def test_pairs_are_shown_worst_first_under_pseudonyms(config, phantoms):
-    [files] = find_pairs(phantoms / "test", "the test")
+    [files], _ = find_pairs(phantoms / "test", "the test")
     pair = load_pair(files, config.preprocess)
     pairs = [replace(pair, name="DOE"), replace(pair, name="ROE")]
     scts_hu = [pair.ct_hu + 10, pair.ct_hu + 200]

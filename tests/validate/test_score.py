@@ -11,7 +11,7 @@ from cyclegan_gc.config import PreprocessConfig
 from cyclegan_gc.data.cache import cached_volume
 from cyclegan_gc.data.planes import Stack
 from cyclegan_gc.formats.sources import source_of
-from cyclegan_gc.prepare.preprocess import to_hu
+from cyclegan_gc.prepare.hu import to_hu
 from cyclegan_gc.validate import fixed_slices
 from cyclegan_gc.validate.fixed_slices import SLAB
 from cyclegan_gc.validate.score import RealCT, Slabs, combined_score, unpaired_parts

@@ -112,6 +112,6 @@ def _positive(tags: Dataset, name: str) -> float | None:
 def _factor(tags: Dataset, name: str, missing: float, path: Path) -> float:
     """A number that changes every value, so that it must be readable where it is given."""
     number = number_of(tags, name)
-    if number is None and text_of(tags, name).strip():
+    if number is None and text_of(tags, name):
         raise VolumeError(f"{path.name} has a {name} that is not a number; export the series again")
     return missing if number is None else number

@@ -1,5 +1,6 @@
 """Opening a DICOM file and reading its tags: whatever the file holds, nothing but a VolumeError is raised here."""
 
+import re
 import warnings
 import zlib
 from collections.abc import Sequence
@@ -16,7 +17,8 @@ from pydicom.filereader import read_dataset, read_preamble
 from pydicom.multival import MultiValue
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
-from cyclegan_gc.errors import VolumeError
+from cyclegan_gc.errors import VolumeError, one_line, plain
+from cyclegan_gc.formats.decimals import decimal
 
 SUFFIXES = (".dcm", ".dicom", ".ima")
 MAX_INFLATED = 2**29
@@ -24,7 +26,7 @@ MAX_INFLATED = 2**29
 INFLATED_AT_ONCE = 2**24
 DECIMAL_TEXT = ("DS", "IS")
 """Value representations that store numbers as text."""
-LONGEST_NUMBER = 32
+WHOLE = r"-?[0-9]{1,32}"
 
 # Values that violate the standard are judged where they are used; pydicom's warnings name neither case nor cure.
 config.settings.reading_validation_mode = config.IGNORE
@@ -83,15 +85,16 @@ def value_of(dataset: Dataset, name: str) -> object:
 
 
 def text_of(dataset: Dataset, name: str) -> str:
-    """The text of a tag, several values joined by a backslash; empty if it is missing or unreadable."""
+    """The text of a tag, printable, several values joined by a backslash; empty if it is missing or unreadable."""
     value = value_of(dataset, name)
-    return "\\".join(map(str, value)) if isinstance(value, MultiValue) else "" if value is None else str(value)
+    text = "\\".join(map(str, value)) if isinstance(value, MultiValue) else "" if value is None else str(value)
+    return plain(text.strip())
 
 
 def numbers_of(dataset: Dataset, name: str, count: int) -> tuple[float, ...] | None:
     """``count`` finite numbers, decimal commas read as points; None for anything else."""
     try:
-        numbers = tuple(float(part.replace(",", ".")) for part in text_of(dataset, name).split("\\"))
+        numbers = tuple(decimal(part.replace(",", ".")) for part in text_of(dataset, name).split("\\"))
     except ValueError:
         return None
     return numbers if len(numbers) == count and np.isfinite(numbers).all() else None
@@ -106,8 +109,7 @@ def number_of(dataset: Dataset, name: str) -> float | None:
 def whole_of(dataset: Dataset, name: str) -> int | None:
     """One whole number; None for anything else."""
     text = text_of(dataset, name)
-    digits = text.removeprefix("-")
-    return int(text) if digits.isdecimal() and len(digits) <= LONGEST_NUMBER else None
+    return int(text) if re.fullmatch(WHOLE, text) else None
 
 
 def items_of(dataset: Dataset, name: str) -> list[Dataset]:
@@ -119,7 +121,7 @@ def items_of(dataset: Dataset, name: str) -> list[Dataset]:
 def brief(error: Exception) -> str:
     """A library's message in at most 120 characters; empty where it speaks of the program rather than the file."""
     told = isinstance(error, (ValueError, RuntimeError, NotImplementedError))
-    return " ".join(str(error).split())[:120] if told and "argument" not in str(error) else ""
+    return one_line(str(error))[:120] if told and "argument" not in str(error) else ""
 
 
 def _check_inflated(file: BinaryIO, name: str) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +14,13 @@ from pydicom.pixels.decoders.base import get_decoder
 from pydicom.pixels.processing import apply_modality_lut
 from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian
 
-from cyclegan_gc.errors import VolumeError
+from cyclegan_gc.errors import VolumeError, plain
 from cyclegan_gc.formats.dicom.frames import frames_of, read_headers
 from cyclegan_gc.formats.dicom.geometry import Frame, Stack, stack
 from cyclegan_gc.formats.dicom.header import brief, open_dicom, text_of, whole_of
 from cyclegan_gc.formats.geometry import checked_shape
 from cyclegan_gc.formats.volumes import Volume, volume_on_grid
+from cyclegan_gc.formats.voxel_stream import check_claim
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,8 @@ def read_frames(
     """Values (X, Y, Z), affine and warnings, as in :func:`read_series`; an image without signal is accepted."""
     slices = read_slices(files, chosen)
     checked_shape(slices.grid.shape, max_voxels)
+    # No picture with a signal is smaller, whatever packs it.
+    check_claim(prod(slices.grid.shape), sum(path.stat().st_size for path in files), "deflate")
     values = np.empty(slices.grid.shape, np.float32, order="F")
     places = {slices.frames[index].identity: z for z, index in enumerate(slices.grid.order)}
     filled: set[int] = set()
@@ -121,7 +125,7 @@ def _stored(dataset: FileDataset, name: str) -> NDArray:
     dataset.file_meta.setdefault("TransferSyntaxUID", ExplicitVRBigEndian if big_endian else ImplicitVRLittleEndian)
     syntax = dataset.file_meta.TransferSyntaxUID
     if syntax.is_compressed and not get_decoder(syntax).is_available:
-        raise VolumeError(f'{name} is compressed ({syntax.name}); run pip install "cyclegan-gc[compressed]"')
+        raise VolumeError(f'{name} is compressed ({plain(syntax.name)}); run pip install "cyclegan-gc[compressed]"')
     pixels = dataset.pixel_array
     return pixels.reshape(-1, *pixels.shape[-2:])
 

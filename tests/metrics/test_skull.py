@@ -1,0 +1,80 @@
+"""The skull's measures on a round head whose values are known, and on the public heads."""
+
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from cyclegan_gc.formats.volumes import read_volume
+from cyclegan_gc.metrics.skull import skull
+from cyclegan_gc.prepare.body import ct_body_mask
+
+
+def head(thickness_mm: float = 8.0, spacing_mm: tuple[float, float, float] = (1.5, 1.5, 1.5)):
+    """A ball of 70 mm with a skull 5 mm below the skin: HU, body, and places in mm from its middle.
+
+    250 HU lie half-way between its bone and its soft tissue.
+    """
+    sides = [round(180 / mm) for mm in spacing_mm]
+    places = np.stack(
+        np.meshgrid(
+            *((np.arange(n) - (n - 1) / 2) * mm for n, mm in zip(sides, spacing_mm, strict=True)), indexing="ij"
+        )
+    )
+    radius = np.linalg.norm(places, axis=0)
+    hu = np.where(radius < 70, 40, -1000)
+    hu[(radius < 65) & (radius >= 65 - thickness_mm)] = 460
+    return hu, radius < 70, places
+
+
+@pytest.mark.parametrize("thickness_mm", [6.0, 9.0, 14.0])
+@pytest.mark.parametrize("axes", ["RAS", "PIR", "LAS"])
+def test_the_thickness_is_that_of_the_shell_in_all_axis_orders(thickness_mm, axes):
+    spacing_mm = (1.0, 1.5, 2.0)
+    hu, body, _ = head(thickness_mm, spacing_mm)
+    image = nib.Nifti1Image(np.stack([hu, body], axis=3).astype(np.int16), np.diag([*spacing_mm, 1.0]))
+    codes = nib.orientations.axcodes2ornt(axes)
+    change: Any = nib.orientations.ornt_transform(nib.io_orientation(image.affine), codes)
+    turned = image.as_reoriented(change)
+    values = np.asarray(turned.dataobj)
+    measured = skull(values[..., 0], values[..., 1] > 0, np.asarray(turned.affine))
+    assert measured is not None
+    assert measured.thickness_mm == pytest.approx(thickness_mm, abs=0.5)
+    assert measured.holes == 0 and measured.specks_ml == 0
+
+
+def test_a_hole_has_its_share_of_the_rays_and_a_speck_its_volume():
+    hu, body, places = head()
+    hole, speck = hu.copy(), hu.copy()
+    hole[np.hypot(*places[:2]) < 40] = 40
+    speck[np.linalg.norm(places - np.array([20, 0, 15])[:, None, None, None], axis=0) < 6] = 700
+    affine = np.diag([1.5, 1.5, 1.5, 1.0])
+    with_hole, with_speck = skull(hole, body, affine), skull(speck, body, affine)
+    assert with_hole and with_speck
+    # The hole's rim lies where the inner side of the skull, 57 mm from the middle, is 40 mm from the axis.
+    assert with_hole.holes == pytest.approx((1 - np.cos(np.arcsin(40 / 65))) / 0.8, abs=0.03)
+    assert with_speck.specks_ml == pytest.approx(4 / 3 * np.pi * 6**3 / 1000, rel=0.1)
+
+
+def test_a_trunk_and_a_head_without_bone_have_no_vault():
+    hu, body, _ = head()
+    affine = np.diag([1.5, 1.5, 1.5, 1.0])
+    assert skull(hu[:, :, :60], body[:, :, :60], affine) is None
+    assert skull(np.where(body, 40, -1000), body, affine) is None
+    assert skull(hu, np.zeros_like(body), affine) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "least", "most"),
+    [("ct01", 7, 10), ("ct03", 7, 10), ("ct06", 10, 13), ("ct07", None, None), ("torso_ct02", None, None)],
+)
+def test_the_public_heads_have_a_plausible_vault_and_cut_ones_have_none(real_data, name, least, most):
+    volume = read_volume(next((real_data / "ct").glob(f"{name}*")))
+    measured = skull(volume.array, ct_body_mask(volume.array, volume.spacing_mm), volume.affine)
+    if least is None:
+        assert measured is None
+    else:
+        assert (
+            measured and least <= measured.thickness_mm <= most and measured.specks_ml < 0.5 and measured.holes < 0.03
+        )

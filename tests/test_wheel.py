@@ -1,0 +1,57 @@
+"""The wheel holds all that its use away from the clone needs."""
+
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+import yaml
+
+from cyclegan_gc.parsing import parse
+
+ROOT = Path(__file__).parents[1]
+TRAIN = ["train", "--data.mr", "MR", "--data.ct", "CT", "--output", "RUN"]
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory) -> Path:
+    """The content of the wheel that is built from a copy of the clone."""
+    folder = tmp_path_factory.mktemp("wheel")
+    ignore = shutil.ignore_patterns("__pycache__")
+    for name in ("cyclegan_gc", "configs"):
+        shutil.copytree(ROOT / name, folder / "clone" / name, symlinks=True, ignore=ignore)
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, folder / "clone")
+    build = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--no-index", "-w", "."]
+    done = subprocess.run([*build, "./clone"], cwd=folder, capture_output=True, text=True, check=False)
+    if "setuptools" in done.stderr and done.returncode:
+        pytest.skip("building a wheel offline needs setuptools 77")
+    assert done.returncode == 0, done.stderr
+    [wheel] = folder.glob("*.whl")
+    zipfile.ZipFile(wheel).extractall(folder / "site")
+    return folder / "site"
+
+
+def test_the_wheel_has_the_presets_and_the_mark_of_types(installed):
+    package = installed / "cyclegan_gc"
+    presets = {path.name for path in (ROOT / "configs").glob("*.yaml")}
+    assert (package / "py.typed").is_file() and {path.name for path in (package / "presets").iterdir()} >= presets
+    assert not {path.name for path in installed.iterdir()} & {"configs", "presets", "tests", "scripts"}
+
+
+def test_a_preset_is_named_away_from_the_clone(installed, tmp_path):
+    words = [sys.executable, "-m", "cyclegan_gc.cli", *TRAIN, "--config", "head", "--print_config"]
+    environment = {**os.environ, "PYTHONPATH": str(installed)}
+    printed = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True).stdout
+    preset = yaml.safe_load((ROOT / "configs" / "head.yaml").read_text())
+    assert yaml.safe_load(printed)["network"].items() >= preset["network"].items()
+
+
+def test_the_name_of_a_preset_is_its_file_unless_a_file_has_that_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert parse([*TRAIN, "--config", "head"]) == parse([*TRAIN, "--config", str(ROOT / "configs" / "head.yaml")])
+    (tmp_path / "head").write_text("steps: 7\n")
+    assert parse([*TRAIN, "--config=head"])[1].steps == 7
