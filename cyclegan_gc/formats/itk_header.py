@@ -97,7 +97,9 @@ def _metaimage(fields: Fields, file: Path, start: int, max_voxels: int) -> ItkHe
     if matrix is not None:  # a row for each axis
         directions = numbers_of(matrix, dimensions**2, "TransformMatrix").reshape(dimensions, dimensions)
         affine[:3, :3] = directions[:3, :3].T
-        if not np.allclose(np.linalg.norm(affine[:3, :3], axis=0), 1, atol=0.01):
+        with np.errstate(over="ignore"):
+            lengths = np.linalg.norm(affine[:3, :3], axis=0)
+        if not np.allclose(lengths, 1, atol=0.01):
             raise VolumeError("the axes of TransformMatrix do not have length 1; export the file again")
     if spacing is not None:
         affine[:3, :3] *= numbers_of(spacing, dimensions, "ElementSpacing")[:3]

@@ -127,8 +127,8 @@ def _with_body(data: dict[str, Any], modality: Modality) -> Prepared:
         sides = zip(spacing_of(image), image.shape[1:], strict=True)
         size = " x ".join(f"{mm * n:.3g}" for mm, n in sides)
         raise VolumeError(
-            f"no body found in a volume of {size} mm; check the unit of its header, and that it is a "
-            f"{modality.upper()} volume with a visible subject"
+            f"no body found in a volume of {size} mm; check the unit of its header, and that the "
+            f"{modality.upper()} shows a subject"
         )
     return Prepared(data["image"], data["mask"])
 

@@ -79,6 +79,21 @@ def test_a_tag_that_can_be_spared_or_understood_changes_nothing(tag, value, slic
     assert {pydicom.dcmread(path).SliceThickness for path in (tmp_path / "ct").iterdir()} == {3}
 
 
+def test_an_empty_tag_of_unknown_representation_is_spared_unless_the_synthetic_ct_needs_it(
+    slices_of, write_series, tmp_path
+):
+    files = write_series(tmp_path / "mr", slices_of(PIXELS))
+    before = read_series(files, MANY)
+    for tag in (b"\x18\x00\x50\x00DS", b"\x10\x00\x10\x00PN"):
+        replaced(files, tag, b"")
+        for path in files:
+            path.write_bytes(path.read_bytes().replace(tag, tag[:4] + b"ZZ"))
+    after = read_series(find_sources(tmp_path / "mr")[0][0].readable_files(), MANY)
+    assert np.array_equal(after.array, before.array) and np.array_equal(after.affine, before.affine)
+    with pytest.raises(VolumeError, match="the PatientName of the source cannot be read"):
+        write_ct_series(tmp_path / "ct", after.array.astype(np.int16), after.affine, files, SeriesLabel("ab", "", ""))
+
+
 def test_images_that_the_header_does_not_name_are_told(slices_of, write_series, tmp_path):
     files = write_series(tmp_path / "mr", slices_of(PIXELS))
     dataset = pydicom.dcmread(files[3])

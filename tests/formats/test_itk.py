@@ -139,6 +139,13 @@ def test_impossible_numbers_of_dimensions_are_refused(dimensions: str, tmp_path:
         read_volume(metaimage(tmp_path / "x.mha", NDims=dimensions))
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("length", ["2", "1e308"])
+def test_axes_of_another_length_than_one_are_refused_without_a_warning_of_numpy(length: str, tmp_path: Path):
+    with pytest.raises(VolumeError, match="do not have length 1"):
+        read_volume(metaimage(tmp_path / "x.mha", TransformMatrix=f"{length} 0 0 0 1 0 0 0 1"))
+
+
 @pytest.mark.parametrize("name", ["LIST", "%s%s%n%d.raw 1 20 1", "s%d.raw 1 2000000000 0"])
 def test_voxels_in_one_file_per_slice_are_refused(name: str, tmp_path: Path):
     with pytest.raises(VolumeError, match="one file per slice"):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom import Dataset, config
+from pydicom import DataElement, Dataset, config
 from pydicom.dataset import FileMetaDataset
 from pydicom.multival import MultiValue
 from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian
@@ -76,7 +76,7 @@ def common_attributes(source: Dataset, label: SeriesLabel, voxels: NDArray[np.in
     common = Dataset()
     for name in (name for name in PATIENT_AND_STUDY if name in source):
         if name in REQUIRED or _is_valid(source, name):
-            common[name] = source[name]
+            common[name] = _element(source, name)
     for name in EMPTY_WHERE_MISSING:
         if name not in common:
             setattr(common, name, "")
@@ -137,6 +137,13 @@ def _reference_to(frame: Frame) -> Dataset:
         item.ReferencedFrameNumber = frame.number
     item.PurposeOfReferenceCodeSequence = [purpose]
     return item
+
+
+def _element(source: Dataset, name: str) -> DataElement:
+    try:
+        return source[name]
+    except Exception:  # pydicom raises many types for values that violate the standard
+        raise VolumeError(f"the {name} of the source cannot be read; export the source again") from None
 
 
 def _is_valid(source: Dataset, name: str) -> bool:

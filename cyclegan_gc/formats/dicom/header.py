@@ -75,10 +75,10 @@ def open_dicom(path: Path, *, pixels: bool = False, tags: Sequence[str] | None =
 
 def value_of(dataset: Dataset, name: str) -> object:
     """The value of a tag, numbers stored as text as this text; None if it is missing or unreadable."""
-    raw = dataset.get_item(name) if name in dataset else None
-    if isinstance(raw, RawDataElement) and raw.value and (raw.VR or dictionary_VR(name)) in DECIMAL_TEXT:
-        return raw.value.decode("latin-1").strip(" \0")
     try:
+        raw = dataset.get_item(name) if name in dataset else None
+        if isinstance(raw, RawDataElement) and raw.value and (raw.VR or dictionary_VR(name)) in DECIMAL_TEXT:
+            return raw.value.decode("latin-1").strip(" \0")
         return None if raw is None else dataset[name].value
     except Exception:  # pydicom raises many types for values that violate the standard
         return None
