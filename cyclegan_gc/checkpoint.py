@@ -170,8 +170,15 @@ def load_checkpoint(path: Path) -> State:
         )
     if not isinstance(state, dict) or not state.keys() >= Parts.__required_keys__:
         raise UserError(f"{path}: not a checkpoint of cyclegan-gc; give a run folder or its {LAST}")
+    _add_later_settings(state["config"])
     check_state(path, state, Parts)
     return state
+
+
+def _add_later_settings(config: Any) -> None:
+    """Add the settings that older checkpoints lack, with the value that they had in effect."""
+    if isinstance(config, dict) and isinstance(config.get("preprocess"), dict):
+        config["preprocess"].setdefault("soft_tissue_hu", None)
 
 
 def check_state(path: Path, state: State, parts: Any) -> None:

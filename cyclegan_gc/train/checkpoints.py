@@ -127,7 +127,7 @@ def _check_alike(other: State, settings: Mapping[str, Any], init_from: Path) -> 
         )
     for part, kinds in ALIKE.items():
         names = kinds or settings[part].keys() - WEIGHTLESS
-        theirs, ours = ({name: each[part].get(name) for name in sorted(names)} for each in (other["config"], settings))
+        theirs, ours = ({name: each[part][name] for name in sorted(names)} for each in (other["config"], settings))
         if theirs != ours:
             raise UserError(
                 f"--init_from {init_from}: {part} {theirs} in that run and {ours} in this one; give the same settings"

@@ -163,3 +163,11 @@ def test_only_a_run_folder_is_named_with_its_checkpoint(tmp_path):
         folder.mkdir()
     (run / "config.json").write_text("{}")
     assert public_name(run / "last.pt") == "head_7/last.pt" and public_name(person / "best.pt") == "best.pt"
+
+
+def test_a_run_from_before_a_setting_goes_on(run, small_config):
+    state = load_checkpoint(run / "last.pt")
+    del state["config"]["preprocess"]["soft_tissue_hu"]
+    save_checkpoint(run / "last.pt", state)
+    assert load_checkpoint(run / "last.pt")["config"]["preprocess"]["soft_tissue_hu"] is None
+    assert load_checkpoint(train(replace(small_config, output=run, resume="auto")))["step"] == small_config.steps
