@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 from typing import Literal
@@ -26,7 +27,7 @@ from cyclegan_gc.evaluate.summary import Evaluation, summarise, worst_first
 from cyclegan_gc.formats.files import make_folder
 from cyclegan_gc.metrics import case_metrics, dice, label_overlaps
 from cyclegan_gc.metrics.consistency import mr_gradient_correlation
-from cyclegan_gc.metrics.skull import skull
+from cyclegan_gc.metrics.skull import Skull, skull
 from cyclegan_gc.pictures.truth import case_panel
 from cyclegan_gc.prepare.body import ct_body_mask
 from cyclegan_gc.prepare.preprocess import AIR_HU
@@ -89,7 +90,10 @@ def evaluate(
 
 def measured_rows(case: Case, model: HistogramModel | None) -> list[Row]:
     """The rows of the synthetic CT, the compared ones and, with a model, histogram matching."""
-    measures: list[Callable[[Case, str, NDArray], Row]] = [_basic_row, _label_columns, _outline_columns, _skull_columns]
+    true_skull = skull(case.ct, case.mask, case.affine)
+    measures: list[Callable[[Case, str, NDArray], Row]] = [_basic_row, _label_columns, _outline_columns]
+    if true_skull:
+        measures.append(partial(_skull_columns, true_skull))
     images = case.images.items()
     with one_torch_thread(), ThreadPoolExecutor(usable_cpus()) as pool:
         jobs = [pool.submit(measure, case, method, image) for measure in measures for method, image in images]
@@ -148,11 +152,8 @@ def _outline_columns(case: Case, method: str, image_hu: NDArray) -> Row:
     return {"method": method, "body_dice": dice(body & case.covered, case.body & case.covered)}
 
 
-def _skull_columns(case: Case, method: str, image_hu: NDArray) -> Row:
-    """Measures of a head's vault beside the true thickness; empty for other parts of the body."""
-    true = skull(case.ct, case.mask, case.affine)
-    if true is None:
-        return {"method": method}
+def _skull_columns(true: Skull, case: Case, method: str, image_hu: NDArray) -> Row:
+    """Measures of a head's vault beside the true thickness."""
     own = skull(image_hu, case.mask, case.affine)
     return {
         "method": method,

@@ -6,6 +6,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from cyclegan_gc.evaluate.evaluation import evaluate
+from cyclegan_gc.evaluate.matching import Sources
 from cyclegan_gc.formats.volumes import read_volume
 from cyclegan_gc.metrics.skull import skull
 from cyclegan_gc.prepare.body import ct_body_mask
@@ -78,3 +80,16 @@ def test_the_public_heads_have_a_plausible_vault_and_cut_ones_have_none(real_dat
         assert (
             measured and least <= measured.thickness_mm <= most and measured.specks_ml < 0.5 and measured.holes < 0.03
         )
+
+
+def test_an_evaluation_has_the_vault_of_both_cts_and_nothing_for_a_trunk(tmp_path):
+    affine = np.diag([1.5, 1.5, 1.5, 1.0])
+    (thick, _, _), (thin, _, _) = head(12.0), head(6.0)
+    for name, hu in (("thick", thick), ("thin", thin), ("trunk", thin[:, :, :60])):
+        nib.Nifti1Image(hu.astype(np.int16), affine).to_filename(tmp_path / f"{name}.nii.gz")
+    paths = {name: str(tmp_path / f"{name}.nii.gz") for name in ("thick", "thin", "trunk")}
+    own = evaluate(Sources(paths["thick"], paths["thin"]), tmp_path / "head").rows[0]
+    assert own["vault_mm"] == pytest.approx(12, abs=0.5) and own["vault_mm_reference"] == pytest.approx(6, abs=0.5)
+    assert own["vault_holes"] == 0 and own["specks_ml"] == 0
+    trunk = evaluate(Sources(paths["trunk"], paths["trunk"]), tmp_path / "rest").rows[0]
+    assert not {"vault_mm", "vault_holes", "specks_ml"} & trunk.keys()
