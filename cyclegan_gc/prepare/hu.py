@@ -36,8 +36,7 @@ def hu_knots(settings: PreprocessConfig) -> tuple[list[float], list[float]]:
 
 def _between_knots(image: Tensor, source: Sequence[float], target: Sequence[float]) -> Tensor:
     """Straight lines between the knots, constant beyond them."""
-    steps = [
-        (image - start).div_(end - start).clamp_(0, 1).mul_(high - low)
-        for (start, end), (low, high) in zip(pairwise(source), pairwise(target), strict=True)
-    ]
-    return sum(steps[1:], steps[0]).add_(target[0])
+    result = image.clone().fill_(target[0])
+    for (start, end), (low, high) in zip(pairwise(source), pairwise(target), strict=True):
+        result.add_((image - start).div_(end - start).clamp_(0, 1).mul_(high - low))
+    return result
