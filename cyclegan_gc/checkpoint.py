@@ -20,6 +20,8 @@ from cyclegan_gc.errors import UserError
 FORMAT = 4
 LAST, BEST = "last.pt", "best.pt"
 """Checkpoints of a run folder: the newest, and the one with the best validation score."""
+PRETRAINED = Path(__file__).parent / "pretrained"
+"""The trained models of the package, as weights files."""
 SMALLEST_PIXEL_MM, LARGEST_CROP = 0.01, 4096
 """No network is trained beyond these; a conversion would exhaust the memory."""
 
@@ -64,7 +66,14 @@ class Histogram(TypedDict):
     counts: list[float]
 
 
-class Fingerprint(TypedDict):
+class Anatomy(TypedDict, total=False):
+    """Figures of the training CTs that older checkpoints lack."""
+
+    ct_depth: list[list[float]]
+    ct_skulls: list[tuple[float, float, float]]
+
+
+class Fingerprint(Anatomy):
     """Figures of the training sets."""
 
     mr: list[Case]
@@ -135,13 +144,14 @@ def _check_plain(value: Any, place: str) -> None:
 
 
 def checkpoint_in(path: Path) -> Path:
-    """The checkpoint file that ``path`` stands for: last.pt of a run folder, otherwise ``path`` itself.
+    """The file that ``path`` stands for: last.pt of a run folder, a model of the package by its name, else ``path``.
 
     Raises:
         UserError: if a folder has no last.pt; one line.
     """
     if not path.is_dir():
-        return path
+        pretrained = PRETRAINED / f"{path.name}.safetensors"
+        return pretrained if path == Path(path.name) and not path.exists() and pretrained.is_file() else path
     if not (path / LAST).is_file():
         raise UserError(f"{path}: no {LAST} in this folder; give a run folder or a checkpoint file")
     return path / LAST

@@ -13,6 +13,7 @@ from cyclegan_gc.config import Fusion, SliceAxis
 from cyclegan_gc.errors import VolumeError
 from cyclegan_gc.formats.volumes import Volume
 from cyclegan_gc.metrics import slice_discontinuity
+from cyclegan_gc.metrics.cycle import cycle_error
 from cyclegan_gc.model.cyclegan import air_outside
 from cyclegan_gc.model.passes import Passes
 from cyclegan_gc.prepare.grid import (
@@ -33,6 +34,8 @@ SYNTHETIC_MR_SCALE = 1000
 """Synthetic MR has no unit; its [-1, 1] is written as 0 to this value."""
 CYCLE_SLICES = 12
 """Slices, spread over the body, on which the cycle error is measured."""
+COARSE_FACTOR = 2.0
+"""Planes with pixels this much larger than those of the finest plane, or of the network, are too coarse."""
 FAR_FACTOR = 1.25
 """Pixels larger or smaller than every training case's by more than this are far from the training."""
 
@@ -48,8 +51,8 @@ class Translation:
     uncertainty: NDArray[np.int16] | None
     """(X, Y, Z): standard deviation over the members, in the result's unit, rounded; None for a single member."""
     cycle_error: float | None
-    """Error of the input translated there and back, relative to its own variation in the body. 1 means that nothing of
-    the input is recovered. None for a model without the opposite generator."""
+    """:func:`cyclegan_gc.metrics.cycle.cycle_error` of the input in the body; None for a model without the opposite
+    generator."""
     discontinuity: dict[str, float]
     """:func:`cyclegan_gc.metrics.slice_discontinuity` of the ``source``, of one plane (``single``) and ``fused``."""
     notes: tuple[str, ...]
@@ -89,6 +92,7 @@ def translate_cases(
         VolumeError: if a value in the body is not finite (without a name; the caller knows it).
     """
     passes = Passes(batch_size)
+    cases, members, left_out = _without_coarse_planes(cases, members)
     case, member = cases[0], members[0]
     grids = [_grid(case, member) for case, member in zip(cases, members, strict=True)]
     slices = _translate(case, member, grids[0], passes)
@@ -111,7 +115,7 @@ def translate_cases(
         uncertainty=None if spread is None else _on_source(torch.where(case.mask, spread.round(), 0), case),
         cycle_error=cycle_error,
         discontinuity={name: _discontinuity(stage, case, member.axis) for name, stage in stages.items()},
-        notes=(*_resampled(grids), *passes.notes),
+        notes=(*_resampled(grids), *left_out, *passes.notes),
     )
 
 
@@ -144,6 +148,23 @@ def wanted_pixel_mm(spacing_mm: tuple[float, float, float], member: Member) -> f
     low, high = np.min(known) / FAR_FACTOR, np.max(known) * FAR_FACTOR
     near = all(low <= own <= high for own in pixel_mm(spacing_mm, member.axis))
     return None if near else float(np.median(known))
+
+
+def _without_coarse_planes(
+    cases: Sequence[Prepared], members: Sequence[Member]
+) -> tuple[list[Prepared], list[Member], list[str]]:
+    """Cases and members without the planes that are too coarse and that nobody named, and a sentence on these."""
+
+    def coarsest_mm(case: Prepared, member: Member) -> float:
+        return max(*pixel_mm(case.spacing_mm, member.axis), member.translator.preprocess.spacing_mm or 0)
+
+    both = list(zip(cases, members, strict=True))
+    limit = COARSE_FACTOR * min(coarsest_mm(*each) for each in both)
+    kept = [(case, member) for case, member in both if member.named or coarsest_mm(case, member) <= limit]
+    coarse = sorted({member.axis for _, member in both} - {member.axis for _, member in kept})
+    words = " and ".join(coarse).capitalize()
+    notes = [f"{words} planes were left out: pixels of {max(cases[0].spacing_mm):.3g} mm."] if coarse else []
+    return [case for case, _ in kept], [member for _, member in kept], notes
 
 
 def _grid(case: Prepared, member: Member) -> NetworkGrid:
@@ -217,11 +238,7 @@ def _cycle_error(slices: _Slices, member: Member, passes: Passes) -> float | Non
     places = torch.tensor([around(index, count, context) for index in chosen.tolist()])
     returned = passes.run(member.translator.back, slices.translated[places].flatten(1, 2))
     back, masks = returned.unflatten(1, (2 * context + 1, -1))[:, context], masks.expand_as(images)
-    inside = images[masks]
-    if not len(inside):
-        return 1.0
-    variation = (inside - inside.median()).abs().mean().clamp_min(1e-6)
-    return float((back[masks] - inside).abs().mean() / variation)
+    return cycle_error(images[masks].numpy(), back[masks].numpy())
 
 
 def _discontinuity(volume: Tensor, case: Prepared, axis: SliceAxis) -> float:

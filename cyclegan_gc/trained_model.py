@@ -65,6 +65,8 @@ class Member(NamedTuple):
     translator: Translator
     axis: SliceAxis
     mirrored: bool = False
+    named: bool = True
+    """Whether the user named the plane. Others are left out of a case whose pixels are too coarse in them."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +138,7 @@ def load_state(path: Path) -> State:
 
 
 def _only(values: Mapping[str, Any], kind: Any) -> dict[str, Any]:
-    return {name: values[name] for name in kind.__required_keys__}
+    return {name: values[name] for name in kind.__annotations__ if name in values}
 
 
 def _tuples(value: Any) -> Any:
@@ -201,13 +203,13 @@ def _generator(state: State, direction: Direction) -> nn.Module:
 def members_of(
     translators: Sequence[Translator], planes: Sequence[SliceAxis] | None = None, *, mirror: bool = False
 ) -> list[Member]:
-    """Every translation to be fused; without ``planes`` in the first plane of each translator.
+    """Every translation to be fused; without ``planes`` in all planes that each translator was trained on.
 
     A sagittal slice is never mirrored: that would swap front and back.
     """
     return [
-        Member(translator, axis, mirrored)
+        Member(translator, axis, mirrored, named=planes is not None)
         for translator in translators
-        for axis in planes or translator.slice_axes[:1]
+        for axis in planes or translator.slice_axes
         for mirrored in ((False, True) if mirror and axis != "sagittal" else (False,))
     ]

@@ -12,7 +12,7 @@ FLOORS = {
     **dict.fromkeys(("model", "formats", "phantom", "checkpoint", "weights"), 2),
     **dict.fromkeys(("trained_model", "prepare", "metrics", "pictures"), 3),
     **dict.fromkeys(("inference", "tracking", "audit"), 4),
-    "data": 5,
+    **dict.fromkeys(("data", "judgement"), 5),
     "validate": 6,
     **dict.fromkeys(("train", "convert", "evaluate", "export", "info"), 7),
     # The package's front door offers names from below on first use; it stands on top, so no module goes through it.

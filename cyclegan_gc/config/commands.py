@@ -25,7 +25,7 @@ class ConvertConfig:
     """Convert MR volumes to synthetic CT in HU on the source's exact grid, or CT volumes to synthetic MR."""
 
     checkpoint: Path
-    """The run folder or its last.pt. Any other checkpoint file works too."""
+    """A run folder, a checkpoint, exported weights or a model of the package (head-t1). Of a run folder, last.pt."""
     input: str
     """A volume, a DICOM series, a folder (searched recursively), a glob or a text file that lists files."""
     output: Path
@@ -33,7 +33,7 @@ class ConvertConfig:
     direction: Direction = "mr_to_ct"
     """Direction of the translation."""
     planes: tuple[SliceAxis, ...] | None = None
-    """Planes to translate in and fuse. Default: the first plane that the model was trained on."""
+    """Planes to translate in and fuse. Default: all planes that the model was trained on."""
     mirror: bool = False
     """Also translate the mirrored slices and fuse (test-time augmentation)."""
     ensemble: tuple[Path, ...] = ()

@@ -146,8 +146,8 @@ class TrainConfig:
     """Continue a stopped run: auto takes the newest intact checkpoint of the run folder, if there is one; a path
     takes that run folder or checkpoint."""
     init_from: Path | None = None
-    """Begin with the weights of another run, for instance for a new scanner or hospital: its run folder or checkpoint.
-    It must have the same networks."""
+    """Begin with the weights of another run, for instance for a new scanner or hospital: its run folder, checkpoint or
+    exported weights, or a model of the package (head-t1). It must have the same networks."""
     seed: NonNegativeInt = 0
     """Random seed of weights, sampling, augmentation and image pools."""
     device: str = "auto"

@@ -11,7 +11,6 @@ from cyclegan_gc.config import Direction
 from cyclegan_gc.convert.job import Job
 from cyclegan_gc.convert.outcome import FORCED, TOOL, Conversion, Converted, finished, key_of, remove_replaced, sidecar
 from cyclegan_gc.convert.preview import preview_png
-from cyclegan_gc.convert.quality import Quality, judge_translation
 from cyclegan_gc.errors import UserError, VolumeError, named, one_line
 from cyclegan_gc.formats.content import bytes_hash
 from cyclegan_gc.formats.dicom.ct_image import SeriesLabel
@@ -19,6 +18,7 @@ from cyclegan_gc.formats.dicom.write import write_ct_series
 from cyclegan_gc.formats.files import reading
 from cyclegan_gc.formats.volumes import Volume, write_volume
 from cyclegan_gc.inference import Translation, prepare_for, translate_cases
+from cyclegan_gc.judgement.verdict import Quality, judge_translation
 from cyclegan_gc.prepare.modality import check_volume
 from cyclegan_gc.prepare.preprocess import AIR_HU, Prepared, load_volume
 

@@ -12,11 +12,11 @@ from torch import nn
 from cyclegan_gc.checkpoint import checkpoint_in
 from cyclegan_gc.config import Direction, Fusion, SliceAxis
 from cyclegan_gc.convert.case import remarks_on
-from cyclegan_gc.convert.quality import Quality, Verdict, judge_translation
 from cyclegan_gc.device import choose_device
 from cyclegan_gc.errors import VolumeError
 from cyclegan_gc.formats.images import Kind, image_like, volume_of
 from cyclegan_gc.inference import prepare_for, translate_cases
+from cyclegan_gc.judgement.verdict import Quality, Verdict, judge_translation
 from cyclegan_gc.trained_model import Member, load_models, members_of
 
 
@@ -118,7 +118,8 @@ def load_model(
         path: run folder, checkpoint or exported weights (.safetensors).
         ensemble: more models to fuse with.
         direction: which generator to use.
-        planes: planes to translate in and fuse; None for the model's first. Several give an uncertainty.
+        planes: planes to translate in and fuse; None for all that the model was trained on. Several
+            give an uncertainty.
         mirror: also translate the mirrored slices and fuse.
         fusion: mean or median of several translations.
         batch_size: slices per pass through the network.

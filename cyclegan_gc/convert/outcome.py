@@ -20,13 +20,13 @@ from cyclegan_gc.checkpoint import public_name
 from cyclegan_gc.config import DISCLAIMER, ConvertConfig
 from cyclegan_gc.convert.job import Job
 from cyclegan_gc.convert.plan import recorded_result
-from cyclegan_gc.convert.quality import Quality
 from cyclegan_gc.errors import UserError, labelled, plain
 from cyclegan_gc.formats.content import bytes_hash
 from cyclegan_gc.formats.files import read_sidecar
 from cyclegan_gc.formats.sources import Source
 from cyclegan_gc.formats.volumes import Volume
 from cyclegan_gc.inference import Translation
+from cyclegan_gc.judgement.verdict import Quality
 from cyclegan_gc.trained_model import Member, TrainedModel, members_of
 from cyclegan_gc.voxels import values_inside
 
@@ -93,7 +93,7 @@ class Conversion:
 def members_for(config: ConvertConfig, models: Sequence[TrainedModel]) -> list[Member]:
     """The translations that are fused; raises a UserError if one alone should give an uncertainty."""
     members = members_of([model.translator for model in models], config.planes, mirror=config.mirror)
-    if config.uncertainty and len(members) == 1:
+    if config.uncertainty and sum(member.named or member.axis == members[0].axis for member in members) == 1:
         raise UserError("--uncertainty needs several translations; add --planes, --mirror or --ensemble")
     return members
 

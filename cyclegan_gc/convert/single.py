@@ -51,7 +51,7 @@ def convert_volume(
         result: file to write, .nii, .nii.gz, .mha or .nrrd, int16, rounded; or, without a suffix, the folder of a
             DICOM series.
         direction: which generator to use.
-        planes: planes to translate in and fuse; None for the model's first.
+        planes: planes to translate in and fuse; None for all that the model was trained on.
         mirror: also translate the mirrored slices and fuse.
         ensemble: more models to fuse with.
         fusion: mean or median of several translations.

@@ -21,15 +21,17 @@ from cyclegan_gc.errors import UserError, named
 from cyclegan_gc.formats.content import contents_hash, known_contents
 from cyclegan_gc.formats.sources import Source
 from cyclegan_gc.formats.volumes import Volume
+from cyclegan_gc.metrics.depth_profile import depth_profile, mean_profile
+from cyclegan_gc.metrics.skull import skull
 from cyclegan_gc.prepare.body import depth_below_skin
 from cyclegan_gc.prepare.grid import DIRECTIONS, coarsen, seen_mm
 from cyclegan_gc.prepare.hu import to_hu
 from cyclegan_gc.prepare.modality import Modality
-from cyclegan_gc.prepare.preprocess import Prepared, load_prepared
+from cyclegan_gc.prepare.preprocess import AIR_HU, Prepared, load_prepared, turn_back
 from cyclegan_gc.prepare.statistics import case_statistics
 from cyclegan_gc.voxels import bounding_box
 
-FORMAT = 7
+FORMAT = 8
 """Increased whenever the same content and settings would give other voxels or facts."""
 OUTSIDE = -32768
 """Stored value outside the body."""
@@ -41,8 +43,6 @@ HISTOGRAM_EDGES = np.linspace(-1, 1, 513)
 
 Kind = Modality | Literal["pair"]
 """Kind of a case; the volumes of a pair are its MR contrasts and, last, the CT on their grid."""
-
-
 Shape = tuple[int, int, int]
 Sizes = tuple[float, float, float]
 
@@ -66,7 +66,8 @@ class PreparedVolume:
     """First and last slice of each plane with enough body in it, counted upwards, to the front and to the left."""
     statistics: dict[str, Any]
     """``case``: see :func:`case_statistics`; ``audit``: facts for the audit, for a pair its alignment; ``histogram`` of
-    the normalised values in the body. With several contrasts all are those of the first."""
+    the normalised values in the body; of a CT also ``depth``, its :func:`depth_profile`, and ``skull``, None without a
+    vault. With several contrasts all are those of the first."""
     warnings: tuple[str, ...]
     """Warnings of the reader, without the file's name."""
     content: str
@@ -129,6 +130,8 @@ def fingerprint(
     """Statistics of the training sets, in plain numbers: spacing, foreground quantiles, histograms in the body.
 
     ``mr_histogram`` has its edges in [-1, 1], ``ct_histogram`` in HU; both are sums over all volumes with equal weight.
+    ``ct_depth`` is the mean :func:`cyclegan_gc.metrics.depth_profile.depth_profile` of the CTs, and ``ct_skulls`` are
+    the measures of those with a skull vault (:class:`cyclegan_gc.metrics.skull.Skull`).
     """
     edges_hu = to_hu(torch.from_numpy(HISTOGRAM_EDGES), settings).tolist()
     return {
@@ -136,6 +139,8 @@ def fingerprint(
         "ct": [volume.statistics["case"] for volume in ct],
         "mr_histogram": {"edges": HISTOGRAM_EDGES.tolist(), "counts": _mean_histogram(mr)},
         "ct_histogram": {"edges": edges_hu, "counts": _mean_histogram(ct)},
+        "ct_depth": _mean_depth_profile(ct),
+        "ct_skulls": [volume.statistics["skull"] for volume in ct if volume.statistics["skull"]],
     }
 
 
@@ -166,7 +171,7 @@ def _read(pixels: Path) -> PreparedVolume:
 
 
 def _write(
-    pixels: Path, content: str, volume: Volume, case: Prepared, judged: dict[str, Any], settings: PreprocessConfig
+    pixels: Path, content: str, volume: Volume, case: Prepared, facts: dict[str, Any], settings: PreprocessConfig
 ) -> None:
     image, mask, voxel_mm, cut = _cut_out(case, settings.spacing_mm)
     stored = np.where(mask[..., None], np.rint(image * SCALE), OUTSIDE).astype(np.int16)
@@ -177,7 +182,7 @@ def _write(
         voxel_mm,
         tuple(seen_mm(mm, settings.spacing_mm) for mm in voxel_mm),  # pyright: ignore[reportArgumentType]
         {axis: _span(mask, axis) for axis in DIRECTIONS},
-        {"case": case_statistics(case, volume.array), "audit": judged, "histogram": histogram},
+        {"case": case_statistics(case, volume.array), "histogram": histogram, **facts},
         tuple(volume.warnings),
         content,
     )
@@ -186,21 +191,22 @@ def _write(
     for path, array, air in ((found.depth_path, depth[..., None], 0), (pixels, stored, OUTSIDE)):
         with atomic_write(path) as file:
             np.save(file, np.ascontiguousarray(np.pad(array, [(1, 1)] * 3 + [(0, 0)], constant_values=air)))
-    facts = {name: value for name, value in vars(found).items() if name not in ("path", "source")}
-    write_text(pixels.with_suffix(".json"), json.dumps(facts))
+    known = {name: value for name, value in vars(found).items() if name not in ("path", "source")}
+    write_text(pixels.with_suffix(".json"), json.dumps(known))
 
 
 def _prepared(
     sources: Sequence[Source], kind: Kind, settings: PreprocessConfig
 ) -> tuple[Volume, Prepared, dict[str, Any]]:
-    """A case as it was read, checked and prepared, and the facts that the audit judges."""
+    """A case as it was read, checked and prepared, and the statistics of its own kind."""
     first = sources[0]
     if kind != "pair":
         volume, case = load_prepared(first.readable_files(), kind, settings, first.frames)
-        return volume, case, measure_case(volume, case, kind)
+        facts = {"audit": measure_case(volume, case, kind)}
+        return volume, case, {**facts, **_anatomy(volume, case)} if kind == "ct" else facts
     volume = read_pair(*sources)
     with named(first.path):
-        return volume, prepare_pair(volume, settings), measure_pair(volume)
+        return volume, prepare_pair(volume, settings), {"audit": measure_pair(volume)}
 
 
 def _cut_out(
@@ -225,6 +231,18 @@ def _span(mask: NDArray[np.bool_], axis: SliceAxis) -> tuple[int, int]:
     area = turned.sum(axis=(1, 2))
     kept = np.flatnonzero(area >= BLANK_FRACTION * area.max())
     return int(kept[0]), int(kept[-1])
+
+
+def _anatomy(volume: Volume, case: Prepared) -> dict[str, Any]:
+    """HU at each depth below the skin and the skull of a CT, on its own grid."""
+    mask = turn_back(case.mask, case)
+    hu = np.where(mask, volume.array, AIR_HU)
+    head = skull(hu, mask, volume.affine)
+    return {"depth": depth_profile(hu, mask, volume.affine).tolist(), "skull": list(head) if head else None}
+
+
+def _mean_depth_profile(volumes: Sequence[PreparedVolume]) -> list[list[float]]:
+    return mean_profile(np.array([volume.statistics["depth"] for volume in volumes])).tolist()
 
 
 def _mean_histogram(volumes: Sequence[PreparedVolume]) -> list[float]:

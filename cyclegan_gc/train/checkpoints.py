@@ -11,6 +11,7 @@ from cyclegan_gc.atomic import file_sha256, link_over, remove_leftovers
 from cyclegan_gc.checkpoint import BEST, LAST, State, load_checkpoint, save_checkpoint
 from cyclegan_gc.distributed import Ranks
 from cyclegan_gc.errors import UserError
+from cyclegan_gc.trained_model import load_state
 
 PREVIOUS, DAMAGED = "previous.pt", "damaged.pt"
 SAME_RUN = ("objective", "network", "preprocess", "data", "steps", "seed", "loss", "paired", "optimizer", "precision")
@@ -64,7 +65,8 @@ class Beginning:
         Raises:
             UserError: one line.
         """
-        if self.saved is not None and self.saved["fingerprint"] != fingerprint:
+        known = self.saved["fingerprint"] if self.saved is not None else {}
+        if any(fingerprint[name] != figures for name, figures in known.items()):  # an older checkpoint has fewer
             raise _not_the_same_run("other training volumes", self.resume)
 
 
@@ -76,7 +78,7 @@ def find_beginning(
     Args:
         output: run folder.
         resume: ``auto`` or a checkpoint to continue from; None for a new run.
-        init_from: checkpoint of another run, for the weights of a new one.
+        init_from: checkpoint of another run or exported weights, for the weights of a new run.
         settings: of the run, :func:`cyclegan_gc.config.public_settings`.
         ranks: the processes of the run.
 
@@ -92,7 +94,7 @@ def find_beginning(
         return Beginning(saved=saved, init_sha256=saved["init_sha256"], resume=resume, path=path)
     if init_from is None:
         return Beginning()
-    other = load_checkpoint(init_from)
+    other = load_state(init_from)
     _check_alike(other, settings, init_from)
     return Beginning(other=other, init_sha256=file_sha256([init_from]), path=init_from)
 

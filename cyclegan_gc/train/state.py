@@ -142,14 +142,17 @@ def load_state(state: TrainState, saved: dict[str, Any], device: torch.device, r
 def begin_with(state: TrainState, saved: dict[str, Any]) -> None:
     """Begin with the weights of another run: its generators' moving averages, and the discriminators of both runs.
 
+    Exported weights have no discriminators; these begin anew.
+
     Raises:
         RuntimeError: if the weights are another architecture's.
     """
     for name, average in state.averages.items():
         for network in (state.networks[name], average.module):
             network.load_state_dict(averaged_weights(saved, name))
-    for name in state.networks.keys() - state.averages.keys() & saved["networks"].keys():
-        state.networks[name].load_state_dict(saved["networks"][name])
+    discriminators = saved.get("networks", {})
+    for name in state.networks.keys() - state.averages.keys() & discriminators.keys():
+        state.networks[name].load_state_dict(discriminators[name])
 
 
 def _adam(networks: Iterable[nn.Module], config: TrainConfig) -> Adam:

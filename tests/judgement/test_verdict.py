@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 from cyclegan_gc.config import PreprocessConfig
-from cyclegan_gc.convert.quality import Quality, judge
 from cyclegan_gc.data.cache import cached_volume, fingerprint
 from cyclegan_gc.formats.sources import source_of
 from cyclegan_gc.formats.volumes import read_volume
+from cyclegan_gc.judgement.verdict import Quality, judge
 from cyclegan_gc.phantom.subject import write_phantoms
 from cyclegan_gc.prepare.preprocess import prepare, turn_back
 from cyclegan_gc.prepare.statistics import case_statistics
