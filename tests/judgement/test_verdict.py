@@ -1,8 +1,9 @@
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.ndimage import distance_transform_edt
 
 from cyclegan_gc.config import PreprocessConfig
 from cyclegan_gc.data.cache import cached_volume, fingerprint
@@ -74,6 +75,44 @@ FAULTS = {
 def test_a_planted_fault_is_implausible_with_its_reason(fault, reason, example):
     quality = example.judged(fault(example))
     assert quality.verdict == "implausible" and any(reason in each for each in quality.reasons), quality.reasons
+
+
+def inside(example: Example, mm: float) -> np.ndarray:
+    """The body without a rim of ``mm``."""
+    spacing_mm = np.linalg.norm(example.affine[:3, :3], axis=0)
+    return np.asarray(distance_transform_edt(example.mask, spacing_mm)) > mm
+
+
+def upper_left(example: Example) -> np.ndarray:
+    """The left half of the upper half of the grid, in RAS."""
+    places = np.moveaxis(np.indices(example.hu.shape), 0, -1) @ example.affine[:3, :3].T + example.affine[:3, 3]
+    middle = places[example.mask].mean(axis=0)
+    return (places[..., 0] < middle[0]) & (places[..., 2] > middle[2])
+
+
+ANATOMY = {
+    "a hole": (lambda e: np.where(upper_left(e) & (e.hu > 200), 40, e.hu), "holes in the skull vault"),
+    "specks": (
+        lambda e: np.where(inside(e, 40) & (np.indices(e.hu.shape).sum(0) % 4 == 0), 900, e.hu),
+        "inside the brain",
+    ),
+    "a thick skull": (
+        lambda e: np.where(inside(e, 4) & ~inside(e, 22), np.maximum(e.hu, 700), e.hu),
+        "mm thick",
+    ),
+}
+
+
+@pytest.mark.parametrize(("fault", "reason"), ANATOMY.values(), ids=list(ANATOMY))
+def test_a_head_that_nobody_has_does_not_pass(fault, reason, example):
+    quality = example.judged(fault(example))
+    assert quality.verdict != "pass" and any(reason in each for each in quality.reasons), quality
+
+
+def test_a_checkpoint_without_the_anatomy_of_its_cts_still_judges(example):
+    known = {name: value for name, value in example.known.items() if name not in ("ct_depth", "ct_skulls")}
+    assert {"depth_hu", "vault_mm"} <= example.judged(example.hu).figures.keys()
+    assert "depth_hu" not in replace(example, known=known).judged(example.hu).figures
 
 
 def test_200_hu_too_much_do_not_pass(example):
