@@ -75,7 +75,7 @@ def test_the_sidecar_says_how_the_result_was_made_and_holds_no_path(checkpoint, 
     assert known["source"]["name"] == "b.nii.gz" and known["result"]["name"] == "b_sct.nii.gz"
     assert "not a medical device" in known["disclaimer"] and len(known["settings"]["models"][0]) == 64
     assert "went through the network at 4" in known["warnings"][0]
-    assert set(known["slice_discontinuity"]) == {"source", "single"}
+    assert set(known["slice_discontinuity"]) == {"source", "single", "fused"}
     assert known["quality"]["verdict"] in ("pass", "warn", "implausible") and known["quality"]["figures"]["gc"] <= 1
     for file in (tmp_path / "out").rglob("*.*"):
         assert str(tmp_path).encode() not in file.read_bytes(), file
