@@ -12,6 +12,7 @@ from cyclegan_gc.config.values import (
     Fusion,
     NonNegativeInt,
     PositiveInt,
+    Preview,
     Scanner,
     SliceAxis,
 )
@@ -61,8 +62,9 @@ class ConvertConfig:
     """Convert again even where a finished result exists."""
     force: bool = False
     """Convert even where the values look like the other modality."""
-    preview: bool = True
-    """Write a PNG of three planes for each case."""
+    preview: Preview = "interactive"
+    """Pictures of each case. png: NAME_sct.png, the middle of three planes; interactive: also NAME_sct.html, a page to
+    scroll through all slices."""
     strict: bool = False
     """End with exit code 3 also where a result is implausible."""
     shard: str | None = None
