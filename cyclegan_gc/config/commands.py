@@ -186,6 +186,9 @@ class EvaluateConfig:
     """Label maps of the compared methods, each as NAME=PATH with the names of --compare."""
     segment: Literal["totalsegmentator"] | None = None
     """Make all label maps with this program instead; it must be installed."""
+    preview: Preview = "interactive"
+    """Pictures. png: the middle of the worst cases, in the report; interactive: also a page for each case to scroll
+    through all slices, in views/."""
     wandb: WandbConfig = NOT_TRACKED
     """An evaluation is tracked only with mode auto, online or offline."""
 
