@@ -141,7 +141,7 @@ def judging_commands(folder: Path, checkpoint: Path, test: TestSet, device: str)
     judged = ["--predicted", str(predicted), "--reference", test.ct, "--mr", test.mr, "--checkpoint", str(checkpoint)]
     masked = ["--mask", test.mask] if test.mask else []
     return [
-        ["convert", test.mr, str(sct), "--checkpoint", str(checkpoint), "--preview", "false", "--device", device],
+        ["convert", test.mr, str(sct), "--checkpoint", str(checkpoint), "--preview", "none", "--device", device],
         ["evaluate", *judged, *masked, "--output", str(folder / "evaluation")],
     ]
 

@@ -1,14 +1,11 @@
 """All pages opened in Chromium, where it is installed, on a wide screen and on one as narrow as a phone."""
 
-import json
-import re
-import shutil
-import subprocess
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
+from browser import needs_browser, opened
 
 from cyclegan_gc.convert.index import write_index
 from cyclegan_gc.convert.manifest import manifest_of
@@ -17,23 +14,18 @@ from cyclegan_gc.evaluate.matching import Sources
 from cyclegan_gc.pictures.sheets import png_of
 from cyclegan_gc.train.progress import write_progress
 
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 WIDTHS = (1400, 400)
 LONG_NAME = "sub-0123456789_ses-preoperative_acq-mprage_run-01_desc-defaced_T1w"
-MEASURE = """<body><iframe style="border:0;width:{width}px;height:900px"></iframe><pre></pre><script>
-const frame = document.querySelector("iframe");
-frame.onload = () => {{
-  const page = frame.contentDocument, right = (element) => element.getBoundingClientRect().right;
-  const free = [...page.body.querySelectorAll("*")].filter((element) => !element.closest(".scroll *"));
-  document.querySelector("pre").textContent = JSON.stringify({{
-    page: page.documentElement.scrollWidth,
+MEASURE = """(() => {
+  const right = (element) => element.getBoundingClientRect().right;
+  const free = [...document.body.querySelectorAll("*")].filter((element) => !element.closest(".scroll *"));
+  return {
+    page: document.documentElement.scrollWidth,
     widest: Math.max(...free.map(right)),
-    reasons: Math.max(0, ...[...page.querySelectorAll("td.text")].map(right)),
-    shown: [...page.images].every((image) => image.naturalWidth > 0),
-  }});
-}};
-frame.src = "{address}";
-</script></body>"""
+    reasons: Math.max(0, ...[...document.querySelectorAll("td.text")].map(right)),
+    shown: [...document.images].every((image) => image.naturalWidth > 0),
+  };
+})()"""
 
 
 def index(folder: Path) -> Path:
@@ -48,7 +40,7 @@ def index(folder: Path) -> Path:
         "figures": figures,
         "warnings": [" ".join(reasons)],
     }
-    case |= {"seconds": 12.345, "preview": None}
+    case |= {"seconds": 12.345, "preview": None, "view": None}
     failed = {**case, "source": "b.nii.gz", "result": None, "outcome": "failed", "verdict": None, "figures": {}}
     failed["failure"] = f"{LONG_NAME * 3}.nii.gz: the file is empty; copy it again"
     (folder / f"{LONG_NAME}_sct.nii.gz").touch()
@@ -84,18 +76,21 @@ def training(folder: Path) -> Path:
     return folder / "index.html"
 
 
+def view(folder: Path) -> Path:
+    """The page of slices of an evaluated case with a long name, the widest one."""
+    report(folder)
+    return folder / "out" / "views" / "case_001.html"
+
+
 def measured(page: Path, width: int, folder: Path) -> dict[str, float]:
-    wrapper = folder / "wrapper.html"
-    wrapper.write_text(MEASURE.format(width=width, address=page.as_uri()), encoding="utf-8")
-    words = ["--headless", "--no-sandbox", "--disable-gpu", "--allow-file-access-from-files", "--dump-dom"]
-    profile = f"--user-data-dir={folder / 'profile'}"
-    call = [str(BROWSER), *words, profile, "--virtual-time-budget=20000", wrapper.as_uri()]
-    shown = subprocess.run(call, capture_output=True, text=True, timeout=120, check=True).stdout
-    return json.loads(re.findall(r"<pre>(.*?)</pre>", shown)[0])
+    with opened(page, width, folder / "profile") as shown:
+        if page.parent.name == "views":
+            shown.wait_for('document.querySelectorAll("canvas").length')
+        return shown.value(MEASURE)
 
 
-@pytest.mark.skipif(BROWSER is None, reason="Chromium is not installed")
-@pytest.mark.parametrize("make", [index, report, training])
+@needs_browser
+@pytest.mark.parametrize("make", [index, report, training, view])
 def test_nothing_is_wider_than_the_page_and_the_reasons_are_on_the_screen(make, tmp_path):
     page = make(tmp_path)
     for width in WIDTHS:
@@ -104,9 +99,8 @@ def test_nothing_is_wider_than_the_page_and_the_reasons_are_on_the_screen(make, 
         assert found["reasons"] <= found["widest"] and found["shown"], (width, found)
 
 
+@needs_browser
 def test_the_browsers_measurement_finds_what_is_too_wide(tmp_path):
-    if BROWSER is None:
-        pytest.skip("Chromium is not installed")
     page = tmp_path / "wide.html"
     page.write_text('<!DOCTYPE html><body><p style="width:500px">wide</p></body>')
     assert measured(page, 400, tmp_path)["widest"] > 400

@@ -35,10 +35,11 @@ def installed(tmp_path_factory) -> Path:
     return folder / "site"
 
 
-def test_the_wheel_has_the_presets_and_the_mark_of_types(installed):
+def test_the_wheel_has_the_presets_the_page_of_slices_and_the_mark_of_types(installed):
     package = installed / "cyclegan_gc"
     presets = {path.name for path in (ROOT / "configs").glob("*.yaml")}
     assert (package / "py.typed").is_file() and {path.name for path in (package / "presets").iterdir()} >= presets
+    assert (package / "pictures" / "viewer.html").is_file()
     assert not {path.name for path in installed.iterdir()} & {"configs", "presets", "tests", "scripts"}
 
 

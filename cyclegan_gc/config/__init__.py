@@ -26,7 +26,7 @@ from cyclegan_gc.config.training import (
     TrainConfig,
     public_settings,
 )
-from cyclegan_gc.config.values import Direction, Fusion, Scanner, SliceAxis
+from cyclegan_gc.config.values import Direction, Fusion, Preview, Scanner, SliceAxis
 
 __all__ = [
     "AuditConfig",
@@ -47,6 +47,7 @@ __all__ = [
     "PairedConfig",
     "PhantomConfig",
     "PreprocessConfig",
+    "Preview",
     "Scanner",
     "SliceAxis",
     "SyncConfig",

@@ -12,6 +12,7 @@ from cyclegan_gc.config.values import (
     Fusion,
     NonNegativeInt,
     PositiveInt,
+    Preview,
     Scanner,
     SliceAxis,
 )
@@ -61,8 +62,9 @@ class ConvertConfig:
     """Convert again even where a finished result exists."""
     force: bool = False
     """Convert even where the values look like the other modality."""
-    preview: bool = True
-    """Write a PNG of three planes for each case."""
+    preview: Preview = "interactive"
+    """Pictures of each case. png: NAME_sct.png, the middle of three planes; interactive: also NAME_sct.html, a page to
+    scroll through all slices."""
     strict: bool = False
     """End with exit code 3 also where a result is implausible."""
     shard: str | None = None
@@ -184,6 +186,9 @@ class EvaluateConfig:
     """Label maps of the compared methods, each as NAME=PATH with the names of --compare."""
     segment: Literal["totalsegmentator"] | None = None
     """Make all label maps with this program instead; it must be installed."""
+    preview: Preview = "interactive"
+    """Pictures. png: the middle of the worst cases, in the report; interactive: also a page for each case to scroll
+    through all slices, in views/."""
     wandb: WandbConfig = NOT_TRACKED
     """An evaluation is tracked only with mode auto, online or offline."""
 

@@ -28,6 +28,7 @@ __all__ = [
     "OpenUnitInterval",
     "PositiveFloat",
     "PositiveInt",
+    "Preview",
     "Scanner",
     "SliceAxis",
 ]
@@ -35,4 +36,5 @@ __all__ = [
 SliceAxis = Literal["axial", "coronal", "sagittal"]
 Direction = Literal["mr_to_ct", "ct_to_mr"]
 Fusion = Literal["mean", "median"]
+Preview = Literal["interactive", "png", "none"]
 Scanner = Literal["spgr", "mprage", "spin_echo", "gadolinium"]

@@ -9,8 +9,18 @@ from pathlib import Path
 from cyclegan_gc.atomic import atomic_write, remove_leftovers, write_text
 from cyclegan_gc.config import Direction
 from cyclegan_gc.convert.job import Job
-from cyclegan_gc.convert.outcome import FORCED, TOOL, Conversion, Converted, finished, key_of, remove_replaced, sidecar
-from cyclegan_gc.convert.preview import preview_png
+from cyclegan_gc.convert.outcome import (
+    FORCED,
+    TOOL,
+    Conversion,
+    Converted,
+    finished,
+    key_of,
+    pictures_beside,
+    remove_replaced,
+    sidecar,
+)
+from cyclegan_gc.convert.preview import preview_page, preview_png
 from cyclegan_gc.errors import UserError, VolumeError, named, one_line
 from cyclegan_gc.formats.content import bytes_hash
 from cyclegan_gc.formats.dicom.ct_image import SeriesLabel
@@ -74,26 +84,20 @@ def write_case(conversion: Conversion, translated: tuple[Loaded, Translation] | 
     job = loaded.job
     try:
         job.result.parent.mkdir(parents=True, exist_ok=True)
-        for path in (job.result, job.uncertainty, job.preview, job.sidecar):
+        for path in (job.result, *job.companions, job.sidecar):
             remove_leftovers(path)
         with named(job.source.path):
             translator = conversion.members[0].translator
             quality = judge_translation(loaded.volume, loaded.cases[0], result, translator)
             written, notes = _write_result(loaded, result, quality, conversion)
-            if conversion.previewed:
-                mr, affine = loaded.volume.array, loaded.volume.affine
-                with atomic_write(job.preview) as file:
-                    file.write(preview_png(mr, result.array, result.mask, affine, result.uncertainty))
-                written.add(job.preview)
-            remove_replaced(job, written)
+            pictures = conversion.pictures_of(job)
+            _write_pictures(pictures, loaded, result, quality)
+            remove_replaced(job, written.union(pictures))
             warnings = (*loaded.warnings, *result.notes, *notes)
             facts = sidecar(job, loaded.volume, loaded.sha256, result, quality, warnings, conversion)
             write_text(job.sidecar, json.dumps(facts, indent=2) + "\n")
-        preview = job.preview if job.preview.exists() else None
-        seconds = time.perf_counter() - loaded.since
-        return Converted(
-            job.source.path, job.source.label, job.result, "converted", None, warnings, quality, preview, seconds
-        )
+        made = job.source.path, job.source.label, job.result, "converted", None, warnings, quality
+        return Converted(*made, *pictures_beside(job), time.perf_counter() - loaded.since)
     except OSError as error:
         cause = f"{job.source.path}: {error.filename or job.result}: cannot be written ({error.strerror or error})"
         return _failed(job, VolumeError(f"{cause}; free or choose a disk, or choose another output"))
@@ -136,6 +140,17 @@ def _write_result(
         return {job.result}, notes
     write_volume(job.uncertainty, result.uncertainty, loaded.volume)
     return {job.result, job.uncertainty}, notes
+
+
+def _write_pictures(wanted: Sequence[Path], loaded: Loaded, result: Translation, quality: Quality | None) -> None:
+    job, mr, affine = loaded.job, loaded.volume.array, loaded.volume.affine
+    images = mr, result.array, result.mask, affine, result.uncertainty
+    if job.preview in wanted:
+        with atomic_write(job.preview) as file:
+            file.write(preview_png(*images))
+    if job.view in wanted:
+        verdict = [quality.verdict, *quality.reasons] if quality else []
+        write_text(job.view, preview_page(job.source.label, verdict, *images))
 
 
 def _series_label(loaded: Loaded, quality: Quality | None, conversion: Conversion) -> SeriesLabel:

@@ -1,4 +1,4 @@
-"""Write index.html of a conversion: every case, worst first, with its figures, reasons, files and preview."""
+"""Write index.html of a conversion: every case, worst first, with its figures, reasons, files and pictures."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -65,9 +65,7 @@ def write_index(path: Path, manifest: Mapping[str, Any]) -> None:
         section("Cases, worst first", _case_table(cases, path.parent) + element("p", COLUMNS_EXPLAINED)),
         section("Left out", bullets(left_out)),
         section("Settings", bullets([f"{name.replace('_', ' ')}: {_setting(v)}" for name, v in settings.items()])),
-        section(
-            "Pictures", "".join(figure(case["source"], address(case["preview"])) for case in cases if case["preview"])
-        ),
+        section("Pictures", "".join(_picture(case) for case in cases if case["preview"])),
     ]
     write_text(path, page("Synthetic CT: converted cases", parts))
 
@@ -100,9 +98,14 @@ def _files(case: Row, folder: Path) -> dict[str, str]:
         "CT": result,
         "JSON": result.with_name(f"{stem}.json"),
         "preview": Path(case["preview"]) if case["preview"] else None,
+        "slices": Path(case["view"]) if case["view"] else None,
         "uncertainty": result.with_name(f"{uncertainty_name(stem)}.nii.gz"),
     }
     return {kind: path.as_posix() for kind, path in named.items() if path and (folder / path).exists()}
+
+
+def _picture(case: Row) -> str:
+    return figure(case["source"], address(case["preview"]), address(case["view"]) if case["view"] else None)
 
 
 def _model(model: Mapping[str, Any]) -> Html:

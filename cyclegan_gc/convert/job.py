@@ -46,9 +46,19 @@ class Job:
         return self.result.with_name(f"{self.stem}.png")
 
     @property
+    def view(self) -> Path:
+        """HTML page to scroll through the slices."""
+        return self.result.with_name(f"{self.stem}.html")
+
+    @property
     def uncertainty(self) -> Path:
         """NIfTI file with the standard deviation over the fused translations."""
         return self.result.with_name(f"{uncertainty_name(self.stem)}{NIFTI}")
+
+    @property
+    def companions(self) -> tuple[Path, ...]:
+        """The files that may lie beside the result and its sidecar."""
+        return self.preview, self.view, self.uncertainty
 
     @property
     def other_formats(self) -> list[Path]:
@@ -58,7 +68,7 @@ class Job:
 
     def check_names(self) -> None:
         """Raise a :class:`VolumeError` if a name of the case's files is too long or taken by something else."""
-        for path in (self.result, self.sidecar, self.preview, self.uncertainty):
+        for path in (self.result, self.sidecar, *self.companions):
             is_folder = self.is_series and path == self.result
             try:
                 taken = path.exists() and path.is_dir() != is_folder

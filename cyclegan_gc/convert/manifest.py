@@ -51,6 +51,7 @@ class Case(TypedDict):
     warnings: list[str]
     seconds: float
     preview: str | None
+    view: str | None
 
 
 class Shard(TypedDict):

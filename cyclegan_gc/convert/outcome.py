@@ -50,6 +50,7 @@ class Converted:
     warnings: tuple[str, ...] = ()
     quality: Quality | None = None
     preview: Path | None = None
+    view: Path | None = None
     seconds: float = 0.0
 
 
@@ -79,10 +80,10 @@ class Conversion:
             "uncertainty": self.config.uncertainty,
         }
 
-    @property
-    def previewed(self) -> bool:
-        """Whether each case gets a picture."""
-        return self.config.preview and self.config.direction == "mr_to_ct"
+    def pictures_of(self, job: Job) -> list[Path]:
+        """The files with pictures that a case gets."""
+        wanted = {"interactive": [job.preview, job.view], "png": [job.preview], "none": []}
+        return wanted[self.config.preview] if self.config.direction == "mr_to_ct" else []
 
     @property
     def artifacts(self) -> list[str]:
@@ -146,7 +147,7 @@ def sidecar(
 def finished(job: Job, source_sha256: str, conversion: Conversion) -> Converted | None:
     """The outcome of an earlier run, if source and settings are the same and its files are whole and unchanged."""
     key, config = key_of(job.source, source_sha256, conversion.settings), conversion.config
-    wanted = [*([job.uncertainty] if config.uncertainty else []), *([job.preview] if conversion.previewed else [])]
+    wanted = [*([job.uncertainty] if config.uncertainty else []), *conversion.pictures_of(job)]
     try:
         known = read_sidecar(job.sidecar)
         if known["key"] != key or known["result"]["sha256"] != _result_sha256(job.result):
@@ -160,10 +161,13 @@ def finished(job: Job, source_sha256: str, conversion: Conversion) -> Converted 
             return None
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    preview = job.preview if job.preview.exists() else None
-    return Converted(
-        job.source.path, job.source.label, job.result, "skipped", None, tuple(known["warnings"]), quality, preview
-    )
+    found = job.source.path, job.source.label, job.result, "skipped", None, tuple(known["warnings"]), quality
+    return Converted(*found, *pictures_beside(job))
+
+
+def pictures_beside(job: Job) -> tuple[Path | None, Path | None]:
+    """The preview and the page of slices, None where there is none."""
+    return job.preview if job.preview.exists() else None, job.view if job.view.exists() else None
 
 
 def _are_texts(values: object) -> bool:
@@ -176,7 +180,7 @@ def remove_replaced(job: Job, written: Collection[Path]) -> None:
     A result in another format is removed only if the old sidecar names it and its content has not changed since,
     so call this before the new sidecar is written.
     """
-    for path in {job.uncertainty, job.preview}.difference(written):
+    for path in set(job.companions).difference(written):
         if path.is_file():
             path.unlink()
     old = recorded_result(job.sidecar)
@@ -205,6 +209,7 @@ def as_row(case: Converted, output: Path) -> dict[str, Any]:
         "warnings": list(case.warnings),
         "seconds": round(case.seconds, 2),
         "preview": case.preview.relative_to(output).as_posix() if case.preview else None,
+        "view": case.view.relative_to(output).as_posix() if case.view else None,
     }
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from cyclegan_gc.checkpoint import checkpoint_in
-from cyclegan_gc.config import ConvertConfig, Direction, Fusion, SliceAxis
+from cyclegan_gc.config import ConvertConfig, Direction, Fusion, Preview, SliceAxis
 from cyclegan_gc.convert.case import read_case, translate_case, write_case
 from cyclegan_gc.convert.job import Job
 from cyclegan_gc.convert.outcome import Conversion, Converted, members_for
@@ -34,14 +34,14 @@ def convert_volume(
     resample: Literal["axial"] | None = None,
     series: str | None = None,
     force: bool = False,
-    preview: bool = True,
+    preview: Preview = "interactive",
     max_voxels: int = MAX_VOXELS,
     batch_size: int = 8,
     device: str = "auto",
 ) -> Converted:
     """Convert one case: MR to synthetic CT in HU (or CT to synthetic MR), on the source's exact grid.
 
-    The sidecar, and the preview and the uncertainty map if wanted, are written beside the result. An older result of
+    The sidecar, and the pictures and the uncertainty map if wanted, are written beside the result. An older result of
     that name is replaced. To convert many volumes, or images in memory, use :func:`cyclegan_gc.load_model`.
 
     Args:
@@ -60,7 +60,7 @@ def convert_volume(
         resample: axial writes the DICOM series on a new axial grid.
         series: description, protocol or UID of the series to take, where a folder holds several.
         force: convert even where the values look like the other modality.
-        preview: write a PNG of three planes.
+        preview: png writes a PNG of three planes, interactive also a page to scroll through all slices.
         max_voxels: refuse larger volumes, from their headers.
         batch_size: slices per pass through the network.
         device: auto, cpu, cuda, cuda:N or mps.

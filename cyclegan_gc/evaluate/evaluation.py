@@ -14,6 +14,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from cyclegan_gc.config import Preview
 from cyclegan_gc.device import one_torch_thread, usable_cpus
 from cyclegan_gc.errors import UserError, labelled
 from cyclegan_gc.evaluate.baselines import HistogramModel, best_constant_hu, count_hu, histogram_match
@@ -24,6 +25,7 @@ from cyclegan_gc.evaluate.report import write_results
 from cyclegan_gc.evaluate.segment import find_segmenter, with_label_maps
 from cyclegan_gc.evaluate.statistics import Counts, count_agreement
 from cyclegan_gc.evaluate.summary import Evaluation, summarise, worst_first
+from cyclegan_gc.evaluate.views import remove_views, write_view
 from cyclegan_gc.formats.files import make_folder
 from cyclegan_gc.metrics import case_metrics, dice, label_overlaps
 from cyclegan_gc.metrics.consistency import mr_gradient_correlation
@@ -42,6 +44,7 @@ def evaluate(
     *,
     model: HistogramModel | None = None,
     segment: Literal["totalsegmentator"] | None = None,
+    preview: Preview = "interactive",
 ) -> Evaluation:
     """Measure synthetic CTs and simple baselines on the same voxels; write the results into a folder.
 
@@ -54,6 +57,7 @@ def evaluate(
         output: folder, made if missing.
         model: adds the baseline of histogram matching, which needs the MRs too.
         segment: makes all label maps, in place of given ones.
+        preview: png draws the worst cases; interactive also writes a page for each case to scroll through.
 
     Raises:
         UserError: if a source is empty, no case matches, the folder cannot be written or ``segment`` is not installed.
@@ -61,6 +65,7 @@ def evaluate(
     files, failures, left_out = match_cases(sources)
     segmenter = find_segmenter() if segment else None
     make_folder(output)
+    remove_views(output)
     rows, shares, warnings = [], {}, []
     counts: dict[str, Counts] = {}
     for case_files in files:
@@ -75,15 +80,16 @@ def evaluate(
                 counts[method] = counts.get(method, 0) + count_agreement(image, case.ct, case.mask)
 
     constant_hu = best_constant_hu(shares.values()) if shares else math.nan
-    worst = worst_first(rows)[:MAX_PICTURES]
+    worst = [] if preview == "none" else worst_first(rows)[:MAX_PICTURES]
     again = [found for found in files if found.id in shares]
-    rows_of_constant, pictures = _second_look(again, constant_hu, worst, failures)
+    viewed = output if preview == "interactive" else None
+    rows_of_constant, pictures, views = _second_look(again, constant_hu, worst, viewed, failures)
     rows = sorted(rows + rows_of_constant, key=lambda row: (str(row["case"]), place_of(str(row["method"]))))
     labels = {each.path: each.label for case_files in files for each in case_files.sources}
     labels |= {f"{path.parent}{os.sep}": "" for path in list(labels)} | {f"{output}{os.sep}": ""}
     failures = [labelled(failure, labels) for failure in failures]
-    notes = _notes(rows, constant_hu, sources, model, segment) + left_out + warnings
-    evaluation = Evaluation(rows, summarise(rows), failures, notes, pictures, counts, _models(files, model))
+    notes = _notes(rows, constant_hu, sources, model, segment, preview) + left_out + warnings
+    evaluation = Evaluation(rows, summarise(rows), failures, notes, pictures, views, counts, _models(files, model))
     write_results(evaluation, output)
     return evaluation
 
@@ -109,12 +115,13 @@ def measured_rows(case: Case, model: HistogramModel | None) -> list[Row]:
 
 
 def _second_look(
-    files: list[CaseFiles], constant_hu: float, worst: list[str], failures: list[str]
-) -> tuple[list[Row], dict[str, bytes]]:
-    """The rows of the constant, which is known only after all cases, and the pictures of the worst cases in order."""
-    rows, pictures = [], {}
+    files: list[CaseFiles], constant_hu: float, worst: list[str], viewed: Path | None, failures: list[str]
+) -> tuple[list[Row], dict[str, bytes], dict[str, str]]:
+    """The rows of the constant, which is known only after all cases, the pictures of the worst cases in order, and the
+    pages of slices, if there is a folder for them."""
+    rows, pictures, views = [], {}, {}
     # Read again and not kept: a hundred volumes do not fit into memory.
-    for case_files in files:
+    for number, case_files in enumerate(files, start=1):
         with _listed(case_files.id, failures), one_torch_thread(), ThreadPoolExecutor(1) as beside:
             case = load_case(replace(case_files, labels=None))
             if case.id in worst:
@@ -123,7 +130,9 @@ def _second_look(
             rows.append(_basic_row(case, "constant", constant))
             if case.id in worst:
                 pictures[case.id] = drawn.result()
-    return rows, {case: pictures[case] for case in worst if case in pictures}
+            if viewed:
+                views[case.id] = write_view(viewed, number, case)
+    return rows, {case: pictures[case] for case in worst if case in pictures}, views
 
 
 def _basic_row(case: Case, method: str, image_hu: NDArray) -> Row:
@@ -199,6 +208,7 @@ def _notes(
     sources: Sources,
     model: HistogramModel | None,
     segment: str | None,
+    preview: Preview,
 ) -> list[str]:
     measured = "the given masks" if sources.mask else "the body found in the true CT (no mask given)"
     notes = [f"Measured inside {measured}{', the same voxels for all' if sources.compare else ''}."]
@@ -215,7 +225,7 @@ def _notes(
     )
     if resampled:
         notes.append(f"Resampled to the synthetic CT's grid: {', '.join(resampled)}.")
-    if (cases := len(worst_first(rows))) > MAX_PICTURES:
+    if (cases := len(worst_first(rows))) > MAX_PICTURES and preview != "none":
         notes.append(f"Pictures show the {MAX_PICTURES} worst of {cases} cases by MAE.")
     return notes
 

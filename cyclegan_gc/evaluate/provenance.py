@@ -60,7 +60,7 @@ def evaluate_tracked(config: EvaluateConfig) -> Evaluation:
             config.predicted_labels,
             compared_labels,
         )
-        evaluation = evaluate(sources, config.output, model=model, segment=config.segment)
+        evaluation = evaluate(sources, config.output, model=model, segment=config.segment, preview=config.preview)
         run.attempt(lambda: _log(run, anonymous(evaluation, Pseudonyms(config.output).of)))
     return evaluation
 
@@ -96,6 +96,7 @@ def anonymous(evaluation: Evaluation, named: Callable[[str], str]) -> Evaluation
         ],
         summary={name: renamed(by_method) for name, by_method in evaluation.summary.items()},
         pictures={named(case): png for case, png in evaluation.pictures.items()},
+        views={},
         counts=renamed(evaluation.counts),
     )
 

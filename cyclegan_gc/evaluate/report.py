@@ -1,4 +1,4 @@
-"""Write the results of an evaluation: a self-contained HTML report, tables, and figures for papers."""
+"""Write the results of an evaluation: a HTML report, tables, and figures for papers."""
 
 import json
 from base64 import b64encode
@@ -35,7 +35,7 @@ from cyclegan_gc.evaluate.tables import (
     markdown_table,
     summary_cells,
 )
-from cyclegan_gc.pictures.pages import bullets, element, figure, page, section, table
+from cyclegan_gc.pictures.pages import bullets, element, figure, link, page, section, table
 
 TESTS_EXPLAINED = (
     "p: Wilcoxon's signed-rank test, two-sided, not corrected for the number of metrics. Gain: mean paired difference, "
@@ -75,7 +75,10 @@ def write_results(evaluation: Evaluation, output: Path) -> None:
 
 
 def write_report(path: Path, evaluation: Evaluation, plots: Mapping[str, Figure]) -> None:
-    """Write the report as one HTML file without scripts, with the plots and the pictures of the cases inside."""
+    """Write the report as one HTML file without scripts, with the plots and the pictures of the cases inside.
+
+    It links the pages of slices, which lie beside it.
+    """
     others = [method for method in evaluation.methods if method != SCT]
     against = [(method, comparison_cells(evaluation, method)) for method in others]
     parts = [
@@ -91,7 +94,10 @@ def write_report(path: Path, evaluation: Evaluation, plots: Mapping[str, Figure]
         section("Plots", _plots(plots)),
         section("Labels, lowest Dice first", _label_table(evaluation)),
         section("Cases, worst MAE first", _case_table(evaluation)),
-        section("Pictures", "".join(_figure(case, png) for case, png in evaluation.pictures.items())),
+        section(
+            "Pictures",
+            "".join(_figure(case, png, evaluation.views.get(case)) for case, png in evaluation.pictures.items()),
+        ),
     ]
     write_text(path, page("Synthetic CT evaluation", parts))
 
@@ -155,13 +161,18 @@ def _case_table(evaluation: Evaluation) -> str:
     rows = []
     for row in evaluation.rows_worst_first:
         method = str(row["method"])
-        label = [str(row["case"]) if method == SCT else "", method_label(method)]
+        label = [_case_name(evaluation, str(row["case"])) if method == SCT else "", method_label(method)]
         values = [format_value(METRICS[name], row.get(name)) for name in shown]
         css = "baseline" if method in BASELINES else ""
         rows.append((css, [*label, *values, str(row["resampled"] or "")]))
     return table(header, rows) if rows else ""
 
 
-def _figure(title: str, png: bytes) -> str:
+def _case_name(evaluation: Evaluation, case: str) -> str:
+    """The name of a case, as a link to its page of slices if there is one."""
+    return link(evaluation.views[case], case) if case in evaluation.views else case
+
+
+def _figure(title: str, png: bytes, target: str | None = None) -> str:
     """A picture inside the page."""
-    return figure(title, f"data:image/png;base64,{b64encode(png).decode('ascii')}")
+    return figure(title, f"data:image/png;base64,{b64encode(png).decode('ascii')}", target)

@@ -27,6 +27,8 @@ class Evaluation:
     """Facts that a reader needs to interpret the numbers."""
     pictures: dict[str, bytes] = field(default_factory=dict)
     """Case -> PNG, worst case first."""
+    views: dict[str, str] = field(default_factory=dict)
+    """Case -> name of its page of slices, relative to the report."""
     counts: dict[str, Counts] = field(default_factory=dict)
     """Method -> voxels of all cases by mean and difference, from `count_agreement`; without the baselines."""
     models: list[str] = field(default_factory=list)

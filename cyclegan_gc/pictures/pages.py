@@ -1,4 +1,4 @@
-"""HTML pages that open from disk: no scripts, nothing fetched, every text escaped."""
+"""HTML pages that open from disk: nothing fetched, every text escaped."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -89,15 +89,17 @@ def table(
     return f'<div class="scroll"><table><thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table></div>'
 
 
-def figure(title: str, source: str) -> str:
-    """A picture with its title."""
+def figure(title: str, source: str, target: str | None = None) -> str:
+    """A picture with its title, and the page that a click on it opens; addresses are URL-quoted already."""
     name = html(title)
-    return f'<figure><figcaption>{name}</figcaption><img alt="{name}" src="{escape(source)}"></figure>\n'
+    picture = Html(f'<img alt="{name}" src="{escape(source)}">')
+    shown = link(target, picture) if target else picture
+    return f"<figure><figcaption>{name}</figcaption>{shown}</figure>\n"
 
 
-def page(title: str, parts: Sequence[str]) -> str:
-    """A whole page of HTML parts."""
+def page(title: str, parts: Sequence[str], head: str = "") -> str:
+    """A whole page of HTML parts; ``head`` is more HTML for its head."""
     viewport = '<meta name="viewport" content="width=device-width, initial-scale=1">'
-    head = f'<meta charset="utf-8">{viewport}<title>{html(title)}</title><style>{STYLE}</style>'
+    head = f'<meta charset="utf-8">{head}{viewport}<title>{html(title)}</title><style>{STYLE}</style>'
     body = "\n".join([f"<h1>{html(title)}</h1>", *parts])
     return f'<!DOCTYPE html>\n<html lang="en"><head>{head}</head>\n<body>\n{body}\n</body></html>\n'

@@ -42,6 +42,7 @@ class Scale:
 
 BONE = Scale(-500, 1300)
 SOFT_TISSUE = Scale(-160, 240)
+BRAIN = Scale(0, 80)
 CONTOURS_HU = {"skin": (-400.0, "cyan"), "bone": (250.0, "orange")}
 CONTOUR_LEGEND = "contours of the synthetic CT: " + ", ".join(
     f"{name} {level:g} HU ({colour})" for name, (level, colour) in CONTOURS_HU.items()

@@ -142,7 +142,8 @@ def test_what_is_no_image_of_a_head_is_refused_in_one_line(model, image, affine,
 def test_one_call_gives_the_files_of_the_command_and_its_outcome(checkpoint, source, on_disk):
     case, _ = on_disk
     files = {path.name for path in case.result.parent.iterdir()}
-    assert case.outcome == "converted" and case.preview and files == {"a_sct.nii.gz", "a_sct.json", "a_sct.png"}
+    assert case.outcome == "converted" and case.preview and case.view
+    assert files == {"a_sct.nii.gz", "a_sct.json", "a_sct.png", "a_sct.html"}
     known = json.loads(case.result.with_name("a_sct.json").read_text())
     assert known["quality"]["verdict"] == case.quality.verdict
 

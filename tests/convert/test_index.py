@@ -11,7 +11,8 @@ def test_the_page_links_the_files_of_a_case_and_names_the_model_but_no_path(chec
     assert main([*words, "--uncertainty", "true", "--device", "cpu"]) == 0
     page = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
     links = re.findall(r'<a href="(.*?)">(.*?)</a>', page)
-    assert [kind for _, kind in links] == ["CT", "JSON", "preview", "uncertainty"]
+    assert [kind for _, kind in links[:-1]] == ["CT", "JSON", "preview", "slices", "uncertainty"]
+    assert "<img" in links[-1][1] and links[-1][0] == links[3][0]
     assert all((tmp_path / "out" / name).is_file() for name, _ in links)
     name = f"{checkpoint.parent.name}/{checkpoint.name}"
     assert f"Model: {name}, step 3" in page and str(checkpoint.parent.parent) not in page
@@ -47,7 +48,15 @@ def test_odd_names_are_escaped_wherever_they_are_written(checkpoint, source, tmp
     assert "M\\xfcller.nii.gz" in said.out.encode().decode() and "M\\xfcller" in said.err.encode().decode()
     assert "\x1b" not in said.out + said.err and sum(line.startswith("failed: ") for line in said.err.splitlines()) == 1
     page = (out / "index.html").read_text(encoding="utf-8")
-    assert "\x1b" not in page and "x\\nfailed: y.nii.gz" in page and "M%FCller_sct.png" in page
+    assert (
+        "\x1b" not in page
+        and "x\\nfailed: y.nii.gz" in page
+        and "M%FCller_sct.png" in page
+        and "M%FCller_sct.html" in page
+    )
+    views = {path.name: path.read_text(encoding="utf-8") for path in out.glob("*_sct.html")}
+    assert len(views) == 3 and not any("\x1b" in text or str(tmp_path) in text for text in views.values())
+    assert any("M\\xfcller.nii.gz" in text for text in views.values())
     for case in json.loads((out / "manifest.json").read_text())["cases"]:
         assert case["source"].isprintable() and (case["failure"] or "").isprintable()
     assert len(list(out.glob("*_sct.nii.gz"))) == 3

@@ -6,7 +6,7 @@ from cyclegan_gc.cli import main
 
 def test_a_manifest_of_a_shard_that_cannot_be_used_is_named_in_one_line(tmp_path, capsys):
     case = {"source": "a", "result": None, "outcome": "failed", "failure": "no", "verdict": None, "reasons": []}
-    case |= {"figures": {}, "warnings": [], "seconds": 1.0, "preview": None}
+    case |= {"figures": {}, "warnings": [], "seconds": 1.0, "preview": None, "view": None}
     whole = {"tool": "cyclegan-gc 1", "settings": {}, "models": [], "left_out": [], "cases": [case]}
     good, bad = tmp_path / "manifest_1of2.json", tmp_path / "manifest_2of2.json"
     good.write_text(json.dumps(whole))

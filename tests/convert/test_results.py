@@ -32,11 +32,13 @@ def names(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()} - {"manifest.json", "index.html"}
 
 
-def test_an_older_map_and_picture_are_removed_when_the_new_result_has_none(checkpoint, folder, tmp_path):
+def test_an_older_map_picture_and_page_are_removed_when_the_new_result_has_none(checkpoint, folder, tmp_path):
     out = tmp_path / "out"
     assert run(checkpoint, folder, out, mirror=True, uncertainty=True) == ["converted"]
-    assert names(out) == {"a_sct.nii.gz", "a_sct.json", "a_sct.png", "a_sct_uncertainty.nii.gz"}
-    assert run(checkpoint, folder, out, mirror=True, preview=False) == ["converted"]
+    assert names(out) == {"a_sct.nii.gz", "a_sct.json", "a_sct.png", "a_sct.html", "a_sct_uncertainty.nii.gz"}
+    assert run(checkpoint, folder, out, mirror=True, preview="png") == ["converted"]
+    assert names(out) == {"a_sct.nii.gz", "a_sct.json", "a_sct.png"}
+    assert run(checkpoint, folder, out, preview="none") == ["converted"]
     assert names(out) == {"a_sct.nii.gz", "a_sct.json"}
 
 
@@ -44,7 +46,7 @@ def test_a_failed_conversion_removes_nothing_of_the_older_result(checkpoint, fol
     out = tmp_path / "out"
     run(checkpoint, folder, out, mirror=True, uncertainty=True)
     before = {path: path.read_bytes() for path in out.glob("a_sct*")}
-    assert run(checkpoint, folder, out, format="dicom", preview=False) == ["failed"]
+    assert run(checkpoint, folder, out, format="dicom", preview="none") == ["failed"]
     assert {path: path.read_bytes() for path in out.glob("a_sct*")} == before
 
 
@@ -52,9 +54,9 @@ def test_the_older_result_in_the_other_format_is_replaced(checkpoint, series, tm
     out = tmp_path / "out"
     assert run(checkpoint, series, out) == ["converted"]
     assert run(checkpoint, series, out, format="dicom") == ["converted"]
-    assert names(out) == {"T1_sct", "T1_sct.json", "T1_sct.png"}
+    assert names(out) == {"T1_sct", "T1_sct.json", "T1_sct.png", "T1_sct.html"}
     assert run(checkpoint, series, out) == ["converted"]
-    assert names(out) == {"T1_sct.nii.gz", "T1_sct.json", "T1_sct.png"}
+    assert names(out) == {"T1_sct.nii.gz", "T1_sct.json", "T1_sct.png", "T1_sct.html"}
 
 
 def test_a_series_that_was_changed_by_hand_is_not_removed(checkpoint, series, tmp_path):
@@ -131,10 +133,10 @@ def test_a_volume_written_into_another_study_is_converted_again(
         assert pydicom.dcmread(tmp_path / "out" / "t1_sct" / "0001.dcm").PatientID == patient
 
 
-def test_a_missing_map_or_picture_is_made_again(checkpoint, folder, tmp_path):
+def test_a_missing_map_picture_or_page_is_made_again(checkpoint, folder, tmp_path):
     settings = {"mirror": True, "uncertainty": True}
     run(checkpoint, folder, tmp_path / "out", **settings)
-    for name in ("a_sct_uncertainty.nii.gz", "a_sct.png"):
+    for name in ("a_sct_uncertainty.nii.gz", "a_sct.png", "a_sct.html"):
         (tmp_path / "out" / name).unlink()
         assert run(checkpoint, folder, tmp_path / "out", **settings) == ["converted"]
 
@@ -145,13 +147,13 @@ def test_results_keep_the_format_of_their_sources(checkpoint, source, series, tm
         SimpleITK.WriteImage(voxels, str(series / name))
     shutil.copy(source, series / "c.nii.gz")
     out = tmp_path / "out"
-    assert run(checkpoint, series, out, format="same", preview=False) == ["converted"] * 4
+    assert run(checkpoint, series, out, format="same", preview="none") == ["converted"] * 4
     assert names(out) - {"a_sct.json", "b_sct.json", "c_sct.json", "T1_sct.json"} == {
         *("a_sct.mha", "b_sct.nrrd", "c_sct.nii.gz", "T1_sct"),
     }
     ours, nifti = read_volume(out / "a_sct.mha"), read_volume(series / "a.mha")
     assert ours.array.shape == nifti.array.shape and np.allclose(ours.affine, nifti.affine)
-    assert run(checkpoint, series, out, format="same", preview=False) == ["skipped"] * 4
+    assert run(checkpoint, series, out, format="same", preview="none") == ["skipped"] * 4
     with pytest.raises(UserError, match="4 x result of a conversion"):
         inputs(out, tmp_path / "other")
 
@@ -179,7 +181,7 @@ def test_everything_that_shapes_a_result_belongs_to_its_key(
         *({"case": water}, {"case": fat}, {"reference": volume}, {"reference": water}, {"reference": fat}),
     ]
     assert water.files == fat.files and len({key(), *(key(**each) for each in settings)}) == len(settings) + 1
-    assert key(batch_size=1, preview=False, overwrite=True, strict=True) == key()
+    assert key(batch_size=1, preview="none", overwrite=True, strict=True) == key()
 
 
 def test_a_sagittal_series_is_warned_of_or_resampled_to_axial_slices(

@@ -155,4 +155,4 @@ def test_words_that_a_list_has_taken_are_told_where_to_stand():
 
 
 def test_the_negation_of_a_flag_is_told_how_to_write_it():
-    assert refusal(f"{CONVERT} --no-preview") == "unknown option --no-preview; write --preview false"
+    assert refusal(f"{CONVERT} --no-mirror") == "unknown option --no-mirror; write --mirror false"
