@@ -1,6 +1,6 @@
 """One volume through one generator or several, on its own grid: whole slices, in one plane or fused from several."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from cyclegan_gc.config import Fusion, SliceAxis
 from cyclegan_gc.errors import VolumeError
 from cyclegan_gc.formats.volumes import Volume
+from cyclegan_gc.inference.fusion import fuse, without_coarse_planes
 from cyclegan_gc.metrics import slice_discontinuity
 from cyclegan_gc.metrics.cycle import cycle_error
 from cyclegan_gc.model.cyclegan import air_outside
@@ -28,14 +29,12 @@ from cyclegan_gc.prepare.grid import (
 )
 from cyclegan_gc.prepare.hu import to_hu
 from cyclegan_gc.prepare.preprocess import AIR_HU, Prepared, prepare, turn_back
-from cyclegan_gc.trained_model import Member
+from cyclegan_gc.trained_model import Member, Translator
 
 SYNTHETIC_MR_SCALE = 1000
 """Synthetic MR has no unit; its [-1, 1] is written as 0 to this value."""
 CYCLE_SLICES = 12
 """Slices, spread over the body, on which the cycle error is measured."""
-COARSE_FACTOR = 2.0
-"""Planes with pixels this much larger than those of the finest plane, or of the network, are too coarse."""
 FAR_FACTOR = 1.25
 """Pixels larger or smaller than every training case's by more than this are far from the training."""
 
@@ -92,23 +91,24 @@ def translate_cases(
         VolumeError: if a value in the body is not finite (without a name; the caller knows it).
     """
     passes = Passes(batch_size)
-    cases, members, left_out = _without_coarse_planes(cases, members)
+    cases, members, left_out = without_coarse_planes(cases, members)
     case, member = cases[0], members[0]
     grids = [_grid(case, member) for case, member in zip(cases, members, strict=True)]
     slices = _translate(case, member, grids[0], passes)
-    single, cycle_error = _as_volume(slices, member, grids[0]), _cycle_error(slices, member, passes)
+    single, cycle_error = _as_volume(slices, grids[0]), _cycle_error(slices, member, passes)
     del slices
     others = (
-        _as_volume(_translate(case, member, grid, passes), member, grid)
+        _as_volume(_translate(case, member, grid, passes), grid)
         for case, member, grid in zip(cases[1:], members[1:], grids[1:], strict=True)
     )
-    fused, spread = fuse(single, others, fusion)
+    fused, spread = fuse(single, others, fusion, lambda volume: _in_unit(volume, member.translator))
 
     outside = AIR_HU if member.translator.direction == "mr_to_ct" else 0
     values = torch.where(case.mask, fused.round(), outside)
     if not values.isfinite().all():
         raise VolumeError("the network gave values that are not finite; convert it with another checkpoint")
-    stages = {"source": case.image.as_tensor()[:1], "single": single} | ({} if spread is None else {"fused": fused})
+    stages = {"source": case.image.as_tensor()[:1], "single": _in_unit(single, member.translator)}
+    stages |= {} if spread is None else {"fused": fused}
     return Translation(
         array=_on_source(values, case),
         mask=np.asfortranarray(turn_back(case.mask, case)),
@@ -117,23 +117,6 @@ def translate_cases(
         discontinuity={name: _discontinuity(stage, case, member.axis) for name, stage in stages.items()},
         notes=(*_resampled(grids), *left_out, *passes.notes),
     )
-
-
-def fuse(first: Tensor, others: Iterable[Tensor], fusion: Fusion) -> tuple[Tensor, Tensor | None]:
-    """Mean or median of volumes and their standard deviation; None for it where there is one volume only.
-
-    For the mean, the others are taken one by one and never held together (Welford 1962).
-    """
-    if fusion == "median":
-        stack = torch.stack([first, *others])
-        spread = stack.std(dim=0, correction=0) if len(stack) > 1 else None
-        return torch.from_numpy(np.median(stack.numpy(), axis=0)), spread
-    count, mean, squares = 1, first, None
-    for count, other in enumerate(others, start=2):
-        change = other - mean
-        mean = mean + change / count
-        squares = (0 if squares is None else squares) + change * (other - mean)
-    return mean, None if squares is None else (squares / count).sqrt()
 
 
 def wanted_pixel_mm(spacing_mm: tuple[float, float, float], member: Member) -> float | None:
@@ -148,23 +131,6 @@ def wanted_pixel_mm(spacing_mm: tuple[float, float, float], member: Member) -> f
     low, high = np.min(known) / FAR_FACTOR, np.max(known) * FAR_FACTOR
     near = all(low <= own <= high for own in pixel_mm(spacing_mm, member.axis))
     return None if near else float(np.median(known))
-
-
-def _without_coarse_planes(
-    cases: Sequence[Prepared], members: Sequence[Member]
-) -> tuple[list[Prepared], list[Member], list[str]]:
-    """Cases and members without the planes that are too coarse and that nobody named, and a sentence on these."""
-
-    def coarsest_mm(case: Prepared, member: Member) -> float:
-        return max(*pixel_mm(case.spacing_mm, member.axis), member.translator.preprocess.spacing_mm or 0)
-
-    both = list(zip(cases, members, strict=True))
-    limit = COARSE_FACTOR * min(coarsest_mm(*each) for each in both)
-    kept = [(case, member) for case, member in both if member.named or coarsest_mm(case, member) <= limit]
-    coarse = sorted({member.axis for _, member in both} - {member.axis for _, member in kept})
-    words = " and ".join(coarse).capitalize()
-    notes = [f"{words} planes were left out: pixels of {max(cases[0].spacing_mm):.3g} mm."] if coarse else []
-    return [case for case, _ in kept], [member for _, member in kept], notes
 
 
 def _grid(case: Prepared, member: Member) -> NetworkGrid:
@@ -221,12 +187,16 @@ def translate_slices(generator: nn.Module, images: Tensor, masks: Tensor, contex
     return air_outside(total / times[:, None, None, None], masks)
 
 
-def _as_volume(slices: _Slices, member: Member, grid: NetworkGrid) -> Tensor:
-    """The translation in its unit, (1, H, W, D); of several contrasts the first."""
-    result = to_source(slices.translated[:, :1], slices.masks, grid)
-    if member.translator.direction == "mr_to_ct":
-        return to_hu(result, member.translator.preprocess)
-    return (result + 1) / 2 * SYNTHETIC_MR_SCALE
+def _as_volume(slices: _Slices, grid: NetworkGrid) -> Tensor:
+    """The translation in the networks' range, (1, H, W, D); of several contrasts the first."""
+    return to_source(slices.translated[:, :1], slices.masks, grid)
+
+
+def _in_unit(volume: Tensor, translator: Translator) -> Tensor:
+    """From the networks' range to HU, or to the scale of synthetic MR."""
+    if translator.direction == "mr_to_ct":
+        return to_hu(volume, translator.preprocess)
+    return (volume + 1) / 2 * SYNTHETIC_MR_SCALE
 
 
 def _cycle_error(slices: _Slices, member: Member, passes: Passes) -> float | None:
