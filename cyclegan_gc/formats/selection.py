@@ -107,6 +107,21 @@ def of_kind(cases: Sequence[Source], holds: Holds) -> Chosen:
     return [case for case, reason in both if not reason], [LeftOut(case.label, why) for case, why in both if why]
 
 
+def of_kind_or_named(cases: Sequence[Source], holds: Holds, pattern: str | None) -> Chosen:
+    """As :func:`of_kind`, but a series whose UID is the pattern is taken whatever its modality.
+
+    A localizer or projection within that series is left out, unless the pattern is its picture.
+    """
+    if not pattern:
+        return of_kind(cases, holds)
+    series = [case for case in cases if case.series and case.series.uid == pattern]
+    named = [case for case in series if case.kind not in NO_SLICES] or series
+    others = [(case, case.series.picture) for case in cases if case.series and case.kind in NO_SLICES]
+    named += [case for case, picture in others if picture.lower() == pattern.lower()]
+    chosen, left_out = of_kind([case for case in cases if case not in named], holds)
+    return [*named, *chosen], left_out
+
+
 def _other_modality(case: Source, holds: Holds) -> str | None:
     """What a series is, without an article, if it is not of the modality of a kind; else None."""
     if holds not in MODALITIES or case.kind in ("", MODALITIES[holds]):
