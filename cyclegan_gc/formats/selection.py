@@ -72,7 +72,7 @@ def is_called(case: Source, pattern: str) -> bool:
 
 
 def title_of(case: Source) -> str:
-    """Description of a series and the words of its picture; of a file the contrast in its name; may be empty."""
+    """Description of a series and the words of its picture, or the contrast in a file's name; may be empty."""
     if case.series is None:
         return contrast_of(case.name)
     return " ".join(filter(None, (case.series.description, case.series.picture)))

@@ -116,7 +116,7 @@ def read_labels(path: Path) -> Volume:
 
 def as_mask(stored: Volume) -> Volume:
     """A volume of stored numbers as uint8: 1 where they are not 0. It may be constant."""
-    values, rounding = _meant(stored)
+    values, rounding = _values_and_rounding(stored)
     return replace(stored, array=(~(np.abs(values) <= rounding)).astype(np.uint8))
 
 
@@ -126,7 +126,7 @@ def as_labels(stored: Volume) -> Volume:
     Raises:
         VolumeError: if a voxel is not a whole number from 0 to 65535 (without the file name, which the caller adds).
     """
-    values, rounding = _meant(stored)
+    values, rounding = _values_and_rounding(stored)
     # Written as "not" so that NaN is refused too.
     if not (values.min() >= -rounding and values.max() <= MAX_LABEL):
         raise VolumeError(f"labels run from {values.min():g} to {values.max():g}; give a map of 0 to {MAX_LABEL}")
@@ -136,7 +136,7 @@ def as_labels(stored: Volume) -> Volume:
     return replace(stored, array=labels)
 
 
-def _meant(stored: Volume) -> tuple[np.ndarray, float]:
+def _values_and_rounding(stored: Volume) -> tuple[np.ndarray, float]:
     """The values with slope and intercept applied, and their largest rounding error (half a step)."""
     slope, intercept = slope_and_intercept(stored.header)
     if (slope, intercept) == (1, 0):
