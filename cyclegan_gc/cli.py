@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from cyclegan_gc import config as settings
-from cyclegan_gc.errors import Interruption, StoppedError, UserError, plain
+from cyclegan_gc.errors import Interruption, StoppedError, UserError, labelled, plain
 from cyclegan_gc.parsing import parse
 
 RESAMPLED = "went through the network at"
@@ -93,10 +93,10 @@ def run_convert(config: settings.ConvertConfig) -> int:
         def done(case: Any) -> None:
             progress.advance(bar)
             if case.failure:
-                print(f"failed: {plain(case.failure)}", file=sys.stderr)
+                print(f"failed: {labelled(case.failure, {case.source: case.label})}", file=sys.stderr)
             elif not sys.stderr.isatty():
                 judged = f", {case.quality.verdict}" if case.quality else ""
-                print(f"{case.outcome}{judged}: {plain(str(case.source))} ({case.seconds:.1f} s)", file=sys.stderr)
+                print(f"{case.outcome}{judged}: {case.label} ({case.seconds:.1f} s)", file=sys.stderr)
 
         manifest: dict[str, Any] = {}
         convert(replace(config, **members), started=started, done=done, ended=manifest.update)

@@ -137,7 +137,10 @@ class ManifestConfig:
 
 @dataclass(frozen=True)
 class InfoConfig:
-    """Describe a volume, a model, or all volumes and DICOM series of a folder in a table."""
+    """Describe a volume, a model, or all volumes and DICOM series of a folder in a table.
+
+    Only headers are read for a table and for JSON; damaged voxels are found by audit.
+    """
 
     file: Path
     """A volume, a DICOM file, a folder, a checkpoint (.pt) or a run folder."""

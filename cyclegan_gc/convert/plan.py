@@ -12,7 +12,7 @@ from cyclegan_gc.errors import UserError
 from cyclegan_gc.formats.dicom.ct_image import is_synthetic_ct
 from cyclegan_gc.formats.dicom.pictures import NO_SLICES
 from cyclegan_gc.formats.files import WRITABLE, case_id, named_path, read_sidecar, result_of_uncertainty
-from cyclegan_gc.formats.selection import Holds, left_out_lines, of_kind, of_series
+from cyclegan_gc.formats.selection import Holds, left_out_lines, of_kind_or_named, of_series
 from cyclegan_gc.formats.sources import LeftOut, Source, find_sources, named_files
 
 KINDS: dict[Direction, Holds] = {"mr_to_ct": "mr", "ct_to_mr": "ct"}
@@ -55,10 +55,8 @@ def _inputs(config: ConvertConfig, contrasts: Sequence[str]) -> tuple[list[Sourc
             sources.append(source)
         elif not (written and in_output):  # results of this conversion are no input
             left_out.append(LeftOut(source.label, reason))
-    # A series named by its UID is converted whatever it says.
-    if not any(source.series and source.series.uid == config.series for source in sources):
-        sources, others = of_kind(sources, KINDS[config.direction])
-        left_out += others
+    sources, others = of_kind_or_named(sources, KINDS[config.direction], config.series)
+    left_out += others
     if not sources:
         why = "; ".join(left_out_lines(left_out)) or "it holds only its own results"
         raise UserError(f"{config.input}: nothing to convert ({why}); choose another input or name one --series")

@@ -13,7 +13,7 @@ from cyclegan_gc.convert.plan import KINDS, check_collisions, reference_series
 from cyclegan_gc.device import choose_device
 from cyclegan_gc.errors import UserError, VolumeError
 from cyclegan_gc.formats.files import WRITABLE, is_volume, named_path
-from cyclegan_gc.formats.selection import of_kind, of_series
+from cyclegan_gc.formats.selection import of_kind_or_named, of_series
 from cyclegan_gc.formats.sources import Source, find_sources, source_of
 from cyclegan_gc.formats.volumes import MAX_VOXELS
 from cyclegan_gc.trained_model import load_models
@@ -116,7 +116,7 @@ def _source(config: ConvertConfig, files: Sequence[Path], contrasts: Sequence[st
     if contrasts or is_volume(files[0]):
         return source_of(*files)
     found, _ = of_series(find_sources(files[0])[0], config.series, config.input, "series")
-    cases, _ = of_kind(found, KINDS[config.direction])
+    cases, _ = of_kind_or_named(found, KINDS[config.direction], config.series)
     if len(cases) != 1:
         raise UserError(f"{files[0]}: holds {len(cases)} cases to convert; give one file, or one series=")
     return cases[0]

@@ -76,7 +76,8 @@ def reading(path: Path) -> Iterator[None]:
         with named(path):
             yield
     except OSError as error:
-        raise VolumeError(f"{path}: cannot be read ({error.strerror or error}); check its permissions") from error
+        unread = f"cannot be read ({error.strerror or error}); check its permissions"
+        raise VolumeError(f"{path}: {not_a_file(path) if is_special(path) else unread}") from error
 
 
 def case_id(path: Path) -> str:

@@ -105,8 +105,9 @@ def _metaimage(fields: Fields, file: Path, start: int, max_voxels: int) -> ItkHe
         affine[:3, :3] *= numbers_of(spacing, dimensions, "ElementSpacing")[:3]
     if origin is not None:
         affine[:3, 3] = numbers_of(origin, dimensions, "Offset")[:3]
-    known = (matrix is not None and origin is not None, spacing is not None)
-    affine, notes = _in_mm(LPS_TO_RAS @ affine, shape, known, fields.get("DistanceUnits", "mm"))
+    unit = fields.get("DistanceUnits", "mm")
+    oriented = matrix is not None and origin is not None
+    affine, notes = _in_mm(LPS_TO_RAS @ affine, shape, unit, oriented=oriented, spaced=spacing is not None)
     order = first_of(fields, "BinaryDataByteOrderMSB", "ElementByteOrderMSB") or "False"
     skipped = whole_numbers(fields.get("HeaderSize", "0"), 1, "HeaderSize")[0]
     return ItkHeader(
@@ -136,9 +137,10 @@ def _nrrd(fields: Fields, file: Path, start: int, max_voxels: int) -> ItkHeader:
     if space not in TO_RAS and space not in UNKNOWN_SPACES:
         raise VolumeError(f"the space {space[:60]!r} is not known; save the volume in left-posterior-superior")
     oriented = space in TO_RAS and {"spacedirections", "spaceorigin"} <= fields.keys()
-    known = (oriented, "spacedirections" in fields or "spacings" in fields)
+    spaced = "spacedirections" in fields or "spacings" in fields
     units = sorted(set(re.findall(r'"([^"]*)"', fields.get("spaceunits", "")))) or ["mm"]
-    affine, notes = _in_mm(TO_RAS.get(space, LPS_TO_RAS) @ affine, shape, known, units[0] if len(units) == 1 else "")
+    unit = units[0] if len(units) == 1 else ""
+    affine, notes = _in_mm(TO_RAS.get(space, LPS_TO_RAS) @ affine, shape, unit, oriented=oriented, spaced=spaced)
     encoding = ENCODINGS.get(fields["encoding"].lower())
     if encoding is None:
         raise VolumeError(f"the encoding {fields['encoding'][:40]!r} is not read; save the volume as raw or gzip")
@@ -172,16 +174,16 @@ def _vectors(fields: Fields, dimensions: int) -> list[NDArray[np.float64] | None
 
 
 def _in_mm(
-    affine: NDArray, shape: Sequence[int], known: tuple[bool, bool], unit: str
+    affine: NDArray, shape: Sequence[int], unit: str, *, oriented: bool, spaced: bool
 ) -> tuple[NDArray[np.float64], tuple[str, ...]]:
-    """The checked affine in mm, and a sentence for each assumption; ``known`` are orientation and spacing."""
+    """The checked affine in mm, and a sentence for each orientation or spacing that was assumed."""
     check_affine(affine)
     notes = []
-    if not known[0]:
+    if not oriented:
         notes.append(
             f"No orientation or position in the header; the axes were assumed to be {axis_directions(affine)}."
         )
-    if not known[1]:
+    if not spaced:
         notes.append("No voxel size in the header; 1 mm was assumed.")
     factor = UNITS_IN_MM.get(unit.lower() or "mm")
     if factor is None:

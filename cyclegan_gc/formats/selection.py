@@ -72,7 +72,7 @@ def is_called(case: Source, pattern: str) -> bool:
 
 
 def title_of(case: Source) -> str:
-    """Description of a series and the words of its picture; of a file the contrast in its name; may be empty."""
+    """Description of a series and the words of its picture, or the contrast in a file's name; may be empty."""
     if case.series is None:
         return contrast_of(case.name)
     return " ".join(filter(None, (case.series.description, case.series.picture)))
@@ -105,6 +105,21 @@ def of_kind(cases: Sequence[Source], holds: Holds) -> Chosen:
         ]
     both = list(zip(cases, reasons, strict=True))
     return [case for case, reason in both if not reason], [LeftOut(case.label, why) for case, why in both if why]
+
+
+def of_kind_or_named(cases: Sequence[Source], holds: Holds, pattern: str | None) -> Chosen:
+    """As :func:`of_kind`, but a series whose UID is the pattern is taken whatever its modality.
+
+    A localizer or projection within that series is left out, unless the pattern is its picture.
+    """
+    if not pattern:
+        return of_kind(cases, holds)
+    series = [case for case in cases if case.series and case.series.uid == pattern]
+    named = [case for case in series if case.kind not in NO_SLICES] or series
+    others = [(case, case.series.picture) for case in cases if case.series and case.kind in NO_SLICES]
+    named += [case for case, picture in others if picture.lower() == pattern.lower()]
+    chosen, left_out = of_kind([case for case in cases if case not in named], holds)
+    return [*named, *chosen], left_out
 
 
 def _other_modality(case: Source, holds: Holds) -> str | None:

@@ -48,7 +48,7 @@ class Source:
 
     @property
     def kind(self) -> str:
-        """Of a series: its modality, "localizer" or "projection"; empty if unknown."""
+        """Modality of a series, "localizer" or "projection"; empty if unknown or for a volume file."""
         return self.series.kind if self.series else ""
 
     @property

@@ -97,7 +97,8 @@ def volume_on_grid(values: np.ndarray, affine: np.ndarray, notes: Sequence[str] 
     Raises:
         VolumeError: if there is no signal (without the file name, which the caller adds).
     """
-    array, value_notes = _checked_values(np.array(values, np.float32, order="F"))
+    with np.errstate(over="ignore"):
+        array, value_notes = _checked_values(np.array(values, np.float32, order="F"), values)
     return Volume(array, np.asarray(affine, np.float64), geometry_header(affine), (*notes, *value_notes))
 
 
@@ -115,7 +116,7 @@ def read_labels(path: Path) -> Volume:
 
 def as_mask(stored: Volume) -> Volume:
     """A volume of stored numbers as uint8: 1 where they are not 0. It may be constant."""
-    values, rounding = _meant(stored)
+    values, rounding = _values_and_rounding(stored)
     return replace(stored, array=(~(np.abs(values) <= rounding)).astype(np.uint8))
 
 
@@ -125,7 +126,7 @@ def as_labels(stored: Volume) -> Volume:
     Raises:
         VolumeError: if a voxel is not a whole number from 0 to 65535 (without the file name, which the caller adds).
     """
-    values, rounding = _meant(stored)
+    values, rounding = _values_and_rounding(stored)
     # Written as "not" so that NaN is refused too.
     if not (values.min() >= -rounding and values.max() <= MAX_LABEL):
         raise VolumeError(f"labels run from {values.min():g} to {values.max():g}; give a map of 0 to {MAX_LABEL}")
@@ -135,7 +136,7 @@ def as_labels(stored: Volume) -> Volume:
     return replace(stored, array=labels)
 
 
-def _meant(stored: Volume) -> tuple[np.ndarray, float]:
+def _values_and_rounding(stored: Volume) -> tuple[np.ndarray, float]:
     """The values with slope and intercept applied, and their largest rounding error (half a step)."""
     slope, intercept = slope_and_intercept(stored.header)
     if (slope, intercept) == (1, 0):
@@ -203,27 +204,32 @@ def _scaled_values(header: Header, voxels: np.ndarray) -> tuple[np.ndarray, list
     slope, intercept = slope_and_intercept(header)
     with np.errstate(over="ignore", invalid="ignore"):
         if (slope, intercept) == (1.0, 0.0):
-            return _checked_values(voxels.astype(np.float32, order="F"))
+            return _checked_values(voxels.astype(np.float32, order="F"), voxels)
         array = np.empty(voxels.shape, np.float32, order="F")
         for z in range(voxels.shape[2]):
             array[..., z] = voxels[..., z].astype(np.float64) * slope + intercept
-    return _checked_values(array)
+    return _checked_values(array, voxels)
 
 
-def _checked_values(array: np.ndarray) -> tuple[np.ndarray, list[str]]:
-    """The array with NaN and infinite values replaced in place; raises for an image without signal."""
-    notes = []
+def _checked_values(array: np.ndarray, stored: np.ndarray) -> tuple[np.ndarray, list[str]]:
+    """The array with NaN and infinite values replaced in place; raises for an image without signal.
+
+    ``stored`` tells values that are infinite in the file from those that only float32 cannot hold.
+    """
+    notes, but = [], ""
     low, high = float(array.min()), float(array.max())
     if not np.isfinite([low, high]).all():
         finite = np.isfinite(array)
         bad = finite.size - int(np.count_nonzero(finite))
+        kind = "too large (beyond 3.4e38)" if (np.isfinite(stored) > finite).any() else "NaN or infinite"
         if bad == finite.size:
-            raise VolumeError("no signal: no voxel is a finite number; export the file again")
+            raise VolumeError(f"no signal: every voxel is {kind}; export the file again")
         low, high = float(array[finite].min()), float(array[finite].max())
         array[~finite] = low
-        notes.append(f"{bad} NaN or infinite voxels ({100 * bad / finite.size:.2g} %) were set to the minimum {low:g}.")
+        notes.append(f"{bad} {kind} voxels ({100 * bad / finite.size:.2g} %) were set to the minimum {low:g}.")
+        but = f" or {kind}"
     if low == high:
-        raise VolumeError(f"no signal: every voxel is {low:g}; check the export")
+        raise VolumeError(f"no signal: every voxel is {low:g}{but}; check the export")
     if not any(np.any((plane != low) & (plane != high)) for plane in np.moveaxis(array, 2, 0)):
         raise VolumeError(f"binary: only the values {low:g} and {high:g}, as in a mask; give the image")
     return array, notes

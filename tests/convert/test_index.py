@@ -3,6 +3,9 @@ import os
 import re
 import shutil
 
+import numpy as np
+import pydicom
+
 from cyclegan_gc.cli import main
 
 
@@ -60,6 +63,21 @@ def test_odd_names_are_escaped_wherever_they_are_written(checkpoint, source, tmp
     for case in json.loads((out / "manifest.json").read_text())["cases"]:
         assert case["source"].isprintable() and (case["failure"] or "").isprintable()
     assert len(list(out.glob("*_sct.nii.gz"))) == 3
+
+
+def test_the_pictures_of_a_series_have_lines_of_their_own(
+    checkpoint, series, slices_of, write_series, tmp_path, capsys
+):
+    water = [pydicom.dcmread(path).pixel_array for path in (series / "T1").iterdir()]
+    fat = list(slices_of(np.zeros_like(np.dstack(water)), "axial", (2.7, 2.7, 2.7)))
+    for dataset in fat:
+        dataset.ImageType, dataset.SOPInstanceUID = ["ORIGINAL", "PRIMARY", "F"], f"{dataset.SOPInstanceUID}.2"
+        dataset.InstanceNumber += 1000
+    write_series(series / "T1", fat)
+    words = ["convert", str(series), str(tmp_path / "out"), "--checkpoint", str(checkpoint), "--device", "cpu"]
+    assert main(words) == 3
+    lines = [line for line in capsys.readouterr().err.splitlines() if "T1" in line]
+    assert sorted(re.findall(r": (T1\w*)", " ".join(lines))) == ["T1_F", "T1_M"]
 
 
 def test_the_last_line_and_the_manifest_account_for_the_whole_input(checkpoint, source, tmp_path, capsys):

@@ -168,6 +168,23 @@ def test_what_an_export_holds_beside_mr_series_is_left_out_with_its_reason(slice
         plan(config_of(tmp_path / "in" / "ct"))
 
 
+def test_a_projection_within_a_series_is_converted_only_if_it_is_named_itself(slices_of, write_series, tmp_path):
+    datasets = list(slices_of(np.ones((4, 4, 3), np.int16)))
+    for number, dataset in enumerate(slices_of(np.ones((4, 4, 1), np.int16)), start=9):
+        dataset.ImageType, dataset.InstanceNumber = ["DERIVED", "SECONDARY", "MIP"], number
+        dataset.SOPInstanceUID += ".1"
+        datasets.append(dataset)
+    write_series(tmp_path / "in" / "t1", datasets)
+    for pattern in (None, "*", datasets[0].SeriesInstanceUID):
+        [job], [left_out] = plan(config_of(tmp_path / "in", series=pattern))
+        assert job.source.label == "t1" and left_out == ("t1/IM0009_projection", "projection")
+    datasets[-1].SeriesInstanceUID = "1.2.9"
+    write_series(tmp_path / "mip", datasets[-1:])
+    for folder, pattern in (("in", "projection"), ("mip", "1.2.9")):
+        [job], _ = plan(config_of(tmp_path / folder, series=pattern))
+        assert job.source.kind == "projection"
+
+
 def test_one_reference_series_gives_its_patient_to_one_volume_file_only(slices_of, write_series, tmp_path):
     write_series(tmp_path / "T1", slices_of(np.zeros((20, 20, 3), np.int16)))
     folder = make(tmp_path / "in", "p1.nii", "p2.mha")

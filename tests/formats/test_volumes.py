@@ -15,7 +15,7 @@ from nibabel.nifti1 import Nifti1Extension
 from nibabel.quaternions import angle_axis2mat
 
 from cyclegan_gc.errors import UserError, VolumeError
-from cyclegan_gc.formats.content import bytes_hash
+from cyclegan_gc.formats.content import bytes_hash, content_hash
 from cyclegan_gc.formats.files import case_id
 from cyclegan_gc.formats.sources import find_sources
 from cyclegan_gc.formats.volumes import Volume, read_contrasts, read_labels, read_mask, read_volume, write_volume
@@ -108,6 +108,7 @@ UNUSABLE_PICTURES = {
     "complex": (picture().astype(np.complex64), "complex"),
     "all_nan": (np.full((20, 18, 5), np.nan, np.float32), "no signal"),
     "all_zero": (np.zeros((20, 18, 5), np.int16), "no signal"),
+    "too_large": (np.where(picture() > 0, 1e300, 0), r"every voxel is 0 or too large \(beyond 3.4e38\)"),
     "constant": (np.full((20, 18, 5), -1000, np.int16), "no signal"),
     "mask": ((picture() > 0).astype(np.uint8), "binary"),
     "tiny": (picture((3, 3, 3)), "too small"),
@@ -378,6 +379,8 @@ def test_a_pipe_is_named_and_never_opened(tmp_path: Path):
             read_volume(tmp_path / name)
         with pytest.raises(OSError, match="not a regular file"):
             bytes_hash([tmp_path / name])
+        with pytest.raises(VolumeError, match=rf"{re.escape(name)}: not a regular file.*give a file$"):
+            content_hash([tmp_path / name], tmp_path / "cache")
     cases, left_out = find_sources(tmp_path)
     assert [case.path.name for case in cases] == ["a.nii", "pipe.nii.gz", "zero.mha"]
     assert left_out == [("pipe", "pipe or device"), ("pipe.dcm", "pipe or device")]

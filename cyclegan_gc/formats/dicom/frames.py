@@ -6,7 +6,7 @@ from pathlib import Path
 from pydicom import Dataset
 
 from cyclegan_gc.errors import VolumeError
-from cyclegan_gc.formats.dicom.geometry import Frame
+from cyclegan_gc.formats.dicom.geometry import Contrast, Frame
 from cyclegan_gc.formats.dicom.header import items_of, number_of, numbers_of, open_dicom, text_of, value_of, whole_of
 
 FRAME_GROUPS = (
@@ -95,7 +95,7 @@ def _frame(header: Dataset, tags: Dataset, path: Path, number: int | None = None
         pixel_spacing=numbers_of(tags, "PixelSpacing", 2),
         thickness=_positive(tags, "SpacingBetweenSlices") or _positive(tags, "SliceThickness"),
         rescale=(_factor(tags, "RescaleSlope", 1.0, path), _factor(tags, "RescaleIntercept", 0.0, path)),
-        contrast=(
+        contrast=Contrast(
             text_of(tags, "FrameType") or text_of(header, "ImageType"),
             f"{echo_ms:g}" if echo_ms else "",
             text_of(tags, "StackID"),

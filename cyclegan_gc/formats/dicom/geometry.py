@@ -6,7 +6,7 @@ Positions and directions are in the patient's LPS frame (DICOM PS3.3 C.7.6.2); a
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,15 @@ ROUNDED_MM = (0.1, 0.01)
 SAME_PLACE_MM = 0.01
 SAME_DIRECTION = 1e-3
 OFF_GRID_VOXELS = 0.05
+
+
+class Contrast(NamedTuple):
+    """What tells the pictures of one series apart; texts, empty if unknown."""
+
+    types: str
+    """Frame type or image type."""
+    echo_ms: str = ""
+    stack: str = ""
 
 
 @dataclass(frozen=True)
@@ -51,8 +60,7 @@ class Frame:
     """Distance to the next slice according to the header, in mm."""
     rescale: tuple[float, float]
     """Slope and intercept."""
-    contrast: tuple[str, str, str]
-    """Frame type or image type, echo time and stack, which tell the pictures of one series apart."""
+    contrast: Contrast
     decimal_commas: bool = False
     """Whether a number of the slice was written with a decimal comma."""
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cyclegan_gc.errors import VolumeError
 from cyclegan_gc.formats.dicom.frames import frames_of, read_headers
-from cyclegan_gc.formats.dicom.geometry import Frame, stack
+from cyclegan_gc.formats.dicom.geometry import Contrast, Frame, stack
 from cyclegan_gc.formats.dicom.read import without_copies
 
 LOCALIZER = re.compile(r"(?<![a-z])(locali[sz]er|loc|scout|survey)(?![a-z])", re.IGNORECASE)
@@ -58,7 +58,7 @@ def pictures_of(whole: DicomSeries, kinds: Mapping[Path, str]) -> list[DicomSeri
         return [replace(whole, fault=str(error))]
     parts = []
     for together in _by_folder(frames):
-        projected = [index for index in together if PROJECTION.search(frames[index].contrast[0])]
+        projected = [index for index in together if PROJECTION.search(frames[index].contrast.types)]
         if slices := sorted(set(together).difference(projected)):
             named = [_part(whole, frames, each, words) for words, each in _by_contrast(frames, slices).items()]
             parts += [replace(part, kind=kinds[part.files[0]]) for part in named]
@@ -83,11 +83,11 @@ def _by_contrast(frames: Sequence[Frame], together: Sequence[int]) -> dict[str, 
 
     Slices in one direction, no two at one place, are one stack, even if one of them is missing.
     """
-    parts: dict[tuple[str, ...], list[int]] = defaultdict(list)
+    parts: dict[Contrast, list[int]] = defaultdict(list)
     for index in together:
         parts[frames[index].contrast].append(index)
     places = {(frames[index].position, frames[index].orientation) for index in together}
-    directions = {(frames[index].orientation, frames[index].contrast[2]) for index in together}
+    directions = {(frames[index].orientation, frames[index].contrast.stack) for index in together}
     one_stack = len(places) == len(together) and len(directions) == 1
     if (
         len(parts) == 1
@@ -109,7 +109,7 @@ def _fits(frames: Sequence[Frame], indices: Sequence[int]) -> bool:
     return len(kept) > 1
 
 
-def _words(contrasts: Sequence[tuple[str, ...]]) -> list[str]:
+def _words(contrasts: Sequence[Contrast]) -> list[str]:
     """A name for each contrast: the fewest of frame type, echo time and stack that tell all apart."""
     for count in range(1, 4):
         tokens = [_tokens(*contrast[:count]) for contrast in contrasts]

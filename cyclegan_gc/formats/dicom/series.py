@@ -38,6 +38,8 @@ class _Found:
     protocol: str = ""
     contrast: tuple[str, ...] = ()
     """Differs between files that may belong to different pictures."""
+    multi_frame: bool = False
+    """Whether the file may hold several pictures by itself."""
 
 
 def group_series(files: Sequence[Path]) -> tuple[list[DicomSeries], list[tuple[Path, str]]]:
@@ -94,11 +96,8 @@ def _look(path: Path) -> _Found:
         kind=kind_of_picture(text_of(header, "ImageType"), description, modality),
         description=description,
         protocol=text_of(header, "ProtocolName"),
-        contrast=(
-            *(text_of(header, "ImageType"), text_of(header, "EchoTime"), str(path.parent)),
-            # The frames of a multi-frame object are looked at one by one.
-            "" if whole_of(header, "NumberOfFrames") in (None, 1) else str(path),
-        ),
+        contrast=(text_of(header, "ImageType"), text_of(header, "EchoTime"), str(path.parent)),
+        multi_frame=whole_of(header, "NumberOfFrames") not in (None, 1),
     )
 
 
@@ -139,7 +138,7 @@ def _pictures(members: Sequence[_Found]) -> list[DicomSeries]:
         description=first.description,
         protocol=first.protocol,
     )
-    contrasts = {found.contrast for found in members}
-    if fault or (len(contrasts) == 1 and not first.contrast[-1]):
+    alike = len({found.contrast for found in members}) == 1
+    if fault or (alike and not any(found.multi_frame for found in members)):
         return [whole]
     return pictures_of(whole, {found.path: found.kind for found in members})
