@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from cyclegan_gc.config import PreprocessConfig
+from cyclegan_gc.config import Fusion, PreprocessConfig
 from cyclegan_gc.inference.fusion import fuse
 from cyclegan_gc.prepare.hu import from_hu, to_hu
 
@@ -12,7 +12,7 @@ LINEAR = PreprocessConfig(ct_window_hu=(-1000, 1500))
 MORE_ROOM = PreprocessConfig(ct_window_hu=(-1000, 1500), soft_tissue_hu=(-200, 300))
 
 
-def fused(hu: np.ndarray, settings: PreprocessConfig, fusion="mean") -> tuple[np.ndarray, np.ndarray]:
+def fused(hu: np.ndarray, settings: PreprocessConfig, fusion: Fusion = "mean") -> tuple[np.ndarray, np.ndarray]:
     """Fused (N, ...) HU and their spread."""
     volumes = [from_hu(each, torch.ones(each.shape, dtype=torch.bool), settings) for each in torch.from_numpy(hu)]
     result, spread = fuse(volumes[0], volumes[1:], fusion, partial(to_hu, settings=settings))

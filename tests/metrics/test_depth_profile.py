@@ -21,7 +21,8 @@ def mean_hu(profile: np.ndarray) -> np.ndarray:
 
 
 def test_the_skull_lies_below_the_scalp_and_above_the_brain(head):
-    profile = depth_profile(*head, AFFINE)
+    hu, mask = head
+    profile = depth_profile(hu, mask, AFFINE)
     assert np.allclose(profile.sum(axis=1), 1)
     vault = mean_hu(profile)[:6]
     assert vault[0] < 300 < vault[2] and vault[4] < 150 and vault[5] == pytest.approx(40, abs=25)
@@ -41,7 +42,7 @@ def test_the_distance_is_the_hu_that_are_added_and_grows_with_bone_in_the_wrong_
     profile = depth_profile(hu, mask, AFFINE)
     assert profile_distance(depth_profile(hu + 100, mask, AFFINE), profile) == pytest.approx(100, abs=1)
     inner = np.where((hu == 40) & (np.indices(hu.shape)[0] > 31), 900, hu)
-    assert profile_distance(depth_profile(inner, mask, AFFINE), profile) > 50
+    assert (profile_distance(depth_profile(inner, mask, AFFINE), profile) or 0) > 50
 
 
 def test_cells_without_voxels_are_left_out_of_means_and_distances(head):
