@@ -195,11 +195,11 @@ RUN: dict[str, Callable[[Any], int]] = {
 
 
 def _checkpoint(path: Path) -> Path:
-    """The checkpoint of a run folder, named on the first process; another path as it is."""
+    """The checkpoint of a run folder, named on the first process, or of a model of the package; another path as it is."""
     from cyclegan_gc.checkpoint import checkpoint_in
 
     file = checkpoint_in(path)
-    if file != path and os.environ.get("RANK", "0") == "0":
+    if path.is_dir() and os.environ.get("RANK", "0") == "0":
         print(f"note: {path}: using {file.name}", file=sys.stderr)
     return file
 
