@@ -195,7 +195,7 @@ RUN: dict[str, Callable[[Any], int]] = {
 
 
 def _checkpoint(path: Path) -> Path:
-    """The checkpoint of a run folder, named on the first process, or of a model of the package; another path as it is."""
+    """The checkpoint of a run folder, named on the first process, or of a named model; another path as it is."""
     from cyclegan_gc.checkpoint import checkpoint_in
 
     file = checkpoint_in(path)
