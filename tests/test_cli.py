@@ -51,7 +51,7 @@ USAGE_ERRORS = {
     "unknown flag": (["convert", "IN", "OUT", "--checkpoint", "C", "--devise", "cpu"], "did you mean --device?"),
     "out of range": (["train", "--output", "RUN", "--loss.cycle", "-1"], "loss.cycle"),
     "wrong word": (["train", "--output", "RUN", "--loss.gradient_mode", "abs"], "absolute"),
-    "missing checkpoint": (["convert", "IN", "OUT"], "or a model of the package (head-t1)"),
+    "missing checkpoint": (["convert", "IN", "OUT"], "exported weights or the name of a model: head-t1"),
     "bad relation": (
         ["train", "--output", "RUN", "--data.mr", "A", "--data.ct", "B", "--steps", "5", "--stop_at", "9"],
         "stop_at",

@@ -26,7 +26,7 @@ class ConvertConfig:
     """Convert MR volumes to synthetic CT in HU on the source's exact grid, or CT volumes to synthetic MR."""
 
     checkpoint: Path
-    """A run folder, a checkpoint, exported weights or a model of the package (head-t1). Of a run folder, last.pt."""
+    """A run folder (its last.pt), a checkpoint, exported weights or the name of a model: head-t1."""
     input: str
     """A volume, a DICOM series, a folder (searched recursively), a glob or a text file that lists files."""
     output: Path

@@ -61,15 +61,15 @@ def convert(options: argparse.Namespace) -> ConvertedImage[SimpleITK.Image]:
 
 def follow(model: Model, image: SimpleITK.Image) -> None:
     """Report progress whenever slices of the image go through the model's generator; slices of air alone do not."""
-    [member] = model.members
-    total, done = SimpleITK.DICOMOrient(image, "LPS").GetSize()[AXES.index(member.axis)], 0
+    size = SimpleITK.DICOMOrient(image, "LPS").GetSize()
+    total, done = sum(size[AXES.index(member.axis)] for member in model.members), 0
 
     def count(_network: nn.Module, inputs: tuple) -> None:
         nonlocal done
         done += len(inputs[0])
         progress(READ + (TRANSLATED - READ) * min(1.0, done / total))
 
-    member.translator.generator.register_forward_pre_hook(count)
+    model.members[0].translator.generator.register_forward_pre_hook(count)
 
 
 def show(result: ConvertedImage) -> None:

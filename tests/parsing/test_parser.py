@@ -26,7 +26,11 @@ def refusal(line: str) -> str:
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("convert IN OUT", "--checkpoint is missing: give a run folder, a checkpoint, exported weights or a model of the package (head-t1)"),
+        (
+            "convert IN OUT",
+            "--checkpoint is missing: give a run folder (its last.pt), a checkpoint, exported weights or the name of a model: "
+            "head-t1",
+        ),
         ("convert IN OUT --checkpoint RUN --resample x", "--resample x: give axial"),
         ("convert IN", "OUTPUT and --checkpoint are missing; --help explains them"),
         ("info", "FILE is missing: give a volume, a DICOM file, a folder, a checkpoint (.pt) or a run folder"),
