@@ -28,8 +28,8 @@ def refusal(line: str) -> str:
     [
         (
             "convert IN OUT",
-            "--checkpoint is missing: give a run folder (its last.pt), a checkpoint, exported weights or the name of a model: "
-            "head-t1",
+            "--checkpoint is missing: give a run folder (its last.pt), a checkpoint, exported weights or "
+            "the name of a model: head-t1",
         ),
         ("convert IN OUT --checkpoint RUN --resample x", "--resample x: give axial"),
         ("convert IN", "OUTPUT and --checkpoint are missing; --help explains them"),
