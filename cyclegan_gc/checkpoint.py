@@ -164,7 +164,7 @@ def load_checkpoint(path: Path) -> State:
         UserError: if the file is missing, damaged, foreign or of another format; one line.
     """
     if not path.is_file():
-        raise UserError(f"{path}: no such checkpoint; give a run folder or its {LAST}")
+        raise UserError(f"{path}: no such checkpoint; give a run folder, its {LAST} or the name of a model: head-t1")
     try:
         with zipfile.ZipFile(path) as archive:  # torch reads on over flipped bytes
             damaged = archive.testzip()

@@ -1,1 +1,1 @@
-"""Conversion of one volume or many; begin with `batch.py`, then `case.py` (one case) and `quality.py` (the verdict)."""
+"""Conversion of one volume or many; begin with `batch.py`, then `case.py` (one case)."""

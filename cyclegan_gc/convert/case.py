@@ -131,7 +131,7 @@ def _write_result(
             raise VolumeError(
                 "a volume file has no DICOM study; give the series it was made from with --reference_dicom DIR"
             )
-        label = _series_label(loaded, quality, conversion)
+        label = _series_label(loaded, result, quality, conversion)
         source = reference.files, label, reference.frames, AIR_HU if config.resample else None
         notes = write_ct_series(job.result, result.array, loaded.volume.affine, *source)
     else:
@@ -153,8 +153,8 @@ def _write_pictures(wanted: Sequence[Path], loaded: Loaded, result: Translation,
         write_text(job.view, preview_page(job.source.label, verdict, *images))
 
 
-def _series_label(loaded: Loaded, quality: Quality | None, conversion: Conversion) -> SeriesLabel:
-    model, planes = conversion.models[0], ", ".join(conversion.settings["planes"])
+def _series_label(loaded: Loaded, result: Translation, quality: Quality | None, conversion: Conversion) -> SeriesLabel:
+    model, planes = conversion.models[0], ", ".join(result.planes)
     derivation = f"Model {model.sha256[:16]} at step {model.step}, planes {planes}."
     mark = "implausible" if quality and quality.verdict == "implausible" else ""
     comment = "; ".join([f"Check of this synthetic CT: {quality.verdict}", *quality.reasons]) if quality else ""

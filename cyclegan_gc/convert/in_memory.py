@@ -115,7 +115,7 @@ def load_model(
     """Load a model once, to convert many images in memory with :meth:`Model.convert`.
 
     Args:
-        path: run folder, checkpoint or exported weights (.safetensors).
+        path: run folder, checkpoint, exported weights (.safetensors) or the name of a model: head-t1.
         ensemble: more models to fuse with.
         direction: which generator to use.
         planes: planes to translate in and fuse; None for all that the model was trained on. Several

@@ -72,6 +72,7 @@ class Conversion:
             "models": [model.sha256 for model in self.models],
             "direction": self.config.direction,
             "planes": list(dict.fromkeys(member.axis for member in self.members)),
+            "coarse_planes": "kept" if self.config.planes else "left out",
             "mirror": self.config.mirror,
             "fusion": self.config.fusion,
             "format": self.config.format,
@@ -95,7 +96,7 @@ def members_for(config: ConvertConfig, models: Sequence[TrainedModel]) -> list[M
     """The translations that are fused; raises a UserError if one alone should give an uncertainty."""
     members = members_of([model.translator for model in models], config.planes, mirror=config.mirror)
     if config.uncertainty and sum(member.named or member.axis == members[0].axis for member in members) == 1:
-        raise UserError("--uncertainty needs several translations; add --planes, --mirror or --ensemble")
+        raise UserError("--uncertainty needs several translations of every case; add --planes, --mirror or --ensemble")
     return members
 
 

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from cyclegan_gc.atomic import write_text
+from cyclegan_gc.checkpoint import PRETRAINED
 from cyclegan_gc.config import ExportConfig
 from cyclegan_gc.errors import UserError
 from cyclegan_gc.export.bundle import write_bundle
@@ -25,6 +26,8 @@ def export(config: ExportConfig) -> list[str]:
         UserError: if the checkpoint cannot be used, the folder not be written, or an optional package is missing.
         StoppedError: if the written network gives other values than the trained one.
     """
+    if config.output is None and config.checkpoint.parent == PRETRAINED:
+        raise UserError(f"{config.checkpoint.stem}: a model of the package has no run folder; give --output")
     folder = config.output or config.checkpoint.parent / "export"
     model = load_model(config.checkpoint)
     make_folder(folder)

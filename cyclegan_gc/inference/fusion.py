@@ -8,11 +8,12 @@ from torch import Tensor
 
 from cyclegan_gc.config import Fusion
 from cyclegan_gc.prepare.grid import pixel_mm
+from cyclegan_gc.prepare.hu import from_hu, hu_knots, to_hu
 from cyclegan_gc.prepare.preprocess import Prepared
-from cyclegan_gc.trained_model import Member
+from cyclegan_gc.trained_model import Member, Translator
 
 COARSE_FACTOR = 2.0
-"""Planes with pixels this much larger than those of the finest plane, or of the network, are too coarse."""
+"""Planes whose pixels are more than this many times as large as the finest plane's and the network's are too coarse."""
 
 
 def without_coarse_planes(
@@ -23,13 +24,25 @@ def without_coarse_planes(
     def coarsest_mm(case: Prepared, member: Member) -> float:
         return max(*pixel_mm(case.spacing_mm, member.axis), member.translator.preprocess.spacing_mm or 0)
 
+    def limit_mm(own: Member) -> float:
+        """Of the planes of one model, so that no model of an ensemble is lost."""
+        generator = own.translator.generator
+        return COARSE_FACTOR * min(coarsest_mm(*each) for each in both if each[1].translator.generator is generator)
+
     both = list(zip(cases, members, strict=True))
-    limit = COARSE_FACTOR * min(coarsest_mm(*each) for each in both)
-    kept = [(case, member) for case, member in both if member.named or coarsest_mm(case, member) <= limit]
+    kept = [(case, member) for case, member in both if member.named or coarsest_mm(case, member) <= limit_mm(member)]
     coarse = sorted({member.axis for _, member in both} - {member.axis for _, member in kept})
     words = " and ".join(coarse).capitalize()
     notes = [f"{words} planes were left out: pixels of {max(cases[0].spacing_mm):.3g} mm."] if coarse else []
     return [case for case, _ in kept], [member for _, member in kept], notes
+
+
+def in_range_of(volume: Tensor, own: Translator, first: Translator) -> Tensor:
+    """A translation in the range of another model's networks, whose window may differ."""
+    if own.direction == "ct_to_mr" or hu_knots(own.preprocess) == hu_knots(first.preprocess):
+        return volume
+    hu = to_hu(volume, own.preprocess)
+    return from_hu(hu, torch.ones_like(hu, dtype=torch.bool), first.preprocess)
 
 
 def fuse(

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from cyclegan_gc.config import Fusion, SliceAxis
 from cyclegan_gc.errors import VolumeError
 from cyclegan_gc.formats.volumes import Volume
-from cyclegan_gc.inference.fusion import fuse, without_coarse_planes
+from cyclegan_gc.inference.fusion import fuse, in_range_of, without_coarse_planes
 from cyclegan_gc.metrics import slice_discontinuity
 from cyclegan_gc.metrics.cycle import cycle_error
 from cyclegan_gc.model.cyclegan import air_outside
@@ -54,6 +54,8 @@ class Translation:
     generator."""
     discontinuity: dict[str, float]
     """:func:`cyclegan_gc.metrics.slice_discontinuity` of the ``source``, of one plane (``single``) and ``fused``."""
+    planes: tuple[SliceAxis, ...]
+    """Planes that were fused."""
     notes: tuple[str, ...]
     """Remarks for the user: resampled pixels, short memory."""
 
@@ -93,27 +95,29 @@ def translate_cases(
     passes = Passes(batch_size)
     cases, members, left_out = without_coarse_planes(cases, members)
     case, member = cases[0], members[0]
+    first = member.translator
     grids = [_grid(case, member) for case, member in zip(cases, members, strict=True)]
     slices = _translate(case, member, grids[0], passes)
-    single, cycle_error = _as_volume(slices, grids[0]), _cycle_error(slices, member, passes)
+    single, lost = _as_volume(slices, grids[0]), _cycle_error(slices, member, passes)
     del slices
     others = (
-        _as_volume(_translate(case, member, grid, passes), grid)
+        in_range_of(_as_volume(_translate(case, member, grid, passes), grid), member.translator, first)
         for case, member, grid in zip(cases[1:], members[1:], grids[1:], strict=True)
     )
-    fused, spread = fuse(single, others, fusion, lambda volume: _in_unit(volume, member.translator))
+    fused, spread = fuse(single, others, fusion, lambda volume: _in_unit(volume, first))
 
     outside = AIR_HU if member.translator.direction == "mr_to_ct" else 0
     values = torch.where(case.mask, fused.round(), outside)
     if not values.isfinite().all():
         raise VolumeError("the network gave values that are not finite; convert it with another checkpoint")
-    stages = {"source": case.image.as_tensor()[:1], "single": _in_unit(single, member.translator)}
+    stages = {"source": case.image.as_tensor()[:1], "single": _in_unit(single, first)}
     stages |= {} if spread is None else {"fused": fused}
     return Translation(
         array=_on_source(values, case),
         mask=np.asfortranarray(turn_back(case.mask, case)),
         uncertainty=None if spread is None else _on_source(torch.where(case.mask, spread.round(), 0), case),
-        cycle_error=cycle_error,
+        cycle_error=lost,
+        planes=tuple(dict.fromkeys(each.axis for each in members)),
         discontinuity={name: _discontinuity(stage, case, member.axis) for name, stage in stages.items()},
         notes=(*_resampled(grids), *left_out, *passes.notes),
     )

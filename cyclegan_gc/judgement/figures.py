@@ -59,8 +59,10 @@ def figures_of(
     small_mm = (float(spacing_mm[0] * factors[0]), float(spacing_mm[1] * factors[1]), float(spacing_mm[2] * factors[2]))
     edges, known = training_histogram(fingerprint)
     counts = _histogram(values_inside(hu, mask, at_most=SAMPLE), edges)
-    head, profile = skull(hu, mask, affine), fingerprint.get("ct_depth")
-    depth_hu = None if profile is None else profile_distance(depth_profile(hu, mask, affine), np.asarray(profile))
+    # An older checkpoint does not say whether its CTs have a skull.
+    head = skull(hu, mask, affine) if fingerprint.get("ct_skulls", True) else None
+    own, profile = depth_profile(hu, mask, affine), np.asarray(fingerprint.get("ct_depth"))
+    depth_hu = profile_distance(own, profile) if profile.shape == own.shape else None
     return {
         "outline_dice": dice(ct_body_mask(small_hu, small_mm), body) or 0.0,
         "gc": _gradient_correlation(small_hu, small_mr, body, affine @ np.diag([*factors, 1])),

@@ -31,7 +31,7 @@ GRADED: dict[str, tuple[tuple[float, float], str]] = {
     "shift_mm": ((2.0, 4.0), "the synthetic CT seems displaced by {:.0f} mm"),
     "histogram_hu": ((150.0, 300.0), "HU are distributed unlike the training CTs (distance {:.0f} HU)"),
     "depth_hu": ((185.0, 240.0), "HU below the skin are unlike the training CTs (distance {:.0f} HU)"),
-    "vault_holes": ((0.03, 0.15), "holes in the skull vault ({:.0%} of the rays meet no bone)"),
+    "vault_holes": ((0.03, 0.15), "holes in the skull vault (share of rays without bone {:.2f})"),
     "specks_ml": ((1.0, 10.0), "bone inside the brain ({:.1f} ml)"),
 }
 """Limits of each figure for a warning and for an implausible result, which lies further on the bad side, and words."""

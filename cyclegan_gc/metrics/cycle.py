@@ -16,7 +16,7 @@ def cycle_error(values: NDArray[np.floating], returned: NDArray[np.floating]) ->
         returned: the same voxels after both translations.
 
     Returns:
-        0 if the original is recovered, 1 if nothing of it is (then the error is that of its median).
+        0 if the original is recovered, about 1 if nothing of it is (then the best map is its mean).
     """
     if not values.size:
         return 1.0

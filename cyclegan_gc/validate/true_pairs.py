@@ -63,7 +63,7 @@ def translate_pairs(
         VolumeError: if a value of a synthetic CT is not finite.
     """
     # Without the way back no cycle error is computed.
-    members, scts_hu, figures = members_of([replace(translator, back=None)]), [], []
+    members, scts_hu, figures = members_of([replace(translator, back=None)], translator.slice_axes[:1]), [], []
     for pair in pairs:
         sct = translate_cases([pair.prepared], members, batch_size=SLICES_A_PASS).array
         figures.append(

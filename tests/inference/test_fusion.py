@@ -1,12 +1,15 @@
 from functools import partial
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
 import torch
 
 from cyclegan_gc.config import Fusion, PreprocessConfig
-from cyclegan_gc.inference.fusion import fuse
+from cyclegan_gc.inference.fusion import fuse, in_range_of
 from cyclegan_gc.prepare.hu import from_hu, to_hu
+from cyclegan_gc.trained_model import Translator
 
 LINEAR = PreprocessConfig(ct_window_hu=(-1000, 1500))
 MORE_ROOM = PreprocessConfig(ct_window_hu=(-1000, 1500), soft_tissue_hu=(-200, 300))
@@ -46,3 +49,14 @@ def test_bone_in_one_of_three_does_not_outvote_soft_tissue(volumes):
 def test_one_volume_has_no_spread(volumes):
     whole, spread = fuse(torch.from_numpy(volumes[0]), [], "mean", lambda volume: 2 * volume)
     assert spread is None and np.array_equal(whole.numpy(), 2 * volumes[0])
+
+
+def test_models_of_other_windows_are_fused_as_hu(volumes):
+    """The second model's range is brought to the first one's, not read as if it were."""
+    one, other = (
+        cast(Translator, SimpleNamespace(direction="mr_to_ct", preprocess=each)) for each in (MORE_ROOM, LINEAR)
+    )
+    hu = torch.from_numpy(volumes[0])
+    seen = from_hu(hu, torch.ones_like(hu, dtype=torch.bool), LINEAR)
+    assert np.allclose(to_hu(in_range_of(seen, other, one), MORE_ROOM), volumes[0], atol=0.05)
+    assert in_range_of(seen, other, other) is seen

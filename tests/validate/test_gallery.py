@@ -62,6 +62,8 @@ def test_the_error_of_a_constant_is_computed_by_hand(config, phantoms):
     assert figures[0]["mae_body_hu"] == pytest.approx(expected)
     assert np.median(sct) == 0 and figures[0]["bone_dice"] == 0  # -0.2 of [-1000, 1500] HU
     assert mean_figures([{"a": 1.0, "b": None}, {"a": 3.0, "b": 2.0}]) == {"a": 2.0, "b": 2.0}
+    of_three_planes = replace(translator(Constant(-0.2), config), slice_axes=("axial", "coronal", "sagittal"))
+    assert translate_pairs(of_three_planes, pairs)[1] == figures  # a validation looks at the first plane
 
 
 @pytest.mark.parametrize("axis", ["axial", "coronal", "sagittal"])
