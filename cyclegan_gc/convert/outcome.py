@@ -132,6 +132,7 @@ def sidecar(
         },
         "result": {"name": job.result.name, "sha256": _result_sha256(job.result)},
         "settings": conversion.settings,
+        "planes": list(result.planes),
         "models": models_of(conversion),
         "artifacts": conversion.artifacts,
         "versions": {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__},

@@ -67,12 +67,9 @@ def judge(
 ) -> Quality:
     """Judge a synthetic CT by its MR and by statistics of the training sets.
 
+    The volumes and ``fingerprint`` are those of :func:`cyclegan_gc.judgement.figures.figures_of`.
+
     Args:
-        mr: ``(X, Y, Z)`` in the unit of the file.
-        mask: body of the MR, same shape.
-        hu: synthetic CT, same shape.
-        affine: ``(4, 4)`` voxel index to RAS mm.
-        fingerprint: statistics of the training sets, from the checkpoint.
         mr_facts: result of :func:`cyclegan_gc.prepare.statistics.case_statistics` for this MR.
         cycle_error: as in :class:`cyclegan_gc.inference.Translation`; None if not measured.
     """

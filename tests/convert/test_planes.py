@@ -40,7 +40,7 @@ def test_planes_through_thick_slices_are_left_out_and_named(translator, head, to
     result = translated(translator, case)
     assert np.array_equal(result.array, translated(translator, case, (kept,)).array)
     [note] = [note for note in result.notes if "left out" in note]
-    assert kept.capitalize() not in note and "pixels of" in note
+    assert kept.capitalize() not in note and "pixels of" in note and result.planes == (kept,)
 
 
 def test_named_planes_are_taken_however_coarse(translator, head):
