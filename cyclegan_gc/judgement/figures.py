@@ -14,7 +14,7 @@ from cyclegan_gc.formats.geometry import to_ras
 from cyclegan_gc.metrics.alignment import gathered, gathering, shift_mm
 from cyclegan_gc.metrics.consistency import mr_gradient_correlation
 from cyclegan_gc.metrics.depth_profile import depth_profile, profile_distance
-from cyclegan_gc.metrics.skull import skull
+from cyclegan_gc.metrics.skull import inner_bone, skull
 from cyclegan_gc.metrics.voxelwise import AIR_BELOW_HU, BONE_ABOVE_HU
 from cyclegan_gc.prepare.body import ct_body_mask, with_dark_background
 from cyclegan_gc.voxels import dice, values_inside
@@ -50,7 +50,8 @@ def figures_of(
         ``outline_dice`` of the bodies of MR and CT; ``gc``, their gradient correlation; ``shift_mm``, the displacement
         at which their edges agree best; ``histogram_hu`` and ``depth_hu``, distances to the HU of the training CTs in
         the whole body and at each depth below the skin; ``NAME_share`` and ``NAME_peak_hu`` of tissues; and of a head
-        ``vault_mm``, ``vault_holes`` and ``specks_ml``, as in :class:`cyclegan_gc.metrics.skull.Skull`.
+        ``vault_mm``, ``vault_holes`` and ``specks_ml``, as in :class:`cyclegan_gc.metrics.skull.Skull`, and
+        ``inner_bone``, :func:`cyclegan_gc.metrics.skull.inner_bone`.
     """
     spacing_mm = np.linalg.norm(affine[:3, :3], axis=0)
     factors = gathering(spacing_mm.tolist(), mr.shape)
@@ -60,7 +61,8 @@ def figures_of(
     edges, known = training_histogram(fingerprint)
     counts = _histogram(values_inside(hu, mask, at_most=SAMPLE), edges)
     # An older checkpoint does not say whether its CTs have a skull.
-    head = skull(hu, mask, affine) if fingerprint.get("ct_skulls", True) else None
+    heads = fingerprint.get("ct_skulls", True)
+    head, inner = (skull(hu, mask, affine), inner_bone(hu, mask, affine)) if heads else (None, None)
     own, profile = depth_profile(hu, mask, affine), np.asarray(fingerprint.get("ct_depth"))
     depth_hu = profile_distance(own, profile) if profile.shape == own.shape else None
     return {
@@ -70,6 +72,7 @@ def figures_of(
         "histogram_hu": _wasserstein(counts, known, edges),
         **({} if depth_hu is None else {"depth_hu": depth_hu}),
         **({} if head is None else dict(zip(VAULT, head, strict=True))),
+        **({} if inner is None else {"inner_bone": inner}),
         **{f"{name}_share": share_of(counts, edges, limits) for name, limits in TISSUES_HU.items()},
         **{f"{name}_peak_hu": peak_of(counts, edges, limits) for name, limits in PEAKS_HU.items()},
     }

@@ -25,6 +25,10 @@ CUT_MM2 = 8000.0
 FOUND = 0.5
 """Least share of the rays that meet bone in a head."""
 SPECK_BELOW_SKIN_MM = 25.0
+TAPERED, TAPER_MM = 0.7, 100.0
+"""A field of view reaches into the vault if its topmost slice has at most this share of the largest within 100 mm."""
+INNER_MM, STACK_MM = 30.0, 40.0
+"""Slices are compared further inside than this, in stacks of 40 mm."""
 
 
 class Skull(NamedTuple):
@@ -62,6 +66,40 @@ def skull(hu: NDArray, mask: Mask, affine: NDArray[np.float64]) -> Skull | None:
     deep = (hu[:, :, middle:] > BONE_ABOVE_HU) & (depth_mm[1:-1, 1:-1, :-1] > SPECK_BELOW_SKIN_MM)
     thickness_mm = float(np.median([_outermost_mm(ray) for ray in bone[met]]))
     return Skull(thickness_mm, float(1 - met.mean()), float(deep.sum() * np.prod(spacing_mm) / 1000))
+
+
+def inner_bone(hu: NDArray, mask: Mask, affine: NDArray[np.float64]) -> float | None:
+    """Least share of bone further than 30 mm inside the axial slices of any 40 mm of a head; 0 in a true one.
+
+    Some 40 mm above the base of a skull hold brain alone, so this judges a head whose top is cut off too. None where
+    the body does not taper to its top, as a vault does, or is too short.
+
+    Args:
+        hu: ``(X, Y, Z)`` CT in HU.
+        mask: the body, same shape.
+        affine: ``(4, 4)`` voxel index to RAS mm.
+    """
+    (hu, spacing_mm), (mask, _) = to_ras(hu, affine), to_ras(mask, affine)
+    heights = np.flatnonzero(mask.any(axis=(0, 1)))
+    stack, reach = (round(mm / spacing_mm[2]) for mm in (STACK_MM, TAPER_MM))
+    if not stack or heights.size < stack:
+        return None
+    hu, mask = hu[:, :, heights[0] : heights[-1] + 1], mask[:, :, heights[0] : heights[-1] + 1]
+    areas = mask.sum(axis=(0, 1))
+    if areas[-1] > TAPERED * areas[-reach:].max():
+        return None
+    inner = np.stack([_further_inside(each, spacing_mm[:2]) for each in np.moveaxis(mask, 2, 0)], axis=2)
+    volumes, bones = (
+        np.lib.stride_tricks.sliding_window_view(part.sum(axis=(0, 1)), stack).sum(axis=1)
+        for part in (inner, inner & (hu > BONE_ABOVE_HU))
+    )
+    wide = volumes >= volumes.max() / 4
+    return float((bones[wide] / volumes[wide]).min()) if volumes.any() else None
+
+
+def _further_inside(outline: Mask, spacing_mm: tuple[float, float]) -> Mask:
+    depth_mm = distance_transform_edt(np.pad(outline, 1), spacing_mm)
+    return np.asarray(depth_mm)[1:-1, 1:-1] > INNER_MM
 
 
 def along_rays(hu: NDArray, centre: NDArray[np.float64], spacing_mm: Spacing) -> NDArray[np.float32]:
