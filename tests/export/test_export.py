@@ -54,7 +54,7 @@ class Engine(nn.Module):
 
     def __init__(self, run) -> None:
         super().__init__()
-        self.run, self.place = run, nn.Parameter(torch.zeros(1))
+        self.run = run
 
     def forward(self, image: Tensor) -> Tensor:
         return self.run(image)
