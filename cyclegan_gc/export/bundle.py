@@ -1,7 +1,6 @@
 """A MONAI bundle: a folder that `python -m monai.bundle run` converts NIfTI volumes with."""
 
 import json
-import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -150,14 +149,15 @@ def card_of(model: TrainedModel, known: dict[str, Any]) -> str:
 ## Use
 
 ```bash
-pip install cyclegan-gc fire
+pip install cyclegan_gc-*.whl fire
 python -m monai.bundle run --config_file configs/inference.json --bundle_root . --dataset_dir MR --output_dir SCT
 ```
 
-MR is a folder of NIfTI volumes of one person each, of the contrast and the part of the body of the training. Each gives
-`NAME_sct.nii.gz` in HU on its own grid, and a line with the verdict: pass, warn or implausible. Do not use an
-implausible result before you know the reason. `cyclegan-gc convert MR SCT --checkpoint models/model.safetensors` gives
-the same HU with a page of pictures, and takes DICOM too.
+The wheel is that of cyclegan-gc {_release(__version__)}, from the people who share the model. MR is a folder of NIfTI
+volumes of one person each, of the contrast and the part of the body of the training. Each gives `NAME_sct.nii.gz` in
+HU on its own grid, and a line with the verdict: pass, warn or implausible. Do not use an implausible result before you
+know the reason. `cyclegan-gc convert MR SCT --checkpoint models/model.safetensors` gives the same HU with a page of
+pictures, and takes DICOM too.
 
 ## Limits
 
@@ -168,4 +168,4 @@ training data, results and licence are to be added by the people who share it.
 
 def _release(version: str) -> str:
     """A version without the part that names a build."""
-    return re.split(r"[+]", version)[0]
+    return version.partition("+")[0]
