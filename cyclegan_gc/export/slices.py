@@ -87,7 +87,6 @@ def write_onnx(model: TrainedModel, path: Path) -> list[str]:
     import onnx  # noqa: F401  # needed by torch.onnx, which names it less plainly
     import onnxruntime
     import onnxscript  # noqa: F401
-    from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 
     network, example = _network_of(model.translator), _slices(model.translator, 2, 5, 9)
     size = {0: "slices", 2: "height", 3: "width"}
@@ -99,7 +98,9 @@ def write_onnx(model: TrainedModel, path: Path) -> list[str]:
         )  # fmt: skip
     if program is None:
         raise StoppedError(f"{path}: torch made no ONNX model; update torch and onnxscript")
-    ClearMetadataAndDocStringPass()(program.model)
+    for graph in (program.model.graph, *program.model.functions.values()):
+        for node in graph.all_nodes():
+            node.metadata_props.clear()
     program.model.metadata_props.update({name: json.dumps(value) for name, value in facts_of(model).items()})
     content = program.model_proto.SerializeToString()
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
