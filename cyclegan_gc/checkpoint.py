@@ -180,19 +180,18 @@ def load_checkpoint(path: Path) -> State:
         )
     if not isinstance(state, dict) or not state.keys() >= Parts.__required_keys__:
         raise UserError(f"{path}: not a checkpoint of cyclegan-gc; give a run folder or its {LAST}")
-    _add_later_settings(state["config"])
     check_state(path, state, Parts)
     return state
 
 
-def _add_later_settings(config: Any) -> None:
-    """Add the settings that older checkpoints lack, with the value that they had in effect."""
+def check_state(path: Path, state: State, parts: Any) -> None:
+    """Raise a UserError if a state lacks one of these parts or has one that cannot be used.
+
+    Settings that older files lack are added, with the value that they had in effect.
+    """
+    config = state.get("config")
     if isinstance(config, dict) and isinstance(config.get("preprocess"), dict):
         config["preprocess"].setdefault("soft_tissue_hu", None)
-
-
-def check_state(path: Path, state: State, parts: Any) -> None:
-    """Raise a UserError if a state lacks one of these parts or has one that cannot be used."""
     if wrong := misfit(state, parts, "state") or _unusable(state):
         raise UserError(
             f"{path}: {wrong.removeprefix('state.')} is not what cyclegan-gc writes there (edited, or of another "

@@ -49,8 +49,9 @@ def load_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         same = facts["weights_sha256"] == _sha256(tensors)
     except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path}: not a weights file of cyclegan-gc; give one that cyclegan-gc export wrote") from error
-    if facts["format"] != FORMAT:
-        raise UserError(f"{path}: weights of format {facts['format']!r}, not {FORMAT}; use the version that wrote it")
+    if facts.get("format") != FORMAT:
+        known = facts.get("format")
+        raise UserError(f"{path}: weights of format {known!r}, not {FORMAT!r}; use the version that wrote it")
     if not same:
         raise UserError(f"{path}: damaged (its hash differs); copy the file again from its source")
     return tensors, facts

@@ -15,6 +15,7 @@ from cyclegan_gc.config.values import (
     Preview,
     Scanner,
     SliceAxis,
+    check_planes,
 )
 from cyclegan_gc.errors import UserError
 
@@ -85,8 +86,8 @@ class ConvertConfig:
             raise UserError(f"--naming bids is for NIfTI; choose it or --format {self.format}")
         if self.resample and self.format != "dicom":
             raise UserError(f"--resample {self.resample} is for DICOM series; add --format dicom or leave it out")
-        if self.planes is not None and (not self.planes or len(set(self.planes)) < len(self.planes)):
-            raise UserError(f"--planes must name planes, each once, got {list(self.planes)}")
+        if self.planes is not None:
+            check_planes("--planes", self.planes)
 
 
 @dataclass(frozen=True)
@@ -153,7 +154,7 @@ class ExportConfig:
     """Write a trained model for other programs: weights to share, ONNX, TorchScript or a MONAI bundle."""
 
     checkpoint: Path
-    """The run folder, a checkpoint or exported weights."""
+    """A run folder (its last.pt), a checkpoint, exported weights or the name of a model: head-t1."""
     format: Literal["weights", "onnx", "torchscript", "bundle"]
     """weights: safetensors and JSON, for convert and Python; onnx and torchscript: the network alone; bundle: for
     MONAI."""

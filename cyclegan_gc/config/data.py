@@ -12,6 +12,7 @@ from cyclegan_gc.config.values import (
     PositiveFloat,
     PositiveInt,
     SliceAxis,
+    check_planes,
 )
 from cyclegan_gc.errors import UserError
 
@@ -128,8 +129,7 @@ class DataConfig:
     def __post_init__(self) -> None:
         if any(side % 4 for side in self.crop):
             raise UserError(f"--data.crop must be multiples of 4, got {self.crop}")
-        if not self.slice_axes or len(set(self.slice_axes)) < len(self.slice_axes):
-            raise UserError(f"--data.slice_axes must name planes, each once, got {list(self.slice_axes)}")
+        check_planes("--data.slice_axes", self.slice_axes)
         if len(self.contrasts) == 1 or "" in self.contrasts or len(set(self.contrasts)) < len(self.contrasts):
             raise UserError(f"--data.contrasts must be two or more endings, each once, got {list(self.contrasts)}")
 

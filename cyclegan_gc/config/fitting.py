@@ -1,9 +1,26 @@
-"""Whether plain values from a file have the types and ranges of annotated classes."""
+"""Whether values from a file or of a call in Python have the types and ranges of annotations."""
 
-from collections.abc import Iterable
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import is_dataclass
+from inspect import formatannotation
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints, is_typeddict
+
+from cyclegan_gc.errors import UserError
+
+
+def check_arguments(function: Callable[..., Any], given: Mapping[str, Any]) -> None:
+    """Check the arguments of a call in Python, as the command line checks its options.
+
+    Raises:
+        UserError: for the first argument that does not fit the annotation of ``function``; one line.
+    """
+    hints = get_type_hints(function)
+    for name, value in given.items():
+        if misfit(value, hints[name], name):
+            wanted = re.sub(r"(\w+\.)+(?=[A-Z])", "", formatannotation(hints[name]))  # without the modules
+            raise UserError(f"{name}={value!r} is not possible; give {wanted}")
 
 
 def misfit(value: Any, kind: Any, place: str) -> str | None:
@@ -26,7 +43,7 @@ def misfit(value: Any, kind: Any, place: str) -> str | None:
         return (
             place if not isinstance(value, dict) else _first((v, options[1], f"{place}.{k}") for k, v in value.items())
         )
-    elif origin in (list, tuple):
+    elif origin in (list, tuple, Sequence):
         return _misfit_of_items(value, options, place)
     elif issubclass(kind, int | float) and kind is not bool:
         fits = _is_number(value, kind)

@@ -1,6 +1,9 @@
 """Number types with ranges, and choices that several commands share."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from cyclegan_gc.errors import UserError
 
 if TYPE_CHECKING:  # jsonargparse makes its number types at run time, where a type checker cannot follow
     NonNegativeInt: TypeAlias = int
@@ -31,6 +34,7 @@ __all__ = [
     "Preview",
     "Scanner",
     "SliceAxis",
+    "check_planes",
 ]
 
 SliceAxis = Literal["axial", "coronal", "sagittal"]
@@ -38,3 +42,9 @@ Direction = Literal["mr_to_ct", "ct_to_mr"]
 Fusion = Literal["mean", "median"]
 Preview = Literal["interactive", "png", "none"]
 Scanner = Literal["spgr", "mprage", "spin_echo", "gadolinium"]
+
+
+def check_planes(option: str, planes: Sequence[SliceAxis]) -> None:
+    """Raise a UserError if no plane is named, or one twice."""
+    if not planes or len(set(planes)) < len(planes):
+        raise UserError(f"{option} must name planes, each once, got {list(planes)}")

@@ -11,6 +11,8 @@ from torch import nn
 
 from cyclegan_gc.checkpoint import checkpoint_in
 from cyclegan_gc.config import Direction, Fusion, SliceAxis
+from cyclegan_gc.config.fitting import check_arguments
+from cyclegan_gc.config.values import PositiveInt, check_planes
 from cyclegan_gc.convert.case import remarks_on
 from cyclegan_gc.device import choose_device
 from cyclegan_gc.errors import VolumeError
@@ -83,9 +85,9 @@ class Model:
         Raises:
             VolumeError: if the image cannot be used; one line.
         """
-        first: Kind = image[0] if isinstance(image, (list, tuple)) else image  # pyright: ignore[reportAssignmentType]
         translator = self.members[0].translator
         volume = volume_of(image, affine)  # pyright: ignore[reportArgumentType]
+        first: Kind = image[0] if isinstance(image, (list, tuple)) else image  # pyright: ignore[reportAssignmentType]
         if len(volume.contrasts) != max(1, len(translator.source_contrasts)):
             wanted = ", ".join(translator.source_contrasts) or "one volume"
             raise VolumeError(f"the model expects {wanted}, got {len(volume.contrasts)} images; give one of each")
@@ -109,7 +111,7 @@ def load_model(
     planes: Sequence[SliceAxis] | None = None,
     mirror: bool = False,
     fusion: Fusion = "mean",
-    batch_size: int = 8,
+    batch_size: PositiveInt = 8,
     device: str = "auto",
 ) -> Model:
     """Load a model once, to convert many images in memory with :meth:`Model.convert`.
@@ -126,8 +128,11 @@ def load_model(
         device: auto, cpu, cuda, cuda:N or mps.
 
     Raises:
-        UserError: if a model cannot be used; one line.
+        UserError: if an argument or a model cannot be used; one line.
     """
+    check_arguments(load_model, locals())
+    if planes is not None:
+        check_planes("planes", planes)
     paths = [checkpoint_in(Path(each)) for each in (path, *ensemble)]
     models = load_models(paths, direction, planes, choose_device(device))
     members = members_of([model.translator for model in models], planes, mirror=mirror)

@@ -6,6 +6,8 @@ from typing import Literal
 
 from cyclegan_gc.checkpoint import checkpoint_in
 from cyclegan_gc.config import ConvertConfig, Direction, Fusion, Preview, SliceAxis
+from cyclegan_gc.config.fitting import check_arguments
+from cyclegan_gc.config.values import PositiveInt
 from cyclegan_gc.convert.case import read_case, translate_case, write_case
 from cyclegan_gc.convert.job import Job
 from cyclegan_gc.convert.outcome import Conversion, Converted, members_for
@@ -35,8 +37,8 @@ def convert_volume(
     series: str | None = None,
     force: bool = False,
     preview: Preview = "interactive",
-    max_voxels: int = MAX_VOXELS,
-    batch_size: int = 8,
+    max_voxels: PositiveInt = MAX_VOXELS,
+    batch_size: PositiveInt = 8,
     device: str = "auto",
 ) -> Converted:
     """Convert one case: MR to synthetic CT in HU (or CT to synthetic MR), on the source's exact grid.
@@ -45,7 +47,7 @@ def convert_volume(
     that name is replaced. To convert many volumes, or images in memory, use :func:`cyclegan_gc.load_model`.
 
     Args:
-        checkpoint: run folder, checkpoint or exported weights.
+        checkpoint: run folder, checkpoint, exported weights or the name of a model: head-t1.
         source: a volume file or the folder of a DICOM series; for a model of several contrasts one file of each, in
             the order used in training.
         result: file to write, .nii, .nii.gz, .mha or .nrrd, int16, rounded; or, without a suffix, the folder of a
@@ -69,8 +71,9 @@ def convert_volume(
         The outcome: result, warnings and verdict (``quality``).
 
     Raises:
-        UserError: if the checkpoint or the volume cannot be used; one line.
+        UserError: if an argument, the checkpoint or the volume cannot be used; one line.
     """
+    check_arguments(convert_volume, locals())
     files = [named_path(each) for each in ([source] if isinstance(source, (str, Path)) else source)]
     result = Path(result)
     is_file = result.name.lower().endswith(WRITABLE)

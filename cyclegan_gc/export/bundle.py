@@ -1,7 +1,6 @@
 """A MONAI bundle: a folder that `python -m monai.bundle run` converts NIfTI volumes with."""
 
 import json
-import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import torch
 from cyclegan_gc import __version__
 from cyclegan_gc.atomic import write_text
 from cyclegan_gc.config import DISCLAIMER
-from cyclegan_gc.errors import UserError, VolumeError, plain
+from cyclegan_gc.errors import UserError, one_line, plain
 from cyclegan_gc.export.slices import facts_of
 from cyclegan_gc.trained_model import TrainedModel, save_model
 
@@ -24,7 +23,7 @@ INFERENCE = {
     "dataset_dir": "$@bundle_root + '/input'",
     "output_dir": "$@bundle_root + '/eval'",
     "device": "auto",
-    "files": "$sorted(glob.glob(@dataset_dir + '/*.nii*'))",
+    "files": "$sorted(glob.glob(glob.escape(@dataset_dir) + '/*.nii*'))",
     "model": {
         "_target_": "cyclegan_gc.load_model",
         "path": "$@bundle_root + '/models/model.safetensors'",
@@ -44,6 +43,11 @@ INFERENCE = {
 }
 """configs/inference.json: MONAI reads and writes, our package converts, so the HU are those of the command."""
 
+METHODS = {
+    "unpaired": "CycleGAN with gradient consistency (Hiasa et al. 2018), trained without pairs or with a few",
+    "paired": "conditional GAN (Isola et al. 2017) with gradient consistency, trained on registered pairs",
+}
+
 
 def write_bundle(checkpoint: Path, model: TrainedModel, folder: Path) -> list[str]:
     """Write a bundle of the MR to CT direction; returns lines for the user.
@@ -55,7 +59,7 @@ def write_bundle(checkpoint: Path, model: TrainedModel, folder: Path) -> list[st
         raise UserError(f"{checkpoint}: --format bundle is for models of one MR contrast; take --format weights")
     known = save_model(checkpoint, folder / "models" / "model.safetensors")
     texts = {
-        "configs/metadata.json": json.dumps(metadata_of(model), indent=4) + "\n",
+        "configs/metadata.json": json.dumps(metadata_of(model, known), indent=4) + "\n",
         "configs/inference.json": json.dumps(INFERENCE, indent=4) + "\n",
         "docs/README.md": card_of(model, known),
     }
@@ -75,8 +79,9 @@ def convert_files(
     for file in files:
         try:
             result = convert(load(file))
-        except VolumeError as error:
-            print(plain(f"failed: {file}: {error}"))
+        except Exception as error:  # MONAI raises many kinds on a damaged file; the other files continue
+            cause = error if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+            print(one_line(f"failed: {file}: {cause}"))
             failures += 1
             continue
         save(result.image)
@@ -85,7 +90,7 @@ def convert_files(
         raise SystemExit(3)
 
 
-def metadata_of(model: TrainedModel) -> dict[str, Any]:
+def metadata_of(model: TrainedModel, known: dict[str, Any]) -> dict[str, Any]:
     """configs/metadata.json, after the schema that it names."""
     channels = model.translator.in_channels
     image = {
@@ -107,12 +112,12 @@ def metadata_of(model: TrainedModel) -> dict[str, Any]:
         "numpy_version": _release(np.__version__),
         "required_packages_version": {"cyclegan-gc": _release(__version__)},
         "name": "Synthetic CT from MR",
-        "task": "Synthetic CT from MR without paired data",
-        "description": "CycleGAN with gradient consistency (Hiasa et al. 2018): a CT in HU on the grid of an MR volume",
+        "task": "Synthetic CT from MR: a CT in HU on the grid of an MR volume",
+        "description": METHODS[known["config"]["objective"]],
         "authors": "not stated; name the people who trained the model",
         "copyright": "not stated; name the owner of the model",
         "intended_use": DISCLAIMER,
-        "references": ["Hiasa et al. 2018, arXiv:1803.06629"],
+        "references": ["Hiasa et al. 2018, arXiv:1803.06629", "Isola et al. 2017, arXiv:1611.07004"],
         "image_classes": "MR, percentiles inside the body mapped to -1 and 1",
         "pred_classes": "CT, the window in HU mapped to -1 and 1",
         "network_data_format": {
@@ -134,7 +139,7 @@ def card_of(model: TrainedModel, known: dict[str, Any]) -> str:
 
 | | |
 |---|---|
-| method | CycleGAN with gradient consistency (Hiasa et al. 2018), {config["objective"]} objective |
+| method | {METHODS[config["objective"]]} |
 | training | step {model.step} of {config["steps"]}; {len(figures["mr"])} MR and {len(figures["ct"])} CT volumes |
 | voxels of the MR | {spacings.min():.3g} to {spacings.max():.3g} mm |
 | planes | {", ".join(config["data"]["slice_axes"])} |
@@ -144,14 +149,15 @@ def card_of(model: TrainedModel, known: dict[str, Any]) -> str:
 ## Use
 
 ```bash
-pip install cyclegan-gc fire
+pip install cyclegan_gc-*.whl fire
 python -m monai.bundle run --config_file configs/inference.json --bundle_root . --dataset_dir MR --output_dir SCT
 ```
 
-MR is a folder of NIfTI volumes of one person each, of the contrast and the part of the body of the training. Each gives
-`NAME_sct.nii.gz` in HU on its own grid, and a line with the verdict: pass, warn or implausible. Do not use an
-implausible result before you know the reason. `cyclegan-gc convert MR SCT --checkpoint models/model.safetensors` gives
-the same HU with a page of pictures, and takes DICOM too.
+The wheel is that of cyclegan-gc {_release(__version__)}, from the people who share the model. MR is a folder of NIfTI
+volumes of one person each, of the contrast and the part of the body of the training. Each gives `NAME_sct.nii.gz` in
+HU on its own grid, and a line with the verdict: pass, warn or implausible. Do not use an implausible result before you
+know the reason. `cyclegan-gc convert MR SCT --checkpoint models/model.safetensors` gives the same HU with a page of
+pictures, and takes DICOM too.
 
 ## Limits
 
@@ -162,4 +168,4 @@ training data, results and licence are to be added by the people who share it.
 
 def _release(version: str) -> str:
     """A version without the part that names a build."""
-    return re.split(r"[+]", version)[0]
+    return version.partition("+")[0]

@@ -3,6 +3,7 @@
 import io
 import json
 import warnings
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -78,6 +79,8 @@ def facts_of(model: TrainedModel) -> dict[str, Any]:
 def write_onnx(model: TrainedModel, path: Path) -> list[str]:
     """Write the MR to CT generator as ONNX, its facts in the metadata, and compare it in ONNX Runtime.
 
+    The traces of the call stack, which name the folders of the installation, are removed.
+
     Raises:
         StoppedError: if the results differ by more than 1 HU; nothing is written then.
     """
@@ -95,6 +98,9 @@ def write_onnx(model: TrainedModel, path: Path) -> list[str]:
         )  # fmt: skip
     if program is None:
         raise StoppedError(f"{path}: torch made no ONNX model; update torch and onnxscript")
+    for graph in (program.model.graph, *program.model.functions.values()):
+        for node in graph.all_nodes():
+            node.metadata_props.clear()
     program.model.metadata_props.update({name: json.dumps(value) for name, value in facts_of(model).items()})
     content = program.model_proto.SerializeToString()
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
@@ -120,7 +126,19 @@ def write_torchscript(model: TrainedModel, path: Path) -> list[str]:
         script = torch.jit.script(AnySize(traced, translator.crop))  # pyright: ignore[reportArgumentType]
         file = io.BytesIO()
         save_net_with_metadata(script, file, meta_values=facts_of(model))  # pyright: ignore[reportArgumentType]
-    return _write_checked(path, file.getvalue(), script, translator, "TorchScript")
+        content = _without_source_paths(file)
+        network = torch.jit.load(io.BytesIO(content))
+    return _write_checked(path, content, network, translator, "TorchScript")
+
+
+def _without_source_paths(file: io.BytesIO) -> bytes:
+    """A TorchScript archive without its debug records, which name the folders of the installation."""
+    kept = io.BytesIO()
+    with zipfile.ZipFile(file) as archive, zipfile.ZipFile(kept, "w") as new:
+        for name in archive.namelist():
+            if not name.endswith(".debug_pkl"):
+                new.writestr(zipfile.ZipInfo(name), archive.read(name))
+    return kept.getvalue()
 
 
 def _write_checked(
@@ -140,7 +158,8 @@ def largest_difference_hu(run: Callable[[Tensor], Tensor], translator: Translato
     """Largest difference of an engine's results from the trained network's, over slices of several sizes."""
     network, settings = _network_of(translator), translator.preprocess
     slices = [_slices(translator, *shape) for shape in SHAPES]
-    return max(float((to_hu(run(each), settings) - to_hu(network(each), settings)).abs().max()) for each in slices)
+    differences = [(to_hu(run(each), settings) - to_hu(network(each), settings)).abs().max() for each in slices]
+    return float(torch.stack(differences).max())  # not Python's max, which may pass over NaN
 
 
 def _network_of(translator: Translator) -> AnySize:

@@ -39,6 +39,8 @@ def volume_of(image: "Image | Sequence[Image]", affine: ArrayLike | None = None)
         VolumeError: if the image cannot be used; one line without a name.
     """
     if isinstance(image, (list, tuple)):
+        if not image:
+            raise VolumeError("a list without an image; give one of each contrast")
         volumes = [volume_of(each, affine) for each in image]
         return joined_contrasts(volumes, [f"contrast {number}" for number in range(1, len(volumes) + 1)])
     if isinstance(image, MetaTensor) and image.ndim == 4:

@@ -1,6 +1,7 @@
 """Runs many slices through a network in the memory that is available."""
 
 from copy import deepcopy
+from itertools import chain
 
 import torch
 from torch import Tensor, nn
@@ -78,7 +79,8 @@ def _copy_on_cpu(network: nn.Module) -> nn.Module:
 
 
 def _device(network: nn.Module) -> torch.device:
-    return next(network.parameters()).device
+    """Where a network lies; one without any tensor runs on the CPU."""
+    return next(chain(network.parameters(), network.buffers(), [torch.empty(0)])).device
 
 
 def _memory_is_short(error: Exception) -> bool:

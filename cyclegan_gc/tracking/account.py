@@ -2,6 +2,10 @@
 
 import netrc
 import os
+from configparser import ConfigParser
+from configparser import Error as ConfigParserError
+from contextlib import suppress
+from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
@@ -34,5 +38,8 @@ def has_key() -> bool:
 
 
 def server() -> str:
-    """URL of the W&B server."""
-    return os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")
+    """URL of the W&B server: WANDB_BASE_URL, or the one that ``wandb login --host`` kept, or W&B's own."""
+    kept = ConfigParser(interpolation=None)
+    with suppress(OSError, ValueError, RuntimeError, ConfigParserError):  # no home folder, or an unreadable file
+        kept.read(Path("~/.config/wandb/settings").expanduser())
+    return os.environ.get("WANDB_BASE_URL") or kept.get("default", "base_url", fallback="https://api.wandb.ai")

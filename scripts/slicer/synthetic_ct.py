@@ -10,7 +10,7 @@ import SimpleITK
 from torch import nn
 
 from cyclegan_gc import ConvertedImage, Model, load_model
-from cyclegan_gc.errors import UserError, VolumeError
+from cyclegan_gc.errors import UserError, VolumeError, one_line
 
 AXES = ("sagittal", "coronal", "axial")
 READ, TRANSLATED = 0.1, 0.9
@@ -21,16 +21,19 @@ def main(words: Sequence[str] | None = None) -> int:
     """Convert one volume. Slicer shows the tags in the output as progress, and the error output as errors.
 
     Returns:
-        0 for a result, 1 for a volume or model that cannot be used.
+        0 for a result, 1 for a file, volume or model that cannot be used.
     """
     options = parser().parse_args(words)
     print("<filter-start><filter-name>Synthetic CT</filter-name></filter-start>", flush=True)
     try:
         result = convert(options)
+        SimpleITK.WriteImage(result.image, str(options.output), useCompression=True)
     except UserError as error:
         print(f"{options.input}: {error}" if isinstance(error, VolumeError) else error, file=sys.stderr)
         return 1
-    SimpleITK.WriteImage(result.image, str(options.output), useCompression=True)
+    except RuntimeError as error:  # SimpleITK could not read or write the file that it names
+        print(one_line(str(error)), file=sys.stderr)
+        return 1
     show(result)
     print("<filter-end><filter-name>Synthetic CT</filter-name></filter-end>", flush=True)
     return 0
@@ -39,7 +42,7 @@ def main(words: Sequence[str] | None = None) -> int:
 def parser() -> argparse.ArgumentParser:
     """The options, with the names and in the order of synthetic_ct.xml."""
     options = argparse.ArgumentParser(description="One MR volume to a synthetic CT in HU, on the same grid.")
-    options.add_argument("model", type=Path, help="checkpoint (.pt) or exported weights (.safetensors)")
+    options.add_argument("model", type=Path, help="checkpoint (.pt), exported weights or a name: head-t1")
     options.add_argument("input", type=Path, help="MR volume")
     options.add_argument("output", type=Path, help="volume to write")
     options.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: auto)")

@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +129,7 @@ REFUSED = {
     "a name": ("mr.nii.gz", None, "a str is no image"),
     "one value": (np.ones((32, 32, 32)), np.eye(4), "no signal"),
     "HU": (np.linspace(-1000, 2000, 32**3).reshape(32, 32, 32), np.eye(4), "look like CT"),
+    "nothing": ([], None, "give one of each"),
     "two contrasts": ([np.random.default_rng(0).random((32, 32, 32))] * 2, np.eye(4), "give one of each"),
 }
 
@@ -137,6 +139,25 @@ def test_what_is_no_image_of_a_head_is_refused_in_one_line(model, image, affine,
     with pytest.raises(VolumeError, match=said) as caught:
         model.convert(image, affine)
     assert "\n" not in str(caught.value)
+
+
+WRONG = {
+    "fusion": "average",
+    "batch_size": 0,
+    "direction": "mr",
+    "planes": "axial",
+    "ensemble": "RUN",
+    "device": 0,
+}
+
+
+@pytest.mark.parametrize(("name", "value"), [*WRONG.items(), ("planes", ()), ("planes", ("axial", "axial"))])
+def test_an_argument_that_is_not_possible_is_refused_before_the_model_is_read(source, tmp_path, name, value):
+    given: dict[str, Any] = {name: value}
+    for call in (partial(load_model, "RUN"), partial(convert_volume, "RUN", source, tmp_path / "a_sct.nii.gz")):
+        with pytest.raises(UserError, match=rf"^(--)?{name}\b") as caught:
+            call(**given)
+        assert "\n" not in str(caught.value)
 
 
 def test_one_call_gives_the_files_of_the_command_and_its_outcome(checkpoint, source, on_disk):

@@ -2,20 +2,25 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from monai.transforms.io.array import LoadImage
 from torch import Tensor, nn
 
+import cyclegan_gc
 from cyclegan_gc import convert_volume
 from cyclegan_gc.cli import main
 from cyclegan_gc.errors import StoppedError
 from cyclegan_gc.export import slices
+from cyclegan_gc.export.bundle import convert_files, metadata_of
 from cyclegan_gc.formats.volumes import read_volume
 from cyclegan_gc.inference import translate_volume
 from cyclegan_gc.trained_model import load_model, members_of
@@ -49,7 +54,7 @@ class Engine(nn.Module):
 
     def __init__(self, run) -> None:
         super().__init__()
-        self.run, self.place = run, nn.Parameter(torch.zeros(1))
+        self.run = run
 
     def forward(self, image: Tensor) -> Tensor:
         return self.run(image)
@@ -111,6 +116,25 @@ def test_a_network_that_gives_other_values_is_not_written(run, tmp_path, monkeyp
     assert not list(tmp_path.iterdir())
 
 
+def test_a_network_that_gives_no_numbers_for_one_size_is_not_written(run, tmp_path):
+    translator = load_model(run / "last.pt").translator
+    sizes = iter((0.0, float("nan"), 0.0))
+    difference = slices.largest_difference_hu(lambda image: 0 * image + next(sizes), translator)
+    assert difference != difference
+
+
+@pytest.mark.parametrize("name", ["onnx", "torchscript"])
+def test_a_network_names_no_folder_of_the_installation(run, tmp_path, name):
+    pytest.importorskip("onnxscript", reason="needs the extra [export]")
+    exported(run, name, tmp_path)
+    [file] = tmp_path.iterdir()
+    content = file.read_bytes()
+    if name == "torchscript":
+        with zipfile.ZipFile(file) as archive:
+            content = b"".join(map(archive.read, archive.namelist()))
+    assert not any(str(Path(module.__file__ or "").parents[1]).encode() in content for module in (slices, torch))
+
+
 def monai(words: list[str], folder: Path) -> str:
     """Output of MONAI's own program."""
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
@@ -123,7 +147,9 @@ def monai(words: list[str], folder: Path) -> str:
 def test_monai_runs_the_bundle_and_it_gives_the_hu_of_convert(run, source, hu, tmp_path):
     pytest.importorskip("fire", reason="monai.bundle needs the extra [export]")
     exported(run, "bundle", tmp_path)
-    bundle, (folder,) = tmp_path / "bundle", {source.parent}
+    bundle, folder = tmp_path / "bundle", tmp_path / "MR [1]"
+    folder.mkdir()
+    shutil.copy(source, folder)
     told = monai(
         ["run", "--config_file", "configs/inference.json", "--bundle_root", ".", "--dataset_dir", str(folder),
          "--output_dir", str(tmp_path / "out"), "--device", "cpu"], bundle,
@@ -131,8 +157,25 @@ def test_monai_runs_the_bundle_and_it_gives_the_hu_of_convert(run, source, hu, t
     [result] = (tmp_path / "out").glob("*_sct.nii.gz")
     written = read_volume(result)
     assert np.abs(written.array - hu).max() <= 1 and np.array_equal(written.affine, read_volume(source).affine)
-    assert any(f"{verdict}: {source}" in told for verdict in ("pass", "warn", "implausible"))
+    assert any(f"{verdict}: {folder / source.name}" in told for verdict in ("pass", "warn", "implausible"))
     assert "Research use only" in (bundle / "docs" / "README.md").read_text()
+
+
+def test_a_damaged_file_does_not_stop_the_others_of_a_bundle(run, source, tmp_path, capsys):
+    (tmp_path / "a.nii.gz").write_bytes(source.read_bytes()[:500])
+    load, results = LoadImage(reader="NibabelReader", image_only=True, ensure_channel_first=True), []
+    model = cyclegan_gc.load_model(run, device="cpu")
+    with pytest.raises(SystemExit) as caught:
+        convert_files([str(tmp_path / "a.nii.gz"), str(source)], model.convert, load, results.append)
+    lines = capsys.readouterr().out.splitlines()
+    assert caught.value.code == 3 and len(results) == 1 and len(lines) == 2
+    assert lines[0].startswith(f"failed: {tmp_path / 'a.nii.gz'}: ")
+
+
+def test_the_card_of_a_bundle_names_the_method_of_its_training(run):
+    model = load_model(run / "last.pt")
+    for objective, word in (("unpaired", "CycleGAN"), ("paired", "registered pairs")):
+        assert word in metadata_of(model, {"config": {"objective": objective}})["description"]
 
 
 def test_monai_accepts_the_metadata_and_the_network_of_the_bundle(run, tmp_path):

@@ -57,10 +57,22 @@ def test_damaged_foreign_and_edited_weights_are_refused_in_one_line(weights, tmp
         facts = file.metadata()["cyclegan_gc"]
     edited = facts.replace('"blocks": 1', '"blocks": 1000000')
     save_file(load_file(weights), tmp_path / "edited.safetensors", {"cyclegan_gc": edited})
+    unnumbered = facts.replace('"format": "1"', '"kind": "1"')
+    save_file(load_file(weights), tmp_path / "unnumbered.safetensors", {"cyclegan_gc": unnumbered})
     for name, said in (
         ("flipped", "damaged"), ("cut", "not a weights file"), ("foreign", "not a weights file"),
         ("edited", "is not what cyclegan-gc writes there"), ("none", "no such weights file"),
+        ("unnumbered", "weights of format None, not '1'"),
     ):  # fmt: skip
         with pytest.raises(UserError, match=rf"{name}\.safetensors: .*{said}") as caught:
             load_model(tmp_path / f"{name}.safetensors", device="cpu")
         assert "\n" not in str(caught.value)
+
+
+def test_weights_from_before_a_setting_are_read_with_the_value_it_had(weights, tmp_path):
+    with safe_open(weights, framework="np") as file:
+        facts = json.loads(file.metadata()["cyclegan_gc"])
+    del facts["config"]["preprocess"]["soft_tissue_hu"]
+    save_file(load_file(weights), tmp_path / "old.safetensors", {"cyclegan_gc": json.dumps(facts)})
+    [member] = load_model(tmp_path / "old.safetensors", planes=("axial",), device="cpu").members
+    assert member.translator.preprocess.soft_tissue_hu is None

@@ -85,3 +85,8 @@ def test_another_error_is_not_taken_for_a_lack_of_memory():
     with pytest.raises(ValueError, match="multiples"):
         passes.run(ResnetGenerator(4, 1), torch.rand(2, 1, 18, 18))
     assert passes.batch_size == 4
+
+
+def test_a_network_without_weights_runs_on_the_cpu():
+    images = torch.rand(3, 1, 8, 8)
+    assert torch.equal(Passes(2).run(nn.Identity(), images), images)

@@ -88,11 +88,13 @@ def test_a_volume_becomes_the_ct_of_the_command_line_with_progress(checkpoint, v
 def test_what_cannot_be_converted_is_one_line_of_error(checkpoint, volume, tmp_path, capsys):
     empty = SimpleITK.ReadImage(str(volume)) * 0
     SimpleITK.WriteImage(empty, str(tmp_path / "empty.nrrd"))
-    for model, source, said in (
-        (checkpoint, tmp_path / "empty.nrrd", "empty.nrrd: "),
-        (tmp_path, volume, f"{tmp_path}: "),
+    for model, source, result, said in (
+        (checkpoint, tmp_path / "empty.nrrd", "out.nrrd", "empty.nrrd: "),
+        (checkpoint, tmp_path / "none.nrrd", "out.nrrd", "none.nrrd"),
+        (checkpoint, volume, "none/out.nrrd", "none/out.nrrd"),
+        (tmp_path, volume, "out.nrrd", f"{tmp_path}: "),
     ):
-        assert synthetic_ct.main([str(model), str(source), str(tmp_path / "out.nrrd"), "--device", "cpu"]) == 1
+        assert synthetic_ct.main([str(model), str(source), str(tmp_path / result), "--device", "cpu"]) == 1
         error = capsys.readouterr().err
         assert said in error and error.count("\n") == 1
     assert not (tmp_path / "out.nrrd").exists()

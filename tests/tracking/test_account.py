@@ -2,6 +2,7 @@ import pytest
 
 from cyclegan_gc.config import WandbConfig
 from cyclegan_gc.tracking import wandb_mode
+from cyclegan_gc.tracking.account import has_key, server
 
 
 @pytest.mark.parametrize(
@@ -26,3 +27,16 @@ def test_a_run_is_online_only_if_asked_and_with_a_key(no_account, monkeypatch, a
         if value:
             monkeypatch.setenv(name, value)
     assert wandb_mode(WandbConfig(mode=asked)) == expected
+
+
+def test_the_key_of_a_server_of_ones_own_is_found(no_account, monkeypatch):
+    monkeypatch.delenv("WANDB_BASE_URL", raising=False)
+    settings, keys = no_account / ".config" / "wandb" / "settings", no_account / ".netrc"
+    settings.parent.mkdir(parents=True)
+    keys.write_text(f"machine wandb.hospital.example\n  login user\n  password {'k' * 40}\n")
+    keys.chmod(0o600)
+    assert not has_key()
+    settings.write_text("[default]\nbase_url = https://wandb.hospital.example\n")  # as `wandb login --host` does
+    assert has_key() and server() == "https://wandb.hospital.example"
+    settings.write_text("neither section nor key")
+    assert server() == "https://api.wandb.ai"
