@@ -94,6 +94,11 @@ def measure_case(volume: Volume, case: Prepared, modality: Modality) -> Facts:
     return {**facts, **brightness, "stripped": is_stripped(raw, body, case.spacing_mm)}
 
 
+def thumbnail_of(facts: Facts) -> NDArray[np.float64]:
+    """The thumbnail as grey values, ``(14, 14, 14)``, to the back, to the left and upwards; 0 outside the body."""
+    return np.frombuffer(bytes.fromhex(facts["thumbnail"]), np.uint8).astype(float).reshape(3 * (THUMBNAIL,))
+
+
 def _every(apart_mm: float, spacing_mm: Spacing, shape: Sequence[int]) -> tuple[slice, ...]:
     """Slices that take voxels of an array about ``apart_mm`` apart, at least one along each axis."""
     steps = [max(1, min(round(apart_mm / mm), size)) for mm, size in zip(spacing_mm, shape, strict=True)]

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cyclegan_gc.audit.checks import LEVELS, Finding, Level, Remark, check_facts
-from cyclegan_gc.audit.domains import between_domains, within_domain
-from cyclegan_gc.audit.facts import Facts
+from cyclegan_gc.audit.domains import between_domains, centred, turned_heads, within_domain
+from cyclegan_gc.audit.facts import Facts, thumbnail_of
 from cyclegan_gc.config import PreprocessConfig, SliceAxis
 from cyclegan_gc.prepare.modality import Modality
 
@@ -53,6 +53,7 @@ def find_faults(
     found += within_domain(mr, "mr", settings)
     found += within_domain(ct, "ct", settings)
     found += between_domains(mr, ct, settings)
+    found += turned_heads(mr, ct)
     return sorted(found, key=_badness)
 
 
@@ -109,6 +110,4 @@ def _same_content(one: Audited, other: Audited) -> Finding:
 
 def _thumbnail(facts: Facts) -> NDArray:
     """Thumbnail with mean 0 and length 1."""
-    values = np.frombuffer(bytes.fromhex(facts["thumbnail"]), np.uint8).astype(float)
-    values -= values.mean()
-    return values / max(float(np.linalg.norm(values)), 1e-6)
+    return centred(thumbnail_of(facts)).ravel()

@@ -1,5 +1,8 @@
 """The findings on the public heads and trunks are right."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 
 from cyclegan_gc.audit.facts import measure_case
@@ -17,7 +20,7 @@ REAL = {
     "mr/mr05*": set(),
     "mr/mr06*": {"bias field", "cut off", "thick slices"},
     "mr/mr07*": {"contrast"},
-    "ct/ct01*": set(),
+    "ct/ct01*": {"backwards"},
     "ct/ct02*": {"metal"},
     "ct/ct03*": {"cut off"},
     "ct/ct04*": {"couch joined"},
@@ -68,3 +71,17 @@ def test_one_man_in_two_files_of_other_grids_is_recognised(real_data):
         cases.append(Audited(name, "mr", facts=measure_case(volume, prepare(volume, "mr", SETTINGS), "mr")))
     doubled = [each.case for each in find_faults(cases, SETTINGS) if each.check == "near duplicate"]
     assert doubled == ["mni2mm_template/mr_single_subj_T1"]
+
+
+def test_a_head_that_is_turned_back_to_front_is_found(real_cases, real_data):
+    [path] = (real_data / "mr").glob("mr05*")
+    volume = read_volume(path)
+    turned = replace(volume, array=np.flip(volume.array, axis=2).copy())  # stored to the left, down and to the front
+    facts = measure_case(turned, prepare(turned, "mr", SETTINGS), "mr")
+    others = [case for case in real_cases if not case.name.startswith(("torso", "mr05"))]
+    found = [
+        each.case
+        for each in find_faults([*others, Audited("turned", "mr", facts=facts)], SETTINGS)
+        if each.check == "backwards"
+    ]
+    assert sorted(found, key=str) == ["ct01_invesalius_cranium_hu.nii.gz", "turned"]
