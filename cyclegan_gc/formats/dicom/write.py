@@ -14,10 +14,10 @@ from pydicom import Dataset
 
 from cyclegan_gc.errors import VolumeError
 from cyclegan_gc.formats.dicom.ct_image import SeriesLabel, common_attributes, slice_object
-from cyclegan_gc.formats.dicom.geometry import aligned, axial_frames
+from cyclegan_gc.formats.dicom.geometry import Frame, aligned
 from cyclegan_gc.formats.dicom.header import text_of
 from cyclegan_gc.formats.dicom.read import read_frames, read_slices
-from cyclegan_gc.formats.geometry import is_axial, resample_axially
+from cyclegan_gc.formats.geometry import LPS_TO_RAS, is_axial, resample_axially
 
 AXIAL_DEGREES = 1.0
 """Most planning systems import CT slices only if they are axial."""
@@ -54,9 +54,11 @@ def write_ct_series(
     source = read_slices(reference, chosen)
     grid, voxels = source.grid, aligned(hu, affine, source.grid.shape, source.grid.affine)
     frames, affine, remarks = [source.frames[index] for index in grid.order], grid.affine, []
+    if grid.fitted:
+        frames = _placed(frames, affine)
     if axial_outside_hu is not None and not is_axial(voxels.shape, affine):
         voxels, affine = resample_axially(voxels, affine, outside=axial_outside_hu)
-        frames = axial_frames(frames[0], affine, voxels.shape[2])
+        frames = _axial_frames(frames[0], affine, voxels.shape[2])
         sizes = " x ".join(f"{mm:.3g}" for mm in np.linalg.norm(affine[:3, :3], axis=0))
         remarks = [f"Resampled linearly to axial slices with voxels of {sizes} mm; air outside the source."]
     voxels = np.ascontiguousarray(voxels)
@@ -92,6 +94,24 @@ def _warnings(source: Dataset, affine: NDArray[np.float64]) -> list[str]:
             "--resample axial writes one that they take."
         )
     return notes
+
+
+def _axial_frames(first: Frame, affine: NDArray[np.float64], count: int) -> list[Frame]:
+    """The slices of an axial grid like that of :func:`cyclegan_gc.formats.geometry.resample_axially`.
+
+    None of them is a slice of the source, whose ``first`` they are like otherwise.
+    """
+    to_lps = LPS_TO_RAS @ affine
+    directions, spacing = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0), (float(to_lps[1, 1]), float(to_lps[0, 0]))
+    like = replace(first, sop_instance="", orientation=directions, pixel_spacing=spacing)
+    return _placed([like] * count, affine)
+
+
+def _placed(frames: Sequence[Frame], affine: NDArray[np.float64]) -> list[Frame]:
+    """The slices at the positions of a grid, given by its affine to RAS."""
+    to_lps = LPS_TO_RAS @ affine
+    positions = to_lps[:3, 3] + np.arange(len(frames))[:, None] * to_lps[:3, 2]
+    return [replace(frame, position=tuple(place.tolist())) for frame, place in zip(frames, positions, strict=True)]
 
 
 def _save(dataset: Dataset, path: Path) -> None:
