@@ -159,7 +159,9 @@ def _series_label(loaded: Loaded, result: Translation, quality: Quality | None, 
     mark = "implausible" if quality and quality.verdict == "implausible" else ""
     comment = "; ".join([f"Check of this synthetic CT: {quality.verdict}", *quality.reasons]) if quality else ""
     key = key_of(loaded.job.source, loaded.sha256, conversion.settings)
-    return SeriesLabel(key, derivation, TOOL, mark, comment)
+    series = loaded.job.source.series
+    picture, place = (series.picture, series.place) if series else ("", 0)
+    return SeriesLabel(key, derivation, TOOL, picture, place, mark, comment)
 
 
 def _failed(job: Job, error: Exception) -> Converted:

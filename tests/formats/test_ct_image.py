@@ -2,8 +2,9 @@
 
 import numpy as np
 import pydicom
+import pytest
 
-from cyclegan_gc.formats.dicom.ct_image import SeriesLabel
+from cyclegan_gc.formats.dicom.ct_image import SeriesLabel, is_synthetic_ct
 from cyclegan_gc.formats.dicom.read import read_series
 from cyclegan_gc.formats.dicom.write import write_ct_series
 
@@ -30,3 +31,22 @@ def test_rounded_positions_are_written_as_those_of_the_even_grid_that_was_fitted
     for dataset in found:
         before = origin[dataset.SourceImageSequence[0].ReferencedSOPInstanceUID].ImagePositionPatient
         assert 0 < np.abs(np.array(dataset.ImagePositionPatient) - before).max() < 0.1
+
+
+@pytest.mark.parametrize(
+    ("picture", "mark", "description"),
+    [
+        ("", "", "Synthetic CT, research only"),
+        ("W", "implausible", "Synthetic CT, research only, W, implausible"),
+        ("OPPOSED_PHASE_WITH_TE15", "implausible", "Synthetic CT, research only, OPPOSED_PHASE_WITH_TE1, implausible"),
+    ],
+)
+def test_the_description_names_the_picture_in_at_most_64_letters(
+    picture, mark, description, slices_of, write_series, tmp_path
+):
+    source = write_series(tmp_path / "mr", slices_of(PIXELS))
+    label = SeriesLabel("1", "", "", picture=picture, mark=mark)
+    write_ct_series(tmp_path / "ct", PIXELS.transpose(1, 0, 2), read_series(source, MANY).affine, source, label)
+    for path in (tmp_path / "ct").iterdir():
+        assert pydicom.dcmread(path).SeriesDescription == description and len(description) <= 64
+        assert is_synthetic_ct(path)
