@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cyclegan_gc.atomic import atomic_write, remove_leftovers, write_text
+from cyclegan_gc.atomic import atomic_write, write_text
 from cyclegan_gc.config import Direction
 from cyclegan_gc.convert.job import Job
 from cyclegan_gc.convert.outcome import (
@@ -84,8 +84,6 @@ def write_case(conversion: Conversion, translated: tuple[Loaded, Translation] | 
     job = loaded.job
     try:
         job.result.parent.mkdir(parents=True, exist_ok=True)
-        for path in (job.result, *job.companions, job.sidecar):
-            remove_leftovers(path)
         with named(job.source.path):
             translator = conversion.members[0].translator
             quality = judge_translation(loaded.volume, loaded.cases[0], result, translator)

@@ -2,8 +2,6 @@
 
 import os
 import re
-import shutil
-import uuid
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
 
+from cyclegan_gc.atomic import temporary_folder
 from cyclegan_gc.errors import VolumeError
 from cyclegan_gc.formats.dicom.ct_image import SeriesLabel, common_attributes, slice_object
 from cyclegan_gc.formats.dicom.geometry import Frame, aligned
@@ -65,18 +64,18 @@ def write_ct_series(
     label = replace(label, derivation=" ".join([*remarks, label.derivation]))
     common = common_attributes(source.first, label, voxels)
     distance_mm = float(np.linalg.norm(affine[:3, 2]))
-    temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:12]}.part")
     try:
-        temporary.mkdir(parents=True)
-        for z, frame in enumerate(frames):
-            dataset = slice_object(common, voxels[..., z].T, frame, z + 1, distance_mm)
-            _save(dataset, temporary / f"{z + 1:04d}.dcm")
-        _verify(temporary, voxels, affine)
-        _take_name(temporary, folder)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with temporary_folder(folder) as temporary:
+            series = temporary / "series"
+            series.mkdir()
+            for z, frame in enumerate(frames):
+                dataset = slice_object(common, voxels[..., z].T, frame, z + 1, distance_mm)
+                _save(dataset, series / f"{z + 1:04d}.dcm")
+            _verify(series, voxels, affine)
+            _take_name(series, folder)
     except OSError as error:
         raise VolumeError(f"cannot be written ({error.strerror or error}); free or choose a disk") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return [*_warnings(source.first, affine), *remarks]
 
 
@@ -129,13 +128,17 @@ def _verify(folder: Path, voxels: NDArray[np.int16], affine: NDArray[np.float64]
         raise VolumeError("the written series differs from the array in memory; check the disk")
 
 
-def _take_name(temporary: Path, folder: Path) -> None:
-    """Give the finished folder its name and remove an older one."""
-    old = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:12]}.old")
+def _take_name(series: Path, folder: Path) -> None:
+    """Give the finished folder its name; an older one takes its place in the temporary folder."""
+    older = series.with_name("older")
     if folder.exists():
         others = [path.name for path in folder.iterdir() if not re.fullmatch(r"\d+\.dcm", path.name)]
         if others:
             raise VolumeError(f"the folder holds other files, such as {others[0]}; choose another output folder")
-        folder.rename(old)
-    temporary.rename(folder)
-    shutil.rmtree(old, ignore_errors=True)
+        folder.rename(older)
+    try:
+        series.rename(folder)
+    except OSError:
+        if older.exists():
+            older.rename(folder)
+        raise
