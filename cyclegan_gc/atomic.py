@@ -1,9 +1,9 @@
 """Atomic file writing: under a temporary name, flushed to disk, then renamed."""
 
 import errno
-import glob
 import hashlib
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Callable, Iterable, Iterator
@@ -15,6 +15,11 @@ try:
     import fcntl
 except ImportError:  # Windows has no such locks, so leftovers of killed processes stay
     fcntl = None
+
+TEMPORARY = re.compile(r"\..+\.[0-9a-f]{12}\.(part|old)", re.DOTALL)
+"""Names of temporary folders; earlier versions gave them to files too, and .old to replaced folders."""
+LOCK = "lock"
+"""File in a temporary folder that is locked while its process lives; network drives lock files but not folders."""
 
 
 @contextmanager
@@ -28,19 +33,35 @@ def atomic_write(path: Path, check: Callable[[Path], None] | None = None) -> Ite
     """
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, f"a folder is named {path.name}; rename it", str(path))
-    temporary = _temporary(path)
-    try:
-        with temporary.open("xb") as file:
-            with suppress(OSError):  # a file system without locks
-                _lock(file)
+    with temporary_folder(path) as folder:
+        temporary = folder / "file"
+        with temporary.open("xb") as file:  # not mkstemp, whose mode 0600 would keep colleagues from reading the result
             yield file
             file.flush()
             os.fsync(file.fileno())
         if check is not None:
             check(temporary)
         temporary.replace(path)
+
+
+@contextmanager
+def temporary_folder(path: Path) -> Iterator[Path]:
+    """Make a folder beside ``path`` to prepare it in; it is removed at the end of the block.
+
+    Raises:
+        OSError: if the disk is full or read-only.
+    """
+    folder = path.with_name(f".{_short(path.name)}.{uuid.uuid4().hex[:12]}.part")
+    try:
+        folder.mkdir()
+        with (folder / LOCK).open("xb") as lock:
+            with suppress(OSError):  # a file system without locks
+                _lock(lock)
+            if fcntl is None:
+                lock.close()  # Windows could not remove the folder otherwise
+            yield folder
     finally:
-        temporary.unlink(missing_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -59,28 +80,25 @@ def link_over(file: Path, name: Path) -> None:
     Raises:
         OSError: if the disk is full or read-only; ``name`` is then unchanged.
     """
-    temporary = _temporary(name)
-    try:
+    with temporary_folder(name) as folder:
+        temporary = folder / "file"
         try:
             os.link(file, temporary)
         except OSError:
             shutil.copyfile(file, temporary)
         temporary.replace(name)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
-def remove_leftovers(path: Path) -> None:
-    """Remove temporary files for ``path`` left by killed processes; files still being written are locked and stay."""
-    if fcntl is None:
-        return
-    for leftover in path.parent.glob(f".{glob.escape(_short(path.name))}.{'?' * 12}.part"):
-        try:
-            with leftover.open("rb") as file:
-                _lock(file)
-            leftover.unlink(missing_ok=True)
-        except OSError:
+def remove_leftovers(folder: Path) -> None:
+    """Remove temporary files and folders that killed processes left in ``folder``; what is being written stays."""
+    for leftover in folder.glob(".*"):
+        if not TEMPORARY.fullmatch(leftover.name) or leftover.is_symlink() or not _is_dead(leftover):
             continue
+        if leftover.is_dir():
+            shutil.rmtree(leftover, ignore_errors=True)
+        else:
+            with suppress(OSError):
+                leftover.unlink()
 
 
 def file_sha256(paths: Iterable[Path]) -> str:
@@ -99,14 +117,23 @@ def file_sha256(paths: Iterable[Path]) -> str:
     return digest.hexdigest()
 
 
-def _temporary(path: Path) -> Path:
-    # Not mkstemp, whose mode 0600 would keep colleagues from reading the result.
-    return path.with_name(f".{_short(path.name)}.{uuid.uuid4().hex[:12]}.part")
-
-
 def _short(name: str) -> str:
     """The beginning of a name; the whole name may have at most 255 bytes."""
     return os.fsencode(name)[:180].decode(errors="ignore")
+
+
+def _is_dead(leftover: Path) -> bool:
+    """Whether no process holds the lock of a temporary folder, or of a file of an earlier version."""
+    if fcntl is None:
+        return False
+    try:
+        with (leftover / LOCK if leftover.is_dir() else leftover).open("r+b") as file:
+            _lock(file)
+    except FileNotFoundError:  # killed before it could lock
+        return True
+    except OSError:
+        return False
+    return True
 
 
 def _lock(file: IO[bytes]) -> None:

@@ -146,6 +146,9 @@ def run_evaluate(config: settings.EvaluateConfig) -> int:
     if config.checkpoint:
         config = replace(config, checkpoint=_checkpoint(config.checkpoint))
     evaluation = evaluate_tracked(config)
+    if not evaluation.rows:
+        print(f"{config.output}: no case could be evaluated; {len(evaluation.failures)} failed")
+        return _failed(evaluation.failures)
     print(summary_table(evaluation))
     return _told(config.output / "report.html", evaluation.failures)
 

@@ -186,3 +186,14 @@ def test_a_checkpoint_of_another_format_is_refused_with_both_formats_and_the_cur
         f"old.pt: a checkpoint of format {FORMAT - 1}, but cyclegan-gc {__version__} reads format {FORMAT}; " in error
     )
     assert "train again" in error
+
+
+def test_an_evaluation_in_which_every_case_failed_prints_no_table(tmp_path, capsys):
+    for name in ("sct", "ct"):
+        (tmp_path / name).mkdir()
+        for case in "ab":
+            (tmp_path / name / f"{case}.nii.gz").write_bytes(b"no volume")
+    words = ["--predicted", tmp_path / "sct", "--reference", tmp_path / "ct", "--output", tmp_path / "out"]
+    assert main(["evaluate", *map(str, words)]) == 3
+    out, errors = capsys.readouterr()
+    assert out == f"{tmp_path / 'out'}: no case could be evaluated; 2 failed\n" and errors.count("failed: ") == 2

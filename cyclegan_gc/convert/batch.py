@@ -7,11 +7,11 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import TypeVar
 
-from cyclegan_gc.atomic import write_text
+from cyclegan_gc.atomic import remove_leftovers, write_text
 from cyclegan_gc.config import ConvertConfig
 from cyclegan_gc.convert.case import read_case, translate_case, write_case
 from cyclegan_gc.convert.estimate import LONG, estimate
-from cyclegan_gc.convert.job import Job
+from cyclegan_gc.convert.job import Job, is_below
 from cyclegan_gc.convert.manifest import Manifest, manifest_names, manifest_of, write_manifest
 from cyclegan_gc.convert.outcome import Conversion, Converted, as_row, members_for, models_of
 from cyclegan_gc.convert.plan import part_of, plan, reference_series, shard_of
@@ -71,6 +71,9 @@ def convert(
     if config.direction == "mr_to_ct" and first.contrasts:
         jobs, left_out = plan(config, first.contrasts)
     reference = reference_series(config, jobs)
+    for folder in {config.output, *(job.result.parent for job in jobs)}:
+        if is_below(folder, config.output):
+            remove_leftovers(folder)
     own, notes = part_of(jobs, shard), left_out_lines(left_out)
     if config.naming == "bids":
         write_text(config.output / "dataset_description.json", BIDS_DESCRIPTION)

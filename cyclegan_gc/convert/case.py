@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cyclegan_gc.atomic import atomic_write, remove_leftovers, write_text
+from cyclegan_gc.atomic import atomic_write, write_text
 from cyclegan_gc.config import Direction
 from cyclegan_gc.convert.job import Job
 from cyclegan_gc.convert.outcome import (
@@ -84,8 +84,6 @@ def write_case(conversion: Conversion, translated: tuple[Loaded, Translation] | 
     job = loaded.job
     try:
         job.result.parent.mkdir(parents=True, exist_ok=True)
-        for path in (job.result, *job.companions, job.sidecar):
-            remove_leftovers(path)
         with named(job.source.path):
             translator = conversion.members[0].translator
             quality = judge_translation(loaded.volume, loaded.cases[0], result, translator)
@@ -159,7 +157,9 @@ def _series_label(loaded: Loaded, result: Translation, quality: Quality | None, 
     mark = "implausible" if quality and quality.verdict == "implausible" else ""
     comment = "; ".join([f"Check of this synthetic CT: {quality.verdict}", *quality.reasons]) if quality else ""
     key = key_of(loaded.job.source, loaded.sha256, conversion.settings)
-    return SeriesLabel(key, derivation, TOOL, mark, comment)
+    series = loaded.job.source.series
+    picture, place = (series.picture, series.place) if series else ("", 0)
+    return SeriesLabel(key, derivation, TOOL, picture, place, mark, comment)
 
 
 def _failed(job: Job, error: Exception) -> Converted:

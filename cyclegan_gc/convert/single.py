@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
+from cyclegan_gc.atomic import remove_leftovers
 from cyclegan_gc.checkpoint import checkpoint_in
 from cyclegan_gc.config import ConvertConfig, Direction, Fusion, Preview, SliceAxis
 from cyclegan_gc.config.fitting import check_arguments
@@ -102,6 +103,7 @@ def convert_volume(
     models = load_models([config.checkpoint, *config.ensemble], direction, config.planes, choose_device(device))
     job = Job(_source(config, files, models[0].translator.source_contrasts), result)
     check_collisions([job])
+    remove_leftovers(result.parent)
     conversion = Conversion(config, models, members_for(config, models), reference_series(config, [job]))
     outcome = write_case(conversion, translate_case(conversion, read_case(conversion, job)))
     if outcome.failure:

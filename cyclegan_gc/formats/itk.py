@@ -2,10 +2,10 @@
 
 from math import prod
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 
+from cyclegan_gc.atomic import temporary_folder
 from cyclegan_gc.errors import VolumeError
 from cyclegan_gc.formats.geometry import LPS_TO_RAS, same_grid
 from cyclegan_gc.formats.itk_header import read_itk_header
@@ -55,8 +55,8 @@ def write_itk(path: Path, array: np.ndarray, affine: np.ndarray) -> None:
     image.SetDirection((lps[:3, :3] / spacing_mm).ravel().tolist())
     image.SetOrigin(lps[:3, 3].tolist())
     try:
-        with TemporaryDirectory(prefix=".", suffix=".part", dir=path.parent) as folder:
-            temporary = Path(folder) / f"volume{path.suffix.lower()}"
+        with temporary_folder(path) as folder:
+            temporary = folder / f"volume{path.suffix.lower()}"
             SimpleITK.WriteImage(image, str(temporary), useCompression=True)
             values, written, _ = read_itk(temporary, array.size)
             if not np.array_equal(values, array) or not same_grid(values.shape, written, array.shape, affine):

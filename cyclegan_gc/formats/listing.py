@@ -88,11 +88,14 @@ def listed_paths(path: Path) -> dict[Path, int]:
 
 def _read_list(path: Path, accept: Accept) -> list[Path]:
     volumes: set[Path] = set()
-    for volume, number in listed_paths(path).items():
+    listed = listed_paths(path)
+    for volume, number in listed.items():
         found = list(_walk(volume)) if volume.is_dir() else [volume] if volume.is_file() else []
         accepted = [file for file in found if accept(file)]
         if not accepted:
             state = "not a volume" if found else _not_found(volume)
+            if number == min(listed.values()) and len(listed) > 1 and not (volume.exists() or suffix_of(volume)):
+                raise UserError(f"{path}: line {number}: {volume}: {state}; looks like a header: remove or correct it")
             raise UserError(f"{path}: line {number}: {volume}: {state}; correct the list")
         volumes.update(accepted)
     if not volumes:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cyclegan_gc.atomic import file_sha256, link_over, remove_leftovers
+from cyclegan_gc.atomic import file_sha256, link_over
 from cyclegan_gc.checkpoint import BEST, LAST, State, load_checkpoint, save_checkpoint
 from cyclegan_gc.distributed import Ranks
 from cyclegan_gc.errors import UserError
@@ -206,8 +206,6 @@ def _choose(output: Path, resume: str | None, ranks: Ranks) -> Path | None:
 def _newest_valid(known: list[Path], ranks: Ranks) -> Path:
     """The first of ``known`` that can be read; one that cannot is set aside, so that it never becomes previous.pt."""
     for path in known:
-        for name in (LAST, PREVIOUS, BEST):
-            remove_leftovers(path.with_name(name))
         try:
             load_checkpoint(path)
             return path

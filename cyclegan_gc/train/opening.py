@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from cyclegan_gc.atomic import write_text
+from cyclegan_gc.atomic import remove_leftovers, write_text
 from cyclegan_gc.audit.audit import announce
 from cyclegan_gc.checkpoint import State, restoring
 from cyclegan_gc.config import TrainConfig, public_settings
@@ -45,6 +45,10 @@ def open_run(config: TrainConfig, device: torch.device, ranks: Ranks) -> Run:
     files = find_files(config.data)
     settings = public_settings(config)
     beginning = find_beginning(config.output, config.resume, config.init_from, settings, ranks)
+    if ranks.first:
+        within = (config.output / name for name in (".", "panels", "wandb", "wandb/logged"))
+        for folder in (*within, config.cache):
+            remove_leftovers(folder)
     for note in files.notes:
         ranks.says(f"note: {note}", warning=True)
     with ranks.after_first():

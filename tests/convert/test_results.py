@@ -209,3 +209,21 @@ def test_a_forced_result_does_not_pass_for_one_that_was_accepted(checkpoint, pha
     assert [run(checkpoint, ct, out, force=force) for force in (False, True, True, False)] == [
         ["failed"], ["converted"], ["skipped"], ["failed"],
     ]  # fmt: skip
+
+
+def test_the_pictures_of_one_series_become_series_that_a_viewer_tells_apart(checkpoint, series, tmp_path):
+    for number, path in enumerate(sorted((series / "T1").iterdir())):
+        dataset = pydicom.dcmread(path)
+        for kind in ("W", "F"):
+            dataset.ImageType, dataset.SOPInstanceUID = (
+                ["DERIVED", "PRIMARY", kind],
+                f"1.2.826.0.1.{number}.{ord(kind)}",
+            )
+            dataset.save_as(path.with_name(f"{kind}{path.name}"))
+        path.unlink()
+    assert run(checkpoint, series, tmp_path / "out", format="dicom") == ["converted"] * 2
+    first = {kind: pydicom.dcmread(tmp_path / "out" / f"T1_{kind}_sct" / "0001.dcm") for kind in "WF"}
+    for kind, dataset in first.items():
+        assert dataset.SeriesDescription.startswith(f"Synthetic CT, research only, {kind}")
+    assert {dataset.SeriesNumber for dataset in first.values()} == {9004, 10004}
+    assert len({dataset.SeriesInstanceUID for dataset in first.values()}) == 2

@@ -106,6 +106,15 @@ def test_a_full_disk_keeps_the_checkpoint_and_says_so_in_one_line(train_options,
     assert list(tmp_path.glob(".*.part")) == []
 
 
+def test_a_run_removes_what_a_killed_one_left(train_options, run_train, tmp_path):
+    cache = tmp_path / "cache"
+    for folder, name in ((tmp_path, "metrics.jsonl"), (tmp_path / "panels", "step_1.png"), (cache, "0.npy")):
+        folder.mkdir(exist_ok=True)
+        (folder / f".{name}.0123456789ab.part").write_bytes(b"half")
+    run_train(train_options(tmp_path, data__cache=cache, steps=1))
+    assert not list(tmp_path.rglob(".*.part"))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("terms", "kills", "steps"), [(1, 2, 60), pytest.param(0, 30, 800, id="30-kills")])
 def test_killed_at_random_moments_it_ends_with_the_same_weights(train_options, tmp_path, terms, kills, steps):

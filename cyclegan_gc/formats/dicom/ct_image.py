@@ -36,9 +36,11 @@ EMPTY_WHERE_MISSING = (
 """Type 2 attributes: they must be present, but may be empty."""
 REQUIRED = (*EMPTY_WHERE_MISSING, "SpecificCharacterSet", "StudyInstanceUID", "FrameOfReferenceUID")
 """Copied even if the value violates the standard, because another value would mean another patient or study."""
-SERIES_NUMBER_OFFSET = 9000
+SERIES_NUMBER_OFFSET, PICTURE_OFFSET = 9000, 1000
+"""Series 5 becomes series 9005, and the further pictures of it 10005, 11005 and so on."""
 MANUFACTURER = "cyclegan_gc"
 SERIES_DESCRIPTION = "Synthetic CT, research only"
+LONGEST_DESCRIPTION = 64
 SOFT_TISSUE_WINDOW_HU = (40, 400)
 PURPOSE = ("121322", "DCM", "Source image for image processing operation")
 """Context group 7202."""
@@ -54,6 +56,10 @@ class SeriesLabel:
     """Text on model and settings."""
     software: str
     """Name and version of this program."""
+    picture: str = ""
+    """What tells the picture from the others of its series; stands in the series description."""
+    place: int = 0
+    """Number of the picture among those of its series, from 0; belongs to the series number."""
     mark: str = ""
     """Word of warning at the end of the series description, which viewers list."""
     comment: str = ""
@@ -89,8 +95,9 @@ def common_attributes(source: Dataset, label: SeriesLabel, voxels: NDArray[np.in
     common.SOPClassUID = CTImageStorage
     common.Modality = "CT"
     common.SeriesInstanceUID = _uid(label.key, voxels.tobytes())
-    common.SeriesNumber = SERIES_NUMBER_OFFSET + (whole_of(source, "SeriesNumber") or 0) % 1000
-    common.SeriesDescription = f"{SERIES_DESCRIPTION}, {label.mark}" if label.mark else SERIES_DESCRIPTION
+    number = (whole_of(source, "SeriesNumber") or 0) % PICTURE_OFFSET
+    common.SeriesNumber = SERIES_NUMBER_OFFSET + PICTURE_OFFSET * label.place + number
+    common.SeriesDescription = _description(label)
     if label.comment:
         common.ImageComments = label.comment[:10240]
     common.Manufacturer = common.ManufacturerModelName = MANUFACTURER
@@ -127,6 +134,13 @@ def slice_object(common: Dataset, pixels: NDArray[np.int16], frame: Frame, numbe
     dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
     dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     return dataset
+
+
+def _description(label: SeriesLabel) -> str:
+    """The series description; the words of the picture are cut where it would be too long."""
+    mark = f", {label.mark}" if label.mark else ""
+    picture = f", {label.picture}" if label.picture else ""
+    return SERIES_DESCRIPTION + picture[: LONGEST_DESCRIPTION - len(SERIES_DESCRIPTION + mark)] + mark
 
 
 def _reference_to(frame: Frame) -> Dataset:

@@ -4,7 +4,7 @@ Positions and directions are in the patient's LPS frame (DICOM PS3.3 C.7.6.2); a
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
@@ -80,6 +80,8 @@ class Stack:
     affine: NDArray[np.float64]
     """(4, 4) from (column, row, slice) to RAS in mm."""
     notes: tuple[str, ...]
+    fitted: bool
+    """Whether the positions in the headers are rounded; those of the grid are not exactly the same."""
 
 
 def stack(frames: Sequence[Frame]) -> Stack:
@@ -95,13 +97,14 @@ def stack(frames: Sequence[Frame]) -> Stack:
     positions = np.array([frame.position for frame in frames])
     heights = positions @ normal
     order = np.argsort(heights, kind="stable")
-    origin, step, notes = _line(positions[order], heights[order], normal, first.thickness)
+    origin, step, notes, fitted = _line(positions[order], heights[order], normal, first.thickness)
     affine = np.eye(4)
     affine[:3, 0] = along_row * between_columns
     affine[:3, 1] = along_column * between_rows
     affine[:3, 2] = step
     affine[:3, 3] = origin
-    return Stack(tuple(order.tolist()), (first.columns, first.rows, len(frames)), LPS_TO_RAS @ affine, tuple(notes))
+    shape = first.columns, first.rows, len(frames)
+    return Stack(tuple(order.tolist()), shape, LPS_TO_RAS @ affine, tuple(notes), fitted)
 
 
 def aligned(array: NDArray, affine: NDArray, shape: tuple[int, int, int], target: NDArray[np.float64]) -> NDArray:
@@ -131,18 +134,6 @@ def aligned(array: NDArray, affine: NDArray, shape: tuple[int, int, int], target
     return np.flip(turned, backward)
 
 
-def axial_frames(first: Frame, affine: NDArray[np.float64], count: int) -> list[Frame]:
-    """The slices of an axial grid like that of :func:`cyclegan_gc.formats.geometry.resample_axially`.
-
-    None of them is a slice of the source, whose ``first`` they are like otherwise.
-    """
-    to_lps = LPS_TO_RAS @ affine
-    directions, spacing = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0), (float(to_lps[1, 1]), float(to_lps[0, 0]))
-    like = replace(first, sop_instance="", orientation=directions, pixel_spacing=spacing)
-    positions = to_lps[:3, 3] + np.arange(count)[:, None] * to_lps[:3, 2]
-    return [replace(like, position=tuple(position.tolist())) for position in positions]
-
-
 def _check_alike(frames: Sequence[Frame]) -> NDArray[np.float64]:
     """The common directions (2, 3) of rows and columns; raises if slices differ."""
     first = frames[0]
@@ -170,12 +161,15 @@ def _check_alike(frames: Sequence[Frame]) -> NDArray[np.float64]:
 
 def _line(
     positions: NDArray, heights: NDArray, normal: NDArray, thickness: float | None
-) -> tuple[NDArray[np.float64], NDArray[np.float64], list[str]]:
-    """First position and vector to the next slice (LPS, mm), and notes; the positions are sorted by their heights."""
+) -> tuple[NDArray[np.float64], NDArray[np.float64], list[str], bool]:
+    """First position and vector to the next slice (LPS, mm), notes, and whether the line was fitted.
+
+    The positions are sorted by their heights.
+    """
     first, count = positions[0], len(positions) - 1
     if count == 0:
         step_mm = thickness or 1.0
-        return first, normal * step_mm, [f"A single slice; its thickness was set to {step_mm:g} mm."]
+        return first, normal * step_mm, [f"A single slice; its thickness was set to {step_mm:g} mm."], False
     gaps = np.diff(heights)
     if gaps.min() < SAME_PLACE_MM:
         same = int((gaps < SAME_PLACE_MM).sum())
@@ -188,10 +182,10 @@ def _line(
     shifts = np.linalg.norm(np.diff(positions, axis=0) - np.outer(gaps, normal), axis=1)
     usual = float(np.median(gaps))
     if np.abs(gaps - usual).max() <= UNEVEN * usual and (shifts <= TILT * gaps).all():
-        return first, step, []
+        return first, step, [], False
     if rounded_mm and (fitted := _even_line(positions, rounded_mm / 2)):
         note = f"The slice positions are rounded to {rounded_mm:g} mm; they were fitted to an even grid."
-        return fitted[0], normal * (fitted[1] @ normal), [note]
+        return fitted[0], normal * (fitted[1] @ normal), [note], True
     _refuse(gaps, shifts)
 
 

@@ -41,6 +41,8 @@ class DicomSeries:
     """What tells this picture from the others of the series, for names: the parts of frame type or image type, echo
     time (``TE15``) and stack (``stack2``) in which they differ, joined by ``_``; or its number. Empty for a whole
     series."""
+    place: int = 0
+    """Number of this picture among those of the series, from 0."""
 
 
 def kind_of_picture(types: str, description: str, modality: str) -> str:
@@ -64,7 +66,7 @@ def pictures_of(whole: DicomSeries, kinds: Mapping[Path, str]) -> list[DicomSeri
             parts += [replace(part, kind=kinds[part.files[0]]) for part in named]
         if projected:
             parts.append(replace(_part(whole, frames, projected, "projection"), kind="projection"))
-    return parts
+    return [replace(part, place=place) for place, part in enumerate(parts)]
 
 
 def _by_folder(frames: Sequence[Frame]) -> list[list[int]]:

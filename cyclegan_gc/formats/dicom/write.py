@@ -2,8 +2,6 @@
 
 import os
 import re
-import shutil
-import uuid
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,12 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
 
+from cyclegan_gc.atomic import temporary_folder
 from cyclegan_gc.errors import VolumeError
 from cyclegan_gc.formats.dicom.ct_image import SeriesLabel, common_attributes, slice_object
-from cyclegan_gc.formats.dicom.geometry import aligned, axial_frames
+from cyclegan_gc.formats.dicom.geometry import Frame, aligned
 from cyclegan_gc.formats.dicom.header import text_of
 from cyclegan_gc.formats.dicom.read import read_frames, read_slices
-from cyclegan_gc.formats.geometry import is_axial, resample_axially
+from cyclegan_gc.formats.geometry import LPS_TO_RAS, is_axial, resample_axially
 
 AXIAL_DEGREES = 1.0
 """Most planning systems import CT slices only if they are axial."""
@@ -54,27 +53,29 @@ def write_ct_series(
     source = read_slices(reference, chosen)
     grid, voxels = source.grid, aligned(hu, affine, source.grid.shape, source.grid.affine)
     frames, affine, remarks = [source.frames[index] for index in grid.order], grid.affine, []
+    if grid.fitted:
+        frames = _placed(frames, affine)
     if axial_outside_hu is not None and not is_axial(voxels.shape, affine):
         voxels, affine = resample_axially(voxels, affine, outside=axial_outside_hu)
-        frames = axial_frames(frames[0], affine, voxels.shape[2])
+        frames = _axial_frames(frames[0], affine, voxels.shape[2])
         sizes = " x ".join(f"{mm:.3g}" for mm in np.linalg.norm(affine[:3, :3], axis=0))
         remarks = [f"Resampled linearly to axial slices with voxels of {sizes} mm; air outside the source."]
     voxels = np.ascontiguousarray(voxels)
     label = replace(label, derivation=" ".join([*remarks, label.derivation]))
     common = common_attributes(source.first, label, voxels)
     distance_mm = float(np.linalg.norm(affine[:3, 2]))
-    temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:12]}.part")
     try:
-        temporary.mkdir(parents=True)
-        for z, frame in enumerate(frames):
-            dataset = slice_object(common, voxels[..., z].T, frame, z + 1, distance_mm)
-            _save(dataset, temporary / f"{z + 1:04d}.dcm")
-        _verify(temporary, voxels, affine)
-        _take_name(temporary, folder)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with temporary_folder(folder) as temporary:
+            series = temporary / "series"
+            series.mkdir()
+            for z, frame in enumerate(frames):
+                dataset = slice_object(common, voxels[..., z].T, frame, z + 1, distance_mm)
+                _save(dataset, series / f"{z + 1:04d}.dcm")
+            _verify(series, voxels, affine)
+            _take_name(series, folder)
     except OSError as error:
         raise VolumeError(f"cannot be written ({error.strerror or error}); free or choose a disk") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return [*_warnings(source.first, affine), *remarks]
 
 
@@ -94,6 +95,24 @@ def _warnings(source: Dataset, affine: NDArray[np.float64]) -> list[str]:
     return notes
 
 
+def _axial_frames(first: Frame, affine: NDArray[np.float64], count: int) -> list[Frame]:
+    """The slices of an axial grid like that of :func:`cyclegan_gc.formats.geometry.resample_axially`.
+
+    None of them is a slice of the source, whose ``first`` they are like otherwise.
+    """
+    to_lps = LPS_TO_RAS @ affine
+    directions, spacing = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0), (float(to_lps[1, 1]), float(to_lps[0, 0]))
+    like = replace(first, sop_instance="", orientation=directions, pixel_spacing=spacing)
+    return _placed([like] * count, affine)
+
+
+def _placed(frames: Sequence[Frame], affine: NDArray[np.float64]) -> list[Frame]:
+    """The slices at the positions of a grid, given by its affine to RAS."""
+    to_lps = LPS_TO_RAS @ affine
+    positions = to_lps[:3, 3] + np.arange(len(frames))[:, None] * to_lps[:3, 2]
+    return [replace(frame, position=tuple(place.tolist())) for frame, place in zip(frames, positions, strict=True)]
+
+
 def _save(dataset: Dataset, path: Path) -> None:
     with path.open("xb") as file:
         dataset.save_as(file, enforce_file_format=True)
@@ -109,13 +128,17 @@ def _verify(folder: Path, voxels: NDArray[np.int16], affine: NDArray[np.float64]
         raise VolumeError("the written series differs from the array in memory; check the disk")
 
 
-def _take_name(temporary: Path, folder: Path) -> None:
-    """Give the finished folder its name and remove an older one."""
-    old = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:12]}.old")
+def _take_name(series: Path, folder: Path) -> None:
+    """Give the finished folder its name; an older one takes its place in the temporary folder."""
+    older = series.with_name("older")
     if folder.exists():
         others = [path.name for path in folder.iterdir() if not re.fullmatch(r"\d+\.dcm", path.name)]
         if others:
             raise VolumeError(f"the folder holds other files, such as {others[0]}; choose another output folder")
-        folder.rename(old)
-    temporary.rename(folder)
-    shutil.rmtree(old, ignore_errors=True)
+        folder.rename(older)
+    try:
+        series.rename(folder)
+    except OSError:
+        if older.exists():
+            older.rename(folder)
+        raise
