@@ -3,8 +3,10 @@
 import errno
 import hashlib
 import os
+import platform
 import re
 import shutil
+import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -20,6 +22,10 @@ TEMPORARY = re.compile(r"\..+\.[0-9a-f]{12}\.(part|old)", re.DOTALL)
 """Names of temporary folders; earlier versions gave them to files too, and .old to replaced folders."""
 LOCK = "lock"
 """File in a temporary folder that is locked while its process lives; network drives lock files but not folders."""
+MACHINE = hashlib.sha256(platform.node().encode()).digest()
+"""Content of that file, because some network drives show a lock only on the machine that holds it."""
+OLD_S = 24 * 3600
+"""Age from which a temporary folder of another machine counts as left over."""
 
 
 @contextmanager
@@ -57,6 +63,8 @@ def temporary_folder(path: Path) -> Iterator[Path]:
         with (folder / LOCK).open("xb") as lock:
             with suppress(OSError):  # a file system without locks
                 _lock(lock)
+            lock.write(MACHINE)
+            lock.flush()
             if fcntl is None:
                 lock.close()  # Windows could not remove the folder otherwise
             yield folder
@@ -90,7 +98,10 @@ def link_over(file: Path, name: Path) -> None:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove temporary files and folders that killed processes left in ``folder``; what is being written stays."""
+    """Remove temporary files and folders that killed processes left in ``folder``; what is being written stays.
+
+    Those of another machine, or of a version that did not name it, are removed after a day.
+    """
     for leftover in folder.glob(".*"):
         if not TEMPORARY.fullmatch(leftover.name) or leftover.is_symlink() or not _is_dead(leftover):
             continue
@@ -123,17 +134,22 @@ def _short(name: str) -> str:
 
 
 def _is_dead(leftover: Path) -> bool:
-    """Whether no process holds the lock of a temporary folder, or of a file of an earlier version."""
+    """Whether the process that made a temporary folder, or a file of an earlier version, has ended."""
     if fcntl is None:
         return False
     try:
         with (leftover / LOCK if leftover.is_dir() else leftover).open("r+b") as file:
             _lock(file)
-    except FileNotFoundError:  # killed before it could lock
-        return True
+            if leftover.is_dir() and file.read() == MACHINE:
+                return True
+    except FileNotFoundError:  # not locked yet, or killed before
+        pass
     except OSError:
         return False
-    return True
+    try:
+        return time.time() - leftover.stat().st_mtime > OLD_S
+    except FileNotFoundError:  # gone in the meantime
+        return False
 
 
 def _lock(file: IO[bytes]) -> None:

@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -41,6 +42,7 @@ def test_a_check_that_fails_leaves_the_old_file_and_no_other(tmp_path: Path):
 def test_leftovers_of_killed_processes_are_removed_and_open_files_stay(tmp_path: Path):
     dead = tmp_path / ".x.nii.gz.0123456789ab.part"
     dead.write_bytes(b"half")
+    os.utime(dead, (0, 0))
     with atomic_write(tmp_path / "x.nii.gz") as file:
         file.write(b"whole")
         remove_leftovers(tmp_path)
@@ -63,13 +65,26 @@ def test_folders_of_killed_processes_are_removed_and_names_of_others_and_links_s
     for folder in (out / ".sct.0123456789ab.part", out / ".sct.0123456789ab.old", others):
         folder.mkdir(parents=True)
         (folder / "0001.dcm").write_bytes(b"half")
+        os.utime(folder, (0, 0))
     kept = [".x.part", ".x.0123456789AB.part", "x.0123456789ab.part", ".x.0123456789ab.partly"]
     for name in kept:
         (out / name).write_bytes(b"another program's")
+        os.utime(out / name, (0, 0))
     (out / ".link.0123456789ab.part").symlink_to(others)
     remove_leftovers(out)
     assert {path.name for path in out.iterdir()} == {*kept, ".link.0123456789ab.part"}
     assert (others / "0001.dcm").read_bytes() == b"half"
+
+
+def test_the_folder_of_another_machine_counts_as_left_over_after_a_day_only(tmp_path: Path):
+    folder = tmp_path / ".x.0123456789ab.part"
+    folder.mkdir()
+    (folder / "lock").write_bytes(b"the digest of another name")
+    remove_leftovers(tmp_path)
+    assert folder.exists()
+    os.utime(folder, (0, 0))
+    remove_leftovers(tmp_path)
+    assert not folder.exists()
 
 
 def test_a_temporary_folder_is_gone_after_its_block(tmp_path: Path):
