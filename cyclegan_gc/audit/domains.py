@@ -73,7 +73,7 @@ def between_domains(mr: Domain, ct: Domain, settings: PreprocessConfig) -> Itera
 def turned_heads(mr: Domain, ct: Domain) -> Iterator[Finding]:
     """Heads whose outline fits the mean of the others better when front and back change places."""
     domains: list[tuple[Modality, Domain]] = [("mr", mr), ("ct", ct)]
-    outlines = {
+    outlines: dict[tuple[Modality, str], NDArray] = {
         (domain, name): centred(np.where(thumbnail_of(facts) > BODY_GREY, 1.0, 0.0))
         for domain, cases in domains
         for name, facts in cases.items()
