@@ -72,12 +72,7 @@ def inner_bone(hu: NDArray, mask: Mask, affine: NDArray[np.float64]) -> float | 
     """Least share of bone further than 30 mm inside the axial slices of any 40 mm of a head; 0 in a true one.
 
     Some 40 mm above the base of a skull hold brain alone, so this judges a head whose top is cut off too. None where
-    the body does not taper to its top, as a vault does, or is too short.
-
-    Args:
-        hu: ``(X, Y, Z)`` CT in HU.
-        mask: the body, same shape.
-        affine: ``(4, 4)`` voxel index to RAS mm.
+    the body does not taper to its top, as a vault does, or is too short. Arguments as for :func:`skull`.
     """
     (hu, spacing_mm), (mask, _) = to_ras(hu, affine), to_ras(mask, affine)
     heights = np.flatnonzero(mask.any(axis=(0, 1)))
