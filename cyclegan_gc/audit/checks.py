@@ -147,6 +147,8 @@ def _scale(facts: Facts, window_hu: tuple[float, float]) -> Iterator[Remark]:
 
 
 def _mr(facts: Facts) -> Iterator[Remark]:
+    if facts["light_background"]:
+        yield "pass", "background", "the background is lighter than dark tissue, as in z-scores, and is taken as air"
     if facts["stripped"]:
         yield "warn", "stripped", f"{STRIPPED}; give the whole head, or no synthetic CT can have a skull"
     uneven = facts["brightness_ratio"]

@@ -70,11 +70,12 @@ def measure_case(volume: Volume, case: Prepared, modality: Modality) -> Facts:
       side, at which the volume ends), ``outside_ml`` (things beside the body) and ``thumbnail``;
     - ``steps`` between slices;
     - of a CT: HU of air and tissue, top and step of the scale, and ``plate_mm`` (width of a couch joined to the body);
-    - of an MR: ``brightness_ratio``, ``contrast`` and ``stripped`` (a brain alone).
+    - of an MR: ``brightness_ratio``, ``contrast``, ``stripped`` (a brain alone) and ``light_background`` (not darkest).
     """
     raw, body = in_canonical_frame(volume).numpy()[0], case.mask.numpy()[0]
+    given = raw
     if modality == "mr":
-        raw = with_dark_background(raw)
+        raw = with_dark_background(given)
     every = _every(APART_MM, case.spacing_mm, raw.shape)
     few, few_body = raw[every], body[every]
     a, b, c = (mm * step.step for mm, step in zip(case.spacing_mm, every, strict=True))
@@ -91,7 +92,8 @@ def measure_case(volume: Volume, case: Prepared, modality: Modality) -> Facts:
         plate = _plate_mm(body[:, every[1], every[2]], (case.spacing_mm[0], b, c))
         return {**facts, **_hu(raw, body, inside, few[~few_body], case.spacing_mm), "plate_mm": plate}
     brightness = _brightness(few - min(few.min(), 0), few_body, (a, b, c))
-    return {**facts, **brightness, "stripped": is_stripped(raw, body, case.spacing_mm)}
+    facts |= {"stripped": is_stripped(raw, body, case.spacing_mm), "light_background": raw is not given}
+    return {**facts, **brightness}
 
 
 def thumbnail_of(facts: Facts) -> NDArray[np.float64]:

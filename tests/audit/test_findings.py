@@ -103,11 +103,13 @@ def test_a_good_phantom_passes(kind, seed):
     assert found_in(*cases) == {}
 
 
-def test_a_z_scored_mr_with_a_background_of_0_passes():
+def test_a_z_scored_mr_with_a_background_of_0_passes_with_a_note():
     body = prepare(volume_on_grid(SUBJECT.mr, SUBJECT.affine), "mr", SETTINGS)
     mask = turn_back(body.mask, body)
     inside = SUBJECT.mr[mask]
-    assert found_in(audited(np.where(mask, (SUBJECT.mr - inside.mean()) / inside.std(), 0), "mr")) == {}
+    scored = audited(np.where(mask, (SUBJECT.mr - inside.mean()) / inside.std(), 0), "mr")
+    assert {each.check: each.level for each in find_faults([scored], SETTINGS)} == {"background": "pass"}
+    assert not find_faults([audited(SUBJECT.mr, "mr")], SETTINGS)
 
 
 def test_padding_and_a_couch_apart_from_the_body_pass_with_a_note():
