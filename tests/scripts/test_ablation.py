@@ -133,6 +133,7 @@ def test_who_is_tested_may_not_be_trained_on_under_any_name(output, phantoms, tm
         study_volumes.test_sets(ablation.parse(["gradient", str(output), *map(str, own)]))
 
 
+@pytest.mark.slow
 def test_smaller_sets_are_the_first_of_the_largest_and_nobody_is_tested_on_who_was_trained_on(tmp_path):
     runs = planned("gradient", tmp_path, "--volumes", "1", "2", "--seeds", "0", "1", "--arms", "off")
     few, many = ([set(run.record["trained_on"][0].split()) for run in runs if run.volumes == n] for n in (1, 2))
@@ -142,6 +143,7 @@ def test_smaller_sets_are_the_first_of_the_largest_and_nobody_is_tested_on_who_w
     assert len(set(hashes.values())) == len(hashes) == 2 + 2 * (2 + 2) + 3 * 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jobs", [1, 2, 5])
 def test_parts_hold_every_run_once_and_no_training_is_divided(jobs, output):
     runs = planned("scanners", output, "--arms", "plain", "mr_intensity 1", "n4")

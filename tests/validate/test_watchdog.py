@@ -165,6 +165,7 @@ def config(small_config, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_generators_that_show_white_are_named_in_all_ways(config, capsys):
     """Nothing reaches the generators, all pictures are one, and the discriminators learn to tell every fake."""
     train(replace(config, stop_at=10))
