@@ -62,7 +62,7 @@ def temporary_folder(path: Path) -> Iterator[Path]:
         folder.mkdir()
         with (folder / LOCK).open("xb") as lock:
             with suppress(OSError):  # a file system without locks
-                _lock(lock)
+                _lock(lock, wait=True)  # another process may just be asking whether this one lives
             lock.write(MACHINE)
             lock.flush()
             if fcntl is None:
@@ -139,7 +139,7 @@ def _is_dead(leftover: Path) -> bool:
         return False
     try:
         with (leftover / LOCK if leftover.is_dir() else leftover).open("r+b") as file:
-            _lock(file)
+            _lock(file, wait=False)
             if leftover.is_dir() and file.read() == MACHINE:
                 return True
     except FileNotFoundError:  # not locked yet, or killed before
@@ -152,7 +152,7 @@ def _is_dead(leftover: Path) -> bool:
         return False
 
 
-def _lock(file: IO[bytes]) -> None:
-    """Lock a file until it is closed or its process ends; an OSError if another process holds the lock."""
+def _lock(file: IO[bytes], *, wait: bool) -> None:
+    """Lock a file until it is closed or its process ends; without waiting an OSError if another process holds it."""
     if fcntl is not None:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))

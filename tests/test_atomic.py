@@ -2,6 +2,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from threading import Timer
 
 import pytest
 
@@ -85,6 +86,24 @@ def test_the_folder_of_another_machine_counts_as_left_over_after_a_day_only(tmp_
     os.utime(folder, (0, 0))
     remove_leftovers(tmp_path)
     assert not folder.exists()
+
+
+def test_a_process_waits_while_another_asks_whether_it_lives(tmp_path: Path, monkeypatch):
+    fcntl = pytest.importorskip("fcntl")
+    asked, lock = [], fcntl.flock
+
+    def ask_first(file, how):
+        if not asked:
+            asked.append(Path(file.name).open("r+b"))  # noqa: SIM115 (the timer closes it)
+            lock(asked[0], fcntl.LOCK_EX)
+            Timer(0.2, asked[0].close).start()
+        lock(file, how)
+
+    monkeypatch.setattr(fcntl, "flock", ask_first)
+    with temporary_folder(tmp_path / "x") as folder:
+        assert asked[0].closed
+        remove_leftovers(tmp_path)
+        assert folder.exists()
 
 
 def test_a_temporary_folder_is_gone_after_its_block(tmp_path: Path):

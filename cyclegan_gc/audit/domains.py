@@ -22,7 +22,7 @@ LONGER, LEAD = 1.25, 0.25
 """Ratio from which a body is clearly longer, and the largest lead of one domain in how often that happens."""
 CONTRAST = 0.25
 BODY_GREY = 20
-"""Least grey value of a thumbnail's voxel that lies in the body."""
+"""Grey value above which a thumbnail's voxel lies in the body."""
 TURNED, JUDGES = 0.08, 4
 """Gain in correlation from which a head faces backwards, and least number of other heads. A head stored backwards gains
 0.16 among the public ones, and one without face and neck up to 0.07."""

@@ -61,8 +61,8 @@ def figures_of(
     edges, known = training_histogram(fingerprint)
     counts = _histogram(values_inside(hu, mask, at_most=SAMPLE), edges)
     # An older checkpoint does not say whether its CTs have a skull.
-    heads = fingerprint.get("ct_skulls", True)
-    head, inner = (skull(hu, mask, affine), inner_bone(hu, mask, affine)) if heads else (None, None)
+    has_skulls = bool(fingerprint.get("ct_skulls", True))
+    head, inner = (skull(hu, mask, affine), inner_bone(hu, mask, affine)) if has_skulls else (None, None)
     own, profile = depth_profile(hu, mask, affine), np.asarray(fingerprint.get("ct_depth"))
     depth_hu = profile_distance(own, profile) if profile.shape == own.shape else None
     return {

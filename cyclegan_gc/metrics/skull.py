@@ -28,7 +28,7 @@ SPECK_BELOW_SKIN_MM = 25.0
 TAPERED, TAPER_MM = 0.7, 100.0
 """A field of view reaches into the vault if its topmost slice has at most this share of the largest within 100 mm."""
 INNER_MM, STACK_MM = 30.0, 40.0
-"""Slices are compared further inside than this, in stacks of 40 mm."""
+"""Only what lies deeper inside an axial slice counts, in stacks of 40 mm."""
 
 
 class Skull(NamedTuple):
@@ -69,10 +69,11 @@ def skull(hu: NDArray, mask: Mask, affine: NDArray[np.float64]) -> Skull | None:
 
 
 def inner_bone(hu: NDArray, mask: Mask, affine: NDArray[np.float64]) -> float | None:
-    """Least share of bone further than 30 mm inside the axial slices of any 40 mm of a head; 0 in a true one.
+    """Share of bone more than 30 mm inside axial slices, in the 40 mm of height where it is least; 0 in a true head.
 
     Some 40 mm above the base of a skull hold brain alone, so this judges a head whose top is cut off too. None where
-    the body does not taper to its top, as a vault does, or is too short. Arguments as for :func:`skull`.
+    the body does not taper to its top, as a vault does, is too short or nowhere so thick. Arguments are those of
+    :func:`skull`.
     """
     (hu, spacing_mm), (mask, _) = to_ras(hu, affine), to_ras(mask, affine)
     heights = np.flatnonzero(mask.any(axis=(0, 1)))
@@ -88,8 +89,9 @@ def inner_bone(hu: NDArray, mask: Mask, affine: NDArray[np.float64]) -> float | 
         np.lib.stride_tricks.sliding_window_view(part.sum(axis=(0, 1)), stack).sum(axis=1)
         for part in (inner, inner & (hu > BONE_ABOVE_HU))
     )
-    wide = volumes >= volumes.max() / 4
-    return float((bones[wide] / volumes[wide]).min()) if volumes.any() else None
+    widest = volumes[-reach:].max()  # of the head, not of shoulders below it
+    wide = volumes >= widest / 4
+    return float((bones[wide] / volumes[wide]).min()) if widest else None
 
 
 def _further_inside(outline: Mask, spacing_mm: tuple[float, float]) -> Mask:

@@ -78,6 +78,17 @@ def test_a_column_of_bone_has_its_share_of_the_middle_of_a_head_whose_top_is_cut
     assert measured == pytest.approx(radii.size * 6**2 / (radii**2).sum(), rel=0.1)
 
 
+def test_shoulders_below_a_true_head_are_not_its_middle():
+    hu, body, _ = head()
+    taller = [
+        np.concatenate([np.repeat(part[:, :, 60:61], 140, axis=2), part[:, :, 60:]], axis=2) for part in (hu, body)
+    ]
+    hu, body = (np.pad(part, ((120, 120), (60, 60), (0, 0))) for part in taller)
+    shoulders = np.s_[20:-20, 40:-40, :40]
+    hu[shoulders], body[shoulders] = 700, True
+    assert inner_bone(np.where(body, hu, -1000), body, np.diag([1.5, 1.5, 1.5, 1.0])) == 0
+
+
 def test_a_body_cut_off_at_its_widest_and_a_flat_one_have_no_middle():
     hu, body, _ = head()
     affine = np.diag([1.5, 1.5, 1.5, 1.0])

@@ -138,7 +138,7 @@ def _take_name(series: Path, folder: Path) -> None:
         folder.rename(older)
     try:
         series.rename(folder)
-    except OSError:
+    except BaseException:  # Control-C too
         if older.exists():
             older.rename(folder)
         raise
