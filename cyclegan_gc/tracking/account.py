@@ -12,6 +12,8 @@ from urllib.parse import urlsplit
 from cyclegan_gc.config import WandbConfig
 
 Mode = Literal["online", "offline", "disabled"]
+FORMER_HOST = "api.wandb.ai"
+"""W&B's own server before it moved; W&B still takes a key that was kept for it."""
 
 
 def wandb_mode(config: WandbConfig) -> Mode:
@@ -31,15 +33,26 @@ def has_key() -> bool:
     """Whether an API key is in the environment or in the file that ``wandb login`` writes."""
     if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
         return True
+    address = urlsplit(server())
+    hosts = [address.netloc, address.hostname or ""]  # versions of W&B differ in whether they keep the port
+    if server() == _own_server():
+        hosts.append(FORMER_HOST)
     try:
-        return netrc.netrc(os.environ.get("NETRC")).authenticators(urlsplit(server()).hostname or "") is not None
+        kept = netrc.netrc(os.environ.get("NETRC"))
     except (OSError, ValueError, netrc.NetrcParseError):  # the file is missing or cannot be read
         return False
+    return any(kept.authenticators(host) for host in hosts)
 
 
 def server() -> str:
     """URL of the W&B server: WANDB_BASE_URL, or the one that ``wandb login --host`` kept, or W&B's own."""
     kept = ConfigParser(interpolation=None)
     with suppress(OSError, ValueError, RuntimeError, ConfigParserError):  # no home folder, or an unreadable file
-        kept.read(Path("~/.config/wandb/settings").expanduser())
-    return os.environ.get("WANDB_BASE_URL") or kept.get("default", "base_url", fallback="https://api.wandb.ai")
+        kept.read(Path(os.environ.get("WANDB_CONFIG_DIR") or "~/.config/wandb").expanduser() / "settings")
+    return os.environ.get("WANDB_BASE_URL") or kept.get("default", "base_url", fallback=_own_server())
+
+
+def _own_server() -> str:
+    import wandb  # slow to import, and needed only where a run is to be online
+
+    return wandb.Settings().base_url

@@ -27,12 +27,9 @@ def main(words: Sequence[str] | None = None) -> int:
     print("<filter-start><filter-name>Synthetic CT</filter-name></filter-start>", flush=True)
     try:
         result = convert(options)
-        SimpleITK.WriteImage(result.image, str(options.output), useCompression=True)
+        write(result.image, options.output)
     except UserError as error:
         print(f"{options.input}: {error}" if isinstance(error, VolumeError) else error, file=sys.stderr)
-        return 1
-    except RuntimeError as error:  # SimpleITK could not read or write the file that it names
-        print(one_line(str(error)), file=sys.stderr)
         return 1
     show(result)
     print("<filter-end><filter-name>Synthetic CT</filter-name></filter-end>", flush=True)
@@ -56,10 +53,26 @@ def convert(options: argparse.Namespace) -> ConvertedImage[SimpleITK.Image]:
     Raises:
         UserError: if the model or the volume cannot be used; one line.
     """
-    model, image = load_model(options.model, device=options.device), SimpleITK.ReadImage(str(options.input))
+    model, image = load_model(options.model, device=options.device), read(options.input)
     progress(READ)
     follow(model, image)
     return model.convert(image, force=options.force)
+
+
+def read(path: Path) -> SimpleITK.Image:
+    """The volume in a file; a UserError where SimpleITK cannot read it."""
+    try:
+        return SimpleITK.ReadImage(str(path))
+    except RuntimeError as error:
+        raise UserError(one_line(str(error))) from error
+
+
+def write(image: SimpleITK.Image, path: Path) -> None:
+    """Write a volume; a UserError where SimpleITK cannot."""
+    try:
+        SimpleITK.WriteImage(image, str(path), useCompression=True)
+    except RuntimeError as error:
+        raise UserError(one_line(str(error))) from error
 
 
 def follow(model: Model, image: SimpleITK.Image) -> None:

@@ -116,7 +116,7 @@ def test_a_network_that_gives_other_values_is_not_written(run, tmp_path, monkeyp
     assert not list(tmp_path.iterdir())
 
 
-def test_a_network_that_gives_no_numbers_for_one_size_is_not_written(run, tmp_path):
+def test_a_result_that_is_no_number_in_one_size_is_not_passed_over(run):
     translator = load_model(run / "last.pt").translator
     sizes = iter((0.0, float("nan"), 0.0))
     difference = slices.largest_difference_hu(lambda image: 0 * image + next(sizes), translator)
