@@ -1,10 +1,9 @@
 from functools import partial
-from types import SimpleNamespace
-from typing import cast
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from cyclegan_gc.config import Fusion, PreprocessConfig
 from cyclegan_gc.inference.fusion import fuse, in_range_of
@@ -54,7 +53,7 @@ def test_one_volume_has_no_spread(volumes):
 def test_models_of_other_windows_are_fused_as_hu(volumes):
     """The second model's range is brought to the first one's, not read as if it were."""
     one, other = (
-        cast(Translator, SimpleNamespace(direction="mr_to_ct", preprocess=each)) for each in (MORE_ROOM, LINEAR)
+        Translator(nn.Identity(), None, "mr_to_ct", each, ("axial",), 0, (), (4, 4), {}) for each in (MORE_ROOM, LINEAR)
     )
     hu = torch.from_numpy(volumes[0])
     seen = from_hu(hu, torch.ones_like(hu, dtype=torch.bool), LINEAR)
