@@ -47,6 +47,10 @@ METHODS = {
     "unpaired": "CycleGAN with gradient consistency (Hiasa et al. 2018), trained without pairs or with a few",
     "paired": "conditional GAN (Isola et al. 2017) with gradient consistency, trained on registered pairs",
 }
+REFERENCES = {
+    "unpaired": ["Hiasa et al. 2018, arXiv:1803.06629"],
+    "paired": ["Isola et al. 2017, arXiv:1611.07004", "Hiasa et al. 2018, arXiv:1803.06629"],
+}
 
 
 def write_bundle(checkpoint: Path, model: TrainedModel, folder: Path) -> list[str]:
@@ -117,7 +121,7 @@ def metadata_of(model: TrainedModel, known: dict[str, Any]) -> dict[str, Any]:
         "authors": "not stated; name the people who trained the model",
         "copyright": "not stated; name the owner of the model",
         "intended_use": DISCLAIMER,
-        "references": ["Hiasa et al. 2018, arXiv:1803.06629", "Isola et al. 2017, arXiv:1611.07004"],
+        "references": REFERENCES[known["config"]["objective"]],
         "image_classes": "MR, percentiles inside the body mapped to -1 and 1",
         "pred_classes": "CT, the window in HU mapped to -1 and 1",
         "network_data_format": {

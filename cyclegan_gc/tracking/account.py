@@ -33,9 +33,10 @@ def has_key() -> bool:
     """Whether an API key is in the environment or in the file that ``wandb login`` writes."""
     if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
         return True
-    address = urlsplit(server())
+    url = server()
+    address = urlsplit(url)
     hosts = [address.netloc, address.hostname or ""]  # versions of W&B differ in whether they keep the port
-    if server() == _own_server():
+    if url == _own_server():
         hosts.append(FORMER_HOST)
     try:
         kept = netrc.netrc(os.environ.get("NETRC"))

@@ -175,7 +175,9 @@ def test_a_damaged_file_does_not_stop_the_others_of_a_bundle(run, source, tmp_pa
 def test_the_card_of_a_bundle_names_the_method_of_its_training(run):
     model = load_model(run / "last.pt")
     for objective, word in (("unpaired", "CycleGAN"), ("paired", "registered pairs")):
-        assert word in metadata_of(model, {"config": {"objective": objective}})["description"]
+        metadata = metadata_of(model, {"config": {"objective": objective}})
+        assert word in metadata["description"]
+        assert ("Isola" in str(metadata["references"])) == (objective == "paired")
 
 
 def test_monai_accepts_the_metadata_and_the_network_of_the_bundle(run, tmp_path):

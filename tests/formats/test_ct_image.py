@@ -1,5 +1,7 @@
 """Positions and descriptions in the slices of a synthetic CT."""
 
+from pathlib import Path
+
 import numpy as np
 import pydicom
 import pytest
@@ -50,3 +52,21 @@ def test_the_description_names_the_picture_in_at_most_64_letters(
     for path in (tmp_path / "ct").iterdir():
         assert pydicom.dcmread(path).SeriesDescription == description and len(description) <= 64
         assert is_synthetic_ct(path)
+
+
+def test_an_interruption_while_a_series_is_replaced_keeps_the_older_one(slices_of, write_series, tmp_path, monkeypatch):
+    source, folder = write_series(tmp_path / "mr", slices_of(PIXELS)), tmp_path / "ct"
+    affine, rename = read_series(source, MANY).affine, Path.rename
+    write_ct_series(folder, PIXELS.transpose(1, 0, 2), affine, source, SeriesLabel("1", "", ""))
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+
+    def interrupted(path, target):
+        if path.name == "series":
+            raise KeyboardInterrupt
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write_ct_series(folder, PIXELS.transpose(1, 0, 2) + 1, affine, source, SeriesLabel("1", "", ""))
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert {path.name for path in tmp_path.iterdir()} == {"mr", "ct"}
