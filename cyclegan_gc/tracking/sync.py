@@ -1,5 +1,6 @@
 """Sending offline runs later, through ``wandb sync``."""
 
+import os
 import shlex
 import socket
 import subprocess
@@ -61,4 +62,7 @@ def _check_server() -> None:
 def _run(command: list[str], folder: Path) -> int:
     print(shlex.join(command), flush=True)
     with private_environment(folder):
-        return subprocess.run([sys.executable, "-m", *command], stdin=subprocess.DEVNULL, check=False).returncode
+        log_there = os.environ | {"WANDB_DIR": str(folder.absolute())}  # else its log is written in the working folder
+        return subprocess.run(
+            [sys.executable, "-m", *command], stdin=subprocess.DEVNULL, env=log_there, check=False
+        ).returncode

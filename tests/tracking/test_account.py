@@ -1,8 +1,8 @@
 from urllib.parse import urlsplit
 
 import pytest
-
 import wandb
+
 from cyclegan_gc.config import WandbConfig
 from cyclegan_gc.tracking import wandb_mode
 from cyclegan_gc.tracking.account import has_key, server

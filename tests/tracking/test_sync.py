@@ -64,11 +64,20 @@ def test_figures_of_a_call_without_wandb_and_after_a_rollback_are_sent_later(no_
     assert sent == [[10, 20], [30, 40, 50, 40], [50]]
 
 
-def test_with_a_key_wandb_is_called_and_accepts_the_options(run, refusing, capfd):
+@pytest.fixture
+def elsewhere(monkeypatch, tmp_path_factory) -> Path:
+    """An empty working folder."""
+    folder = tmp_path_factory.mktemp("working_folder")
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def test_with_a_key_wandb_is_called_and_accepts_the_options(run, refusing, elsewhere, capfd):
     capfd.readouterr()
     main(["sync", str(run)])
     out, err = capfd.readouterr()
     assert out.startswith("wandb sync --id") and "Syncing" in out + err and "No such option" not in out + err
+    assert not list(elsewhere.iterdir())
 
 
 def test_pictures_in_an_offline_run_are_mentioned_before_they_are_sent(run, refusing, capfd):
