@@ -16,12 +16,9 @@ from cyclegan_gc.config import LossConfig, NetworkConfig, PairedConfig, Preproce
 from cyclegan_gc.config.fitting import misfit
 from cyclegan_gc.config.values import NonNegativeInt, PositiveFloat, PositiveInt
 from cyclegan_gc.errors import UserError
+from cyclegan_gc.model_files import LAST
 
 FORMAT = 4
-LAST, BEST = "last.pt", "best.pt"
-"""Checkpoints of a run folder: the newest, and the one with the best validation score."""
-PRETRAINED = Path(__file__).parent / "pretrained"
-"""The trained models of the package, as weights files."""
 SMALLEST_PIXEL_MM, LARGEST_CROP = 0.01, 4096
 """No network is trained beyond these; a conversion would exhaust the memory."""
 
@@ -143,20 +140,6 @@ def _check_plain(value: Any, place: str) -> None:
         raise TypeError(f"{place} is of {type(value)}; a checkpoint holds plain types and tensors only")
 
 
-def checkpoint_in(path: Path) -> Path:
-    """The file that ``path`` stands for: last.pt of a run folder, a model of the package by its name, else ``path``.
-
-    Raises:
-        UserError: if a folder has no last.pt; one line.
-    """
-    if not path.is_dir():
-        pretrained = PRETRAINED / f"{path.name}.safetensors"
-        return pretrained if path == Path(path.name) and not path.exists() and pretrained.is_file() else path
-    if not (path / LAST).is_file():
-        raise UserError(f"{path}: no {LAST} in this folder; give a run folder or a checkpoint file")
-    return path / LAST
-
-
 def load_checkpoint(path: Path) -> State:
     """Read a checkpoint's state with its tensors on the CPU.
 
@@ -254,12 +237,3 @@ def averaged_weights(state: State, name: str) -> State:
     """The moving average of a generator under the names of the network itself."""
     averaged = state["ema"][name].items()
     return {key.removeprefix("module."): value for key, value in averaged if key != "n_averaged"}
-
-
-def public_name(path: Path) -> str:
-    """The name of a checkpoint with that of its run folder, such as "RUN/last.pt".
-
-    Any other folder may be named after a person, and stays private with the rest of the path.
-    """
-    file = path.absolute()
-    return f"{file.parent.name}/{file.name}" if (file.parent / "config.json").is_file() else file.name

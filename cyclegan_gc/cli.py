@@ -12,6 +12,7 @@ from typing import Any
 
 from cyclegan_gc import config as settings
 from cyclegan_gc.errors import Interruption, StoppedError, UserError, labelled, plain
+from cyclegan_gc.model_files import checkpoint_in
 from cyclegan_gc.parsing import parse
 
 RESAMPLED = "went through the network at"
@@ -199,8 +200,6 @@ RUN: dict[str, Callable[[Any], int]] = {
 
 def _checkpoint(path: Path) -> Path:
     """The checkpoint of a run folder, named on the first process, or of a named model; another path as it is."""
-    from cyclegan_gc.checkpoint import checkpoint_in
-
     file = checkpoint_in(path)
     if path.is_dir() and os.environ.get("RANK", "0") == "0":
         print(f"note: {path}: using {file.name}", file=sys.stderr)

@@ -13,10 +13,10 @@ from cyclegan_gc.formats.geometry import axis_directions
 from cyclegan_gc.formats.selection import left_out_lines, title_of
 from cyclegan_gc.formats.sources import Source, find_sources, read_files, source_grid
 from cyclegan_gc.formats.volumes import MAX_VOXELS, Volume
+from cyclegan_gc.model_files import BEST, LAST, checkpoint_in
 from cyclegan_gc.text_table import aligned
 
 CHECKPOINT_SUFFIXES = (".pt", ".pth", ".ckpt", ".safetensors")
-RUN_CHECKPOINTS = ("last.pt", "best.pt")
 COLUMNS = {
     "case": "case",
     "modality": "modality",
@@ -46,10 +46,10 @@ def describe(path: Path, *, headers_only: bool = False) -> Description:
     Raises:
         UserError: if a single file cannot be read; one line.
     """
-    models = [path] if path.name.lower().endswith(CHECKPOINT_SUFFIXES) else []
-    models = models or [path / name for name in RUN_CHECKPOINTS if (path / name).is_file()]
-    if models:
-        return _described_models(models)
+    models = [path / name for name in (LAST, BEST) if (path / name).is_file()]
+    file = path if path.is_dir() else checkpoint_in(path)
+    if models or file.name.lower().endswith(CHECKPOINT_SUFFIXES):
+        return _described_models(models or [file])
     sources, left_out = find_sources(path)
     cases, failures = [], []
     for source in sources:

@@ -8,7 +8,7 @@ PACKAGE = Path(__file__).parents[1] / "cyclegan_gc"
 
 FLOORS = {
     **dict.fromkeys(("errors", "atomic", "voxels"), 0),
-    **dict.fromkeys(("config", "device", "distributed", "text_table"), 1),
+    **dict.fromkeys(("config", "device", "distributed", "model_files", "text_table"), 1),
     **dict.fromkeys(("model", "formats", "phantom", "checkpoint", "weights"), 2),
     **dict.fromkeys(("trained_model", "prepare", "metrics", "pictures"), 3),
     **dict.fromkeys(("inference", "tracking", "audit"), 4),

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from cyclegan_gc import load_model
-from cyclegan_gc.checkpoint import PRETRAINED, checkpoint_in
 from cyclegan_gc.cli import main
 from cyclegan_gc.formats.volumes import read_volume
 from cyclegan_gc.metrics.skull import skull
 from cyclegan_gc.metrics.voxelwise import BONE_ABOVE_HU
+from cyclegan_gc.model_files import PRETRAINED, checkpoint_in
 from cyclegan_gc.prepare.body import ct_body_mask
 from cyclegan_gc.voxels import dice
 from cyclegan_gc.weights import load_weights
@@ -48,6 +48,9 @@ def test_the_command_and_python_take_a_model_by_its_name(phantoms, tmp_path, cap
     written = read_volume(next(tmp_path.glob("*_sct.nii.gz"))).array
     again = load_model("head-t1", device="cpu").convert(read_volume(source).array, read_volume(source).affine)
     assert np.abs(np.asarray(again.image) - written).max() <= 1
+    capsys.readouterr()
+    assert main(["info", "head-t1"]) == 0
+    assert capsys.readouterr().out.startswith("head-t1.safetensors: checkpoint at step 3000")
 
 
 def test_a_training_begins_with_a_model_by_its_name(phantoms, tmp_path):

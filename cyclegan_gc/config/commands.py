@@ -144,7 +144,7 @@ class InfoConfig:
     """
 
     file: Path
-    """A volume, a DICOM file, a folder, a checkpoint (.pt) or a run folder."""
+    """A volume, a DICOM file, a folder, a checkpoint, a run folder or the name of a model: head-t1."""
     json: bool = False
     """Print JSON, for programs."""
 

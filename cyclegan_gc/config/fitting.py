@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import is_dataclass
 from inspect import formatannotation
+from numbers import Number
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints, is_typeddict
 
@@ -11,14 +12,15 @@ from cyclegan_gc.errors import UserError
 
 
 def check_arguments(function: Callable[..., Any], given: Mapping[str, Any]) -> None:
-    """Check the arguments of a call in Python, as the command line checks its options.
+    """Check the arguments of a call in Python, as the command line checks its options; NumPy numbers are welcome.
 
     Raises:
         UserError: for the first argument that does not fit the annotation of ``function``; one line.
     """
     hints = get_type_hints(function)
     for name, value in given.items():
-        if misfit(value, hints[name], name):
+        number = value.item() if isinstance(value, Number) and hasattr(value, "item") else value
+        if misfit(number, hints[name], name):
             wanted = re.sub(r"(\w+\.)+(?=[A-Z])", "", formatannotation(hints[name]))  # without the modules
             raise UserError(f"{name}={value!r} is not possible; give {wanted}")
 

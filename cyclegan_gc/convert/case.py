@@ -11,6 +11,7 @@ from cyclegan_gc.config import Direction
 from cyclegan_gc.convert.job import Job
 from cyclegan_gc.convert.outcome import (
     FORCED,
+    NO_MAP,
     TOOL,
     Conversion,
     Converted,
@@ -134,8 +135,10 @@ def _write_result(
         notes = write_ct_series(job.result, result.array, loaded.volume.affine, *source)
     else:
         write_volume(job.result, result.array, loaded.volume)
-    if not config.uncertainty or result.uncertainty is None:
+    if not config.uncertainty:
         return {job.result}, notes
+    if result.uncertainty is None:
+        return {job.result}, [*notes, NO_MAP]
     write_volume(job.uncertainty, result.uncertainty, loaded.volume)
     return {job.result, job.uncertainty}, notes
 

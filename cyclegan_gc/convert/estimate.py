@@ -11,7 +11,7 @@ from cyclegan_gc.convert.job import Job
 from cyclegan_gc.errors import VolumeError
 from cyclegan_gc.formats.geometry import to_ras
 from cyclegan_gc.formats.sources import source_grid
-from cyclegan_gc.inference import wanted_pixel_mm
+from cyclegan_gc.inference import fine_enough, wanted_pixel_mm
 from cyclegan_gc.model.passes import Passes
 from cyclegan_gc.prepare.grid import pixel_mm
 from cyclegan_gc.trained_model import Member
@@ -25,7 +25,9 @@ BYTES_PER_VOXEL = 80
 TIMED_PIXELS = 192
 TIMED_PASSES = 4
 
-Grid = tuple[tuple[int, ...], np.ndarray]
+Spacing = tuple[float, float, float]
+Grid = tuple[tuple[int, ...], Spacing]
+"""Shape of a volume, and its voxels (H, W, D) in mm."""
 
 
 def estimate(jobs: Sequence[Job], members: Sequence[Member]) -> str:
@@ -36,7 +38,12 @@ def estimate(jobs: Sequence[Job], members: Sequence[Member]) -> str:
     grids = [grid for job in jobs if (grid := _grid(job))]
     voxels = [prod(shape) for shape, _ in grids]
     speeds = {id(member.translator): _seconds_per_pixel(member) for member in members}
-    network = sum(speeds[id(member.translator)] * _pixels(grid, member) for grid in grids for member in members)
+    network = sum(
+        speeds[id(member.translator)] * _pixels(shape, spacing_mm, member)
+        for shape, spacing_mm in grids
+        for member, is_fine in zip(members, fine_enough([spacing_mm] * len(members), members), strict=True)
+        if is_fine
+    )
     gigabytes = BYTES_PER_VOXEL * max(voxels, default=0) / 1e9
     return (
         f"{len(jobs)} cases, about {_in_words(network + SECONDS_PER_VOXEL * sum(voxels))} if none is finished yet, and "
@@ -46,16 +53,15 @@ def estimate(jobs: Sequence[Job], members: Sequence[Member]) -> str:
 
 def _grid(job: Job) -> Grid | None:
     try:
-        return source_grid(job.source)
+        shape, affine = source_grid(job.source)
     except VolumeError:
         return None
-
-
-def _pixels(grid: Grid, member: Member) -> float:
-    """Pixels of whole slices at the pixel size of the network; an upper limit, since only the body is translated."""
-    shape, affine = grid
     across, along, up = to_ras(np.broadcast_to(False, shape), affine)[1]
-    spacing_mm = (along, across, up)
+    return shape, (along, across, up)
+
+
+def _pixels(shape: tuple[int, ...], spacing_mm: Spacing, member: Member) -> float:
+    """Pixels of whole slices at the pixel size of the network; an upper limit, since only the body is translated."""
     height, width = pixel_mm(spacing_mm, member.axis)
     wanted = wanted_pixel_mm(spacing_mm, member)
     return prod(shape) * (1.0 if wanted is None else height * width / wanted**2)

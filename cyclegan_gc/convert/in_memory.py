@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Generic
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import nn
 
-from cyclegan_gc.checkpoint import checkpoint_in
 from cyclegan_gc.config import Direction, Fusion, SliceAxis
 from cyclegan_gc.config.fitting import check_arguments
 from cyclegan_gc.config.values import PositiveInt, check_planes
@@ -19,6 +19,7 @@ from cyclegan_gc.errors import VolumeError
 from cyclegan_gc.formats.images import Kind, image_like, volume_of
 from cyclegan_gc.inference import prepare_for, translate_cases
 from cyclegan_gc.judgement.verdict import Quality, Verdict, judge_translation
+from cyclegan_gc.model_files import checkpoint_in
 from cyclegan_gc.trained_model import Member, load_models, members_of
 
 
@@ -112,7 +113,7 @@ def load_model(
     mirror: bool = False,
     fusion: Fusion = "mean",
     batch_size: PositiveInt = 8,
-    device: str = "auto",
+    device: str | torch.device = "auto",
 ) -> Model:
     """Load a model once, to convert many images in memory with :meth:`Model.convert`.
 
@@ -125,7 +126,7 @@ def load_model(
         mirror: also translate the mirrored slices and fuse.
         fusion: mean or median of several translations.
         batch_size: slices per pass through the network.
-        device: auto, cpu, cuda, cuda:N or mps.
+        device: auto, cpu, cuda, cuda:N, mps or a torch.device.
 
     Raises:
         UserError: if an argument or a model cannot be used; one line.
@@ -134,6 +135,6 @@ def load_model(
     if planes is not None:
         check_planes("planes", planes)
     paths = [checkpoint_in(Path(each)) for each in (path, *ensemble)]
-    models = load_models(paths, direction, planes, choose_device(device))
+    models = load_models(paths, direction, planes, choose_device(str(device)))
     members = members_of([model.translator for model in models], planes, mirror=mirror)
     return Model(tuple(members), fusion, batch_size)

@@ -16,7 +16,6 @@ import torch
 
 from cyclegan_gc import __version__
 from cyclegan_gc.atomic import file_sha256
-from cyclegan_gc.checkpoint import public_name
 from cyclegan_gc.config import DISCLAIMER, ConvertConfig
 from cyclegan_gc.convert.job import Job
 from cyclegan_gc.convert.plan import recorded_result
@@ -27,12 +26,13 @@ from cyclegan_gc.formats.sources import Source
 from cyclegan_gc.formats.volumes import Volume
 from cyclegan_gc.inference import Translation
 from cyclegan_gc.judgement.verdict import Quality
+from cyclegan_gc.model_files import public_name
 from cyclegan_gc.trained_model import Member, TrainedModel, members_of
 from cyclegan_gc.voxels import values_inside
 
 FORCED = "Converted because of --force"
 """Beginning of the warning on values that are refused without ``--force``."""
-
+NO_MAP = "No uncertainty map: only one translation was left."
 TOOL = f"cyclegan-gc {__version__}"
 
 
@@ -95,8 +95,8 @@ class Conversion:
 def members_for(config: ConvertConfig, models: Sequence[TrainedModel]) -> list[Member]:
     """The translations that are fused; raises a UserError if one alone should give an uncertainty."""
     members = members_of([model.translator for model in models], config.planes, mirror=config.mirror)
-    if config.uncertainty and sum(member.named or member.axis == members[0].axis for member in members) == 1:
-        raise UserError("--uncertainty needs several translations of every case; add --planes, --mirror or --ensemble")
+    if config.uncertainty and len(members) == 1:
+        raise UserError("--uncertainty needs several translations of a case; add --planes, --mirror or --ensemble")
     return members
 
 
@@ -149,9 +149,10 @@ def sidecar(
 def finished(job: Job, source_sha256: str, conversion: Conversion) -> Converted | None:
     """The outcome of an earlier run, if source and settings are the same and its files are whole and unchanged."""
     key, config = key_of(job.source, source_sha256, conversion.settings), conversion.config
-    wanted = [*([job.uncertainty] if config.uncertainty else []), *conversion.pictures_of(job)]
     try:
         known = read_sidecar(job.sidecar)
+        mapped = config.uncertainty and NO_MAP not in known["warnings"]
+        wanted = [*([job.uncertainty] if mapped else []), *conversion.pictures_of(job)]
         if known["key"] != key or known["result"]["sha256"] != _result_sha256(job.result):
             return None
         if not all(path.is_file() for path in wanted):

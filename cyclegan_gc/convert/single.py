@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
+import torch
+
 from cyclegan_gc.atomic import remove_leftovers
-from cyclegan_gc.checkpoint import checkpoint_in
 from cyclegan_gc.config import ConvertConfig, Direction, Fusion, Preview, SliceAxis
 from cyclegan_gc.config.fitting import check_arguments
 from cyclegan_gc.config.values import PositiveInt
@@ -19,6 +20,7 @@ from cyclegan_gc.formats.files import WRITABLE, is_volume, named_path
 from cyclegan_gc.formats.selection import of_kind_or_named, of_series
 from cyclegan_gc.formats.sources import Source, find_sources, source_of
 from cyclegan_gc.formats.volumes import MAX_VOXELS
+from cyclegan_gc.model_files import checkpoint_in
 from cyclegan_gc.trained_model import load_models
 
 
@@ -40,7 +42,7 @@ def convert_volume(
     preview: Preview = "interactive",
     max_voxels: PositiveInt = MAX_VOXELS,
     batch_size: PositiveInt = 8,
-    device: str = "auto",
+    device: str | torch.device = "auto",
 ) -> Converted:
     """Convert one case: MR to synthetic CT in HU (or CT to synthetic MR), on the source's exact grid.
 
@@ -66,7 +68,7 @@ def convert_volume(
         preview: png writes a PNG of three planes, interactive also a page to scroll through all slices.
         max_voxels: refuse larger volumes, from their headers.
         batch_size: slices per pass through the network.
-        device: auto, cpu, cuda, cuda:N or mps.
+        device: auto, cpu, cuda, cuda:N, mps or a torch.device.
 
     Returns:
         The outcome: result, warnings and verdict (``quality``).
@@ -100,7 +102,7 @@ def convert_volume(
         max_voxels=max_voxels,
         batch_size=batch_size,
     )
-    models = load_models([config.checkpoint, *config.ensemble], direction, config.planes, choose_device(device))
+    models = load_models([config.checkpoint, *config.ensemble], direction, config.planes, choose_device(str(device)))
     job = Job(_source(config, files, models[0].translator.source_contrasts), result)
     check_collisions([job])
     remove_leftovers(result.parent)

@@ -11,8 +11,8 @@ from typing import TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from cyclegan_gc.checkpoint import public_name
 from cyclegan_gc.config import PreprocessConfig
+from cyclegan_gc.model_files import public_name
 from cyclegan_gc.prepare.preprocess import normalise_mr
 from cyclegan_gc.trained_model import load_state
 

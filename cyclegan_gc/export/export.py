@@ -4,12 +4,12 @@ import json
 from pathlib import Path
 
 from cyclegan_gc.atomic import write_text
-from cyclegan_gc.checkpoint import PRETRAINED
 from cyclegan_gc.config import ExportConfig
 from cyclegan_gc.errors import UserError
 from cyclegan_gc.export.bundle import write_bundle
 from cyclegan_gc.export.slices import write_onnx, write_torchscript
 from cyclegan_gc.formats.files import make_folder
+from cyclegan_gc.model_files import PRETRAINED
 from cyclegan_gc.trained_model import load_model, save_model
 
 NAME = "model"

@@ -1,5 +1,6 @@
 """One volume through a generator or several, on its own grid; begin with ``volume.py``."""
 
+from cyclegan_gc.inference.fusion import fine_enough
 from cyclegan_gc.inference.volume import (
     Translation,
     prepare_for,
@@ -11,6 +12,7 @@ from cyclegan_gc.inference.volume import (
 
 __all__ = [
     "Translation",
+    "fine_enough",
     "prepare_for",
     "translate_cases",
     "translate_slices",

@@ -20,21 +20,27 @@ def without_coarse_planes(
     cases: Sequence[Prepared], members: Sequence[Member]
 ) -> tuple[list[Prepared], list[Member], list[str]]:
     """Cases and members without the planes that are too coarse and that nobody named, and a sentence on these."""
+    fine = fine_enough([case.spacing_mm for case in cases], members)
+    kept = [(case, member) for case, member, is_fine in zip(cases, members, fine, strict=True) if is_fine]
+    coarse = sorted({member.axis for member in members} - {member.axis for _, member in kept})
+    words = " and ".join(coarse).capitalize()
+    notes = [f"{words} planes were left out: pixels of {max(cases[0].spacing_mm):.3g} mm."] if coarse else []
+    return [case for case, _ in kept], [member for _, member in kept], notes
 
-    def coarsest_mm(case: Prepared, member: Member) -> float:
-        return max(*pixel_mm(case.spacing_mm, member.axis), member.translator.preprocess.spacing_mm or 0)
+
+def fine_enough(spacings_mm: Sequence[tuple[float, float, float]], members: Sequence[Member]) -> list[bool]:
+    """Whether each member translates a volume of voxels (H, W, D): its plane was named or is not too coarse."""
+    both = list(zip(spacings_mm, members, strict=True))
+
+    def coarsest_mm(spacing_mm: tuple[float, float, float], member: Member) -> float:
+        return max(*pixel_mm(spacing_mm, member.axis), member.translator.preprocess.spacing_mm or 0)
 
     def limit_mm(own: Member) -> float:
         """Of the planes of one model, so that no model of an ensemble is lost."""
         generator = own.translator.generator
         return COARSE_FACTOR * min(coarsest_mm(*each) for each in both if each[1].translator.generator is generator)
 
-    both = list(zip(cases, members, strict=True))
-    kept = [(case, member) for case, member in both if member.named or coarsest_mm(case, member) <= limit_mm(member)]
-    coarse = sorted({member.axis for _, member in both} - {member.axis for _, member in kept})
-    words = " and ".join(coarse).capitalize()
-    notes = [f"{words} planes were left out: pixels of {max(cases[0].spacing_mm):.3g} mm."] if coarse else []
-    return [case for case, _ in kept], [member for _, member in kept], notes
+    return [member.named or coarsest_mm(mm, member) <= limit_mm(member) for mm, member in both]
 
 
 def in_range_of(volume: Tensor, own: Translator, first: Translator) -> Tensor:

@@ -14,8 +14,8 @@ from cyclegan_gc.atomic import file_sha256, write_text
 from cyclegan_gc.checkpoint import State, load_checkpoint, save_checkpoint
 from cyclegan_gc.config import TrainConfig
 from cyclegan_gc.data.cases import Cases
+from cyclegan_gc.model_files import BEST, LAST
 from cyclegan_gc.tracking import Artifact, Pseudonyms, code_sha256
-from cyclegan_gc.train.checkpoints import BEST, LAST
 
 LEFT_OUT = {"optimizers": {}, "schedulers": {}, "scaler": {}, "pools": [], "meter": {}, "monitor": {}}
 """Parts of a checkpoint that a model artifact leaves empty: the pools hold pictures of patients, the rest only serves

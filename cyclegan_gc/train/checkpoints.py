@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from cyclegan_gc.atomic import file_sha256, link_over
-from cyclegan_gc.checkpoint import BEST, LAST, State, load_checkpoint, save_checkpoint
+from cyclegan_gc.checkpoint import State, load_checkpoint, save_checkpoint
 from cyclegan_gc.distributed import Ranks
 from cyclegan_gc.errors import UserError
+from cyclegan_gc.model_files import BEST, LAST
 from cyclegan_gc.trained_model import load_state
 
 PREVIOUS, DAMAGED = "previous.pt", "damaged.pt"

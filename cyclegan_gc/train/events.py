@@ -1,6 +1,7 @@
 """The events of a training: its announcement, a step, a line of figures, a validation, an alarm."""
 
 from collections.abc import Sequence
+from math import isfinite
 
 import torch
 
@@ -74,6 +75,9 @@ def log_figures(run: Run, display: Display) -> list[Alarm]:
         run.tracker.log(run.progress.step, {**figures, **beside})
         terms = "  ".join(f"{name} {figures[name]:.3f}" for name in SHOWN if name in figures)
         display.show(f"{terms}  {speed:.1f} steps/s")
+        if alarms:
+            _report(run, alarms)
+            _write_page(run, display)
     return alarms
 
 
@@ -84,22 +88,32 @@ def validate_run(run: Run, display: Display) -> tuple[bool, list[Alarm]]:
         validation = _validation(run)
         alarms = run.monitor.check(progress.step, validation.findings)
         run.tracker.log(progress.step, {**validation.figures, **run.monitor.lasting(validation.findings)})
+        _report(run, alarms)
         run.tracker.show(progress.step, validation.shown)
-        panels = save_pictures(run.config.output / "panels", progress.step, validation.shown)
+        run.panels.clear()
+        run.panels.update(save_pictures(run.config.output / "panels", progress.step, validation.shown))
         better = validation.score < progress.best_score and not any(validation.findings.values())
         if better:
             progress.best_score = validation.score
-        outcome = "the best so far, kept as best.pt" if better else f"best so far {progress.best_score:.3f}"
-        score = f"validation score {validation.score:.3f}, {outcome}"
+        before = f"best so far {progress.best_score:.3f}" if isfinite(progress.best_score) else "none kept so far"
+        score = f"validation score {validation.score:.3f}, {'the best so far, kept as best.pt' if better else before}"
         run.ranks.says(f"step {progress.step}: {score}")
-        standing = [
-            f"Step {progress.step} of {run.config.end}, {display.left} left.",
-            f"{score.capitalize()}; lower is better.",
-        ]
-        messages = [alarm.message for alarm in alarms]
-        write_progress(run.config.output, run.tracker.lines(), standing, messages, panels)
+        _write_page(run, display, f"{score.capitalize()}; lower is better.")
     progress.stale = run.ranks.from_first(0 if better else progress.stale + 1)
     return better, alarms
+
+
+def _report(run: Run, alarms: Sequence[Alarm]) -> None:
+    assert run.tracker is not None
+    for alarm in alarms:
+        run.tracker.alert(alarm.step, alarm.name, alarm.message)
+
+
+def _write_page(run: Run, display: Display, *sentences: str) -> None:
+    """Renew the plot and the page of the run."""
+    assert run.tracker is not None
+    standing = [f"Step {run.progress.step} of {run.config.end}, {display.left} left.", *sentences]
+    write_progress(run.config.output, run.tracker.lines(), standing, run.panels)
 
 
 def is_out_of_patience(run: Run) -> bool:
@@ -122,7 +136,7 @@ def _validation(run: Run) -> Validation:
 
 
 def heed(run: Run, alarms: Sequence[Alarm]) -> bool:
-    """Report alarms and act as ``monitor.action`` says.
+    """Act on alarms as ``monitor.action`` says.
 
     Returns:
         Whether the run went back to an earlier checkpoint.
@@ -131,9 +145,6 @@ def heed(run: Run, alarms: Sequence[Alarm]) -> bool:
         TrainingStoppedError: if the run is to stop, or there is nothing to go back to.
     """
     action = run.config.monitor.action
-    for alarm in alarms:
-        if run.tracker:
-            run.tracker.alert(alarm.step, alarm.name, alarm.message)
     # Pictures are looked at by the first rank alone, so it decides for all.
     alarm = run.ranks.from_first(alarms[0] if alarms else None) if action != "warn" else None
     if alarm is None:

@@ -10,7 +10,7 @@ from cyclegan_gc.config import TrainConfig
 from cyclegan_gc.device import choose_device
 from cyclegan_gc.distributed import joined, local_rank, reported
 from cyclegan_gc.errors import Interruption
-from cyclegan_gc.train.checkpoints import LAST
+from cyclegan_gc.model_files import LAST
 from cyclegan_gc.train.display import Display
 from cyclegan_gc.train.events import announce_start, heed, is_out_of_patience, log_figures, take_step, validate_run
 from cyclegan_gc.train.opening import open_run

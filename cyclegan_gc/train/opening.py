@@ -17,10 +17,11 @@ from cyclegan_gc.data.planes import Stack
 from cyclegan_gc.distributed import Ranks
 from cyclegan_gc.errors import UserError
 from cyclegan_gc.formats.files import make_folder
+from cyclegan_gc.model_files import BEST, LAST
 from cyclegan_gc.tracking import Tracker
 from cyclegan_gc.train.artifacts import data_artifact, run_name, run_settings
 from cyclegan_gc.train.batches import open_samples
-from cyclegan_gc.train.checkpoints import BEST, LAST, Beginning, find_beginning
+from cyclegan_gc.train.checkpoints import Beginning, find_beginning
 from cyclegan_gc.train.meter import Meter
 from cyclegan_gc.train.run import Progress, Run
 from cyclegan_gc.train.state import begin_with, build_state

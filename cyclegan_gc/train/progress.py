@@ -21,16 +21,13 @@ Curves = dict[str, tuple[list[int], list[float]]]
 """Figure, under W&B's key -> steps and values."""
 
 
-def write_progress(
-    output: Path, lines: Sequence[Line], standing: Sequence[str], alarms: Sequence[str], panels: Mapping[str, Path]
-) -> None:
+def write_progress(output: Path, lines: Sequence[Line], standing: Sequence[str], panels: Mapping[str, Path]) -> None:
     """Write the plot and the page of a run; the page has no script and fetches nothing but files beside it.
 
     Args:
         output: run folder.
         lines: of metrics.jsonl.
         standing: sentences on step, time and score, the most important one first.
-        alarms: of the watchdog, those that are not in ``lines`` yet.
         panels: title -> picture of the newest validation, below ``output``.
 
     Raises:
@@ -45,7 +42,7 @@ def write_progress(
     parts = [
         element("p", standing[0], "headline"),
         *(element("p", sentence) for sentence in standing[1:]),
-        section("Alarms of the watchdog", bullets([*filter(None, known), *alarms])),
+        section("Alarms of the watchdog", bullets(list(filter(None, known)))),
         section("Curves", figure("Losses and validation", PLOT)),
         section("Pictures of this validation", "".join(f'<div class="scroll wide">{each}</div>' for each in pictures)),
         section("Newest figures", table(["figure", "value"], newest)),

@@ -4,7 +4,8 @@ import errno
 import math
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,10 +15,11 @@ from cyclegan_gc.config import TrainConfig
 from cyclegan_gc.data.cases import Cases
 from cyclegan_gc.distributed import Ranks
 from cyclegan_gc.errors import TrainingStoppedError
+from cyclegan_gc.model_files import LAST
 from cyclegan_gc.tracking import Tracker
 from cyclegan_gc.train.artifacts import model_artifacts
 from cyclegan_gc.train.batches import Samples, StepBatches, batches_from
-from cyclegan_gc.train.checkpoints import LAST, save
+from cyclegan_gc.train.checkpoints import save
 from cyclegan_gc.train.meter import Meter
 from cyclegan_gc.train.signals import Signals, preempts
 from cyclegan_gc.train.state import TrainState, load_state, state_dict
@@ -67,6 +69,8 @@ class Run:
     """Cases of the validations; None on all ranks but the first."""
     tracker: Tracker | None = None
     """None on all ranks but the first."""
+    panels: dict[str, Path] = field(default_factory=dict)
+    """Title -> picture of the newest validation of this process."""
 
     @property
     def last_good(self) -> str:

@@ -3,6 +3,7 @@
 import shutil
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 
@@ -38,6 +39,14 @@ def translator(checkpoint) -> Translator:
 @pytest.fixture(scope="session")
 def source(phantoms) -> Path:
     return next((phantoms / "test" / "mr").iterdir())
+
+
+@pytest.fixture
+def thick_slices(source, tmp_path) -> Path:
+    """Every fourth axial slice of a head."""
+    path = tmp_path / "thick_slices.nii.gz"
+    nib.save(nib.as_closest_canonical(nib.load(source)).slicer[:, :, ::4], path)
+    return path
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from cyclegan_gc.checkpoint import load_checkpoint, save_checkpoint
 from cyclegan_gc.cli import main
 from cyclegan_gc.config import ConvertConfig
 from cyclegan_gc.convert.batch import convert
+from cyclegan_gc.convert.outcome import NO_MAP
 from cyclegan_gc.errors import UserError
 from cyclegan_gc.formats.dicom.read import read_series
 from cyclegan_gc.formats.volumes import read_volume
@@ -117,7 +118,19 @@ def test_planes_are_fused_and_their_differences_are_written(checkpoint, folder, 
 
 def test_uncertainty_of_one_translation_and_planes_never_trained_are_refused(checkpoint, folder, tmp_path):
     with pytest.raises(UserError, match="several translations"):
-        run(checkpoint, folder, tmp_path / "out", uncertainty=True)
+        run(checkpoint, folder, tmp_path / "out", uncertainty=True, planes=("axial",))
+
+
+def test_a_case_with_one_translation_left_says_why_it_has_no_map_and_is_not_converted_again(
+    checkpoint, thick_slices, folder, tmp_path
+):
+    shutil.copy(thick_slices, folder / "thick.nii.gz")
+    out = tmp_path / "out"
+    assert run(checkpoint, folder, out, uncertainty=True) == ["converted"] * 3
+    assert not (out / "thick_sct_uncertainty.nii.gz").exists() and (out / "a_sct_uncertainty.nii.gz").exists()
+    known = [json.loads((out / f"{name}_sct.json").read_text())["warnings"] for name in ("thick", "a")]
+    assert [NO_MAP in each for each in known] == [True, False]
+    assert run(checkpoint, folder, out, uncertainty=True) == ["skipped"] * 3
 
 
 def test_an_ensemble_of_one_model_twice_is_that_model(checkpoint, folder, tmp_path):

@@ -26,6 +26,12 @@ def test_it_grows_with_cases_and_planes_and_passes_over_what_cannot_be_read(tran
     assert seconds(many) > seconds(one) > 0
 
 
+def test_planes_that_are_left_out_take_no_time(translator, thick_slices, tmp_path):
+    jobs, _ = plan(ConvertConfig(tmp_path / "x.pt", str(thick_slices), tmp_path / "out"))
+    kept, named = (100 * members_of([translator], planes) for planes in (None, translator.slice_axes))
+    assert seconds(estimate(jobs * 50, named)) > 1.5 * seconds(estimate(jobs * 50, kept))
+
+
 def test_a_long_batch_is_told_before_it_starts_and_a_short_one_is_not(checkpoint, source, tmp_path):
     told = []
     for count in (2, LONG):

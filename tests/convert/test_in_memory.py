@@ -160,6 +160,11 @@ def test_an_argument_that_is_not_possible_is_refused_before_the_model_is_read(so
         assert "\n" not in str(caught.value)
 
 
+def test_a_number_of_numpy_and_a_device_of_torch_are_taken(checkpoint):
+    given: dict[str, Any] = {"batch_size": np.int64(3), "device": torch.device("cpu")}
+    assert load_model(checkpoint, **given).batch_size == 3
+
+
 def test_one_call_gives_the_files_of_the_command_and_its_outcome(checkpoint, source, on_disk):
     case, _ = on_disk
     files = {path.name for path in case.result.parent.iterdir()}

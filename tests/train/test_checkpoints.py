@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from cyclegan_gc.atomic import link_over
-from cyclegan_gc.checkpoint import load_checkpoint, public_name, save_checkpoint
+from cyclegan_gc.checkpoint import load_checkpoint, save_checkpoint
 from cyclegan_gc.errors import UserError
+from cyclegan_gc.model_files import public_name
 from cyclegan_gc.train.loop import train
 from cyclegan_gc.trained_model import load_model
 
