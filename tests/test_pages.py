@@ -69,10 +69,11 @@ def report(folder: Path) -> Path:
 def training(folder: Path) -> Path:
     """The page of a training with an alarm and a wide picture."""
     lines = [{"step": step, "time": 0.0, "cycle_mr": 0.5, "discriminator_ct": 0.2} for step in (10, 20)]
+    lines.append({"step": 20, "time": 0.0, "alarm": "identity", "message": LONG_NAME})
     picture = folder / "panels" / "step_0000020.png"
     picture.parent.mkdir()
     picture.write_bytes(png_of(np.zeros((400, 1700, 3), np.uint8)))
-    write_progress(folder, lines, ["Step 20 of 30, 0:00:10 left."], [LONG_NAME], {LONG_NAME: picture})
+    write_progress(folder, lines, ["Step 20 of 30, 0:00:10 left."], {LONG_NAME: picture})
     return folder / "index.html"
 
 

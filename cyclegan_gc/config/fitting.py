@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import is_dataclass
 from inspect import formatannotation
-from numbers import Number
+from numbers import Integral
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints, is_typeddict
 
@@ -12,15 +12,15 @@ from cyclegan_gc.errors import UserError
 
 
 def check_arguments(function: Callable[..., Any], given: Mapping[str, Any]) -> None:
-    """Check the arguments of a call in Python, as the command line checks its options; NumPy numbers are welcome.
+    """Check the arguments of a call in Python, as the command line checks its options; a whole number may be of NumPy.
 
     Raises:
         UserError: for the first argument that does not fit the annotation of ``function``; one line.
     """
     hints = get_type_hints(function)
     for name, value in given.items():
-        number = value.item() if isinstance(value, Number) and hasattr(value, "item") else value
-        if misfit(number, hints[name], name):
+        counted = isinstance(value, Integral) and not isinstance(value, bool)
+        if misfit(int(value) if counted else value, hints[name], name):
             wanted = re.sub(r"(\w+\.)+(?=[A-Z])", "", formatannotation(hints[name]))  # without the modules
             raise UserError(f"{name}={value!r} is not possible; give {wanted}")
 
