@@ -28,8 +28,7 @@ class Accelerated(nn.Module):
         self.run = torch.compile(network) if compiled else network
 
     def forward(self, image: Tensor) -> Tensor:
-        """Run ``(N, C, H, W)`` through the network; of a list, as from a MONAI discriminator, take the last entry."""
+        """Run ``(N, C, H, W)`` through the network."""
         with torch.autocast(image.device.type, dtype=self.dtype) if self.dtype else nullcontext():
             result = self.run(image)
-        image = result if isinstance(result, Tensor) else result[-1]
-        return image.float() if image.dtype in DTYPES.values() else image
+        return result.float() if result.dtype in DTYPES.values() else result

@@ -25,7 +25,6 @@ from cyclegan_gc.model.losses import (
     lsgan_discriminator_loss,
     lsgan_generator_loss,
 )
-from cyclegan_gc.model.networks import patch_scores
 
 AIR = -1.0
 """Normalised value outside the body, in both modalities."""
@@ -112,8 +111,8 @@ def generator_losses(
 ) -> dict[str, Tensor]:
     """Every term of the generators' loss by its name, unweighted."""
     losses = {
-        "adversarial_ct": lsgan_generator_loss(patch_scores(networks.ct_discriminator, images.fake_ct)),
-        "adversarial_mr": lsgan_generator_loss(patch_scores(networks.mr_discriminator, images.fake_mr)),
+        "adversarial_ct": lsgan_generator_loss(networks.ct_discriminator(images.fake_ct)),
+        "adversarial_mr": lsgan_generator_loss(networks.mr_discriminator(images.fake_mr)),
         **consistency_losses(batch, images, gradient_mode=gradient_mode, gradient_operator=gradient_operator),
     }
     if images.idt_ct is not None and images.idt_mr is not None:
@@ -172,7 +171,7 @@ def discriminator_losses(networks: Networks, batch: Batch, fake_ct: Tensor, fake
     losses = {}
     for name, real, fake in (("ct", batch.real_ct, fake_ct), ("mr", batch.real_mr, fake_mr)):
         discriminator = getattr(networks, f"{name}_discriminator")
-        on_real, on_fake = patch_scores(discriminator, real), patch_scores(discriminator, fake)
+        on_real, on_fake = discriminator(real), discriminator(fake)
         losses[f"discriminator_{name}"] = lsgan_discriminator_loss(on_real, on_fake)
         losses[f"discriminator_{name}_on_real"] = on_real.detach().mean()
         losses[f"discriminator_{name}_on_fake"] = on_fake.detach().mean()

@@ -89,17 +89,15 @@ class ResidualBlock(nn.Module):
         return features + self.body(features)
 
 
-def patch_discriminator(width: int = 64, layers: int = 3, in_channels: int = 1) -> nn.Module:
-    """The 70x70 PatchGAN of Isola et al. 2017 at ``layers=3``; it returns a list whose last entry is the score."""
-    return PatchDiscriminator(
-        spatial_dims=2, channels=width, in_channels=in_channels, out_channels=1, num_layers_d=layers, norm="INSTANCE"
-    )
+class PatchGAN(PatchDiscriminator):
+    """The discriminator of Isola et al. 2017, for patches of 70x70 at ``layers=3``."""
 
+    def __init__(self, width: int = 64, layers: int = 3, in_channels: int = 1) -> None:
+        super().__init__(2, channels=width, in_channels=in_channels, num_layers_d=layers, norm="INSTANCE")
 
-def patch_scores(discriminator: nn.Module, image: Tensor) -> Tensor:
-    """Score map ``(N, 1, h, w)`` of an image ``(N, C, H, W)``; 1 is the target for real, 0 for fake."""
-    scores = discriminator(image)
-    return scores if isinstance(scores, Tensor) else scores[-1]
+    def forward(self, image: Tensor) -> Tensor:
+        """Score map ``(N, 1, h, w)`` of an image ``(N, C, H, W)``; 1 is the target for real, 0 for fake."""
+        return super().forward(image)[-1]
 
 
 def initialised(network: Network, seed: int) -> Network:

@@ -18,7 +18,6 @@ from torch.nn import functional
 
 from cyclegan_gc.model.cyclegan import Batch, air_outside, gradient_loss_inside
 from cyclegan_gc.model.losses import Mode, Operator, lsgan_discriminator_loss, lsgan_generator_loss
-from cyclegan_gc.model.networks import patch_scores
 
 Adversarial = Literal["log_likelihood", "minimax", "least_squares"]
 
@@ -72,7 +71,7 @@ def paired_discriminator_losses(
 
 def scores_beside(discriminator: nn.Module, batch: Batch, ct: Tensor) -> Tensor:
     """Scores ``(N, 1, h, w)`` of a CT together with its MR, concatenated along the channels."""
-    return patch_scores(discriminator, torch.cat([batch.real_mr, ct], dim=1))
+    return discriminator(torch.cat([batch.real_mr, ct], dim=1))
 
 
 def adversarial_generator_loss(on_fake: Tensor, form: Adversarial) -> Tensor:

@@ -17,7 +17,7 @@ from cyclegan_gc.config import TrainConfig
 from cyclegan_gc.distributed import ALONE, Ranks
 from cyclegan_gc.model.acceleration import Accelerated
 from cyclegan_gc.model.image_pool import ImagePool, PoolState
-from cyclegan_gc.model.networks import ResnetGenerator, initialised, patch_discriminator
+from cyclegan_gc.model.networks import PatchGAN, ResnetGenerator, initialised
 
 POOLS = ("ct", "mr")
 """Modalities of the image pools."""
@@ -91,7 +91,7 @@ def build_networks(config: TrainConfig, device: torch.device) -> dict[str, nn.Mo
         return built
 
     def discriminator(channels: int, own_seed: int) -> nn.Module:
-        return initialised(patch_discriminator(net.discriminator_width, net.discriminator_layers, channels), own_seed)
+        return initialised(PatchGAN(net.discriminator_width, net.discriminator_layers, channels), own_seed)
 
     networks: dict[str, nn.Module] = {"mr_to_ct": generator(mr, ct, 0)}
     if config.objective == "unpaired":

@@ -14,13 +14,13 @@ from cyclegan_gc.model.cyclegan import (
 )
 from cyclegan_gc.model.image_pool import ImagePool
 from cyclegan_gc.model.losses import gradient_correlation
-from cyclegan_gc.model.networks import ResnetGenerator, initialised, patch_discriminator, patch_scores
+from cyclegan_gc.model.networks import PatchGAN, ResnetGenerator, initialised
 
 
 @pytest.fixture
 def networks() -> Networks:
     generators = [initialised(ResnetGenerator(4, 1, 4, "unshuffle", "resize"), n) for n in (0, 1)]
-    return Networks(*generators, *(initialised(patch_discriminator(4, 2), n) for n in (2, 3)))
+    return Networks(*generators, *(initialised(PatchGAN(4, 2), n) for n in (2, 3)))
 
 
 def both(*networks: torch.nn.Module) -> list[torch.nn.Parameter]:
@@ -78,7 +78,7 @@ def test_every_term_reaches_the_generator(networks, batch, term):
 def test_the_discriminator_is_scored_one_on_real_and_zero_on_fake(networks, batch):
     images = translate(networks, batch, identity=False)
     losses = discriminator_losses(networks, batch, images.fake_ct.detach(), images.fake_mr.detach())
-    real, fake = (patch_scores(networks.ct_discriminator, x) for x in (batch.real_ct, images.fake_ct))
+    real, fake = (networks.ct_discriminator(x) for x in (batch.real_ct, images.fake_ct))
     torch.testing.assert_close(losses["discriminator_ct"], ((real - 1) ** 2).mean() / 2 + (fake**2).mean() / 2)
 
 

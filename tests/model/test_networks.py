@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from cyclegan_gc.model.networks import ResnetGenerator, patch_discriminator, patch_scores
+from cyclegan_gc.model.networks import PatchGAN, ResnetGenerator
 
 VARIANTS = list(itertools.product((2, 4), ("conv", "unshuffle"), ("resize", "transpose")))
 
@@ -42,11 +42,11 @@ def test_a_size_that_is_no_multiple_of_four_is_refused_with_the_size():
 
 def test_a_score_of_the_discriminator_sees_a_patch_of_70_pixels():
     image = torch.randn(1, 1, 128, 128, requires_grad=True)
-    discriminator = patch_discriminator(width=4).eval()
+    discriminator = PatchGAN(width=4).eval()
     for block in discriminator.modules():
         if hasattr(block, "N"):
             block.N = nn.Identity()  # the norm looks at the whole slice
-    patch_scores(discriminator, image)[0, 0, 7, 7].backward()
+    discriminator(image)[0, 0, 7, 7].backward()
     assert image.grad is not None
     seen = image.grad[0, 0].abs() > 0
     assert seen.any(dim=0).sum() == seen.any(dim=1).sum() == 70

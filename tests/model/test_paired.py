@@ -7,7 +7,7 @@ from monai.losses.adversarial_loss import PatchAdversarialLoss
 from torch.nn import functional
 
 from cyclegan_gc.model.cyclegan import Batch, air_outside
-from cyclegan_gc.model.networks import ResnetGenerator, initialised, patch_discriminator
+from cyclegan_gc.model.networks import PatchGAN, ResnetGenerator, initialised
 from cyclegan_gc.model.paired import (
     Adversarial,
     adversarial_discriminator_loss,
@@ -29,7 +29,7 @@ def generator() -> ResnetGenerator:
 
 @pytest.fixture
 def discriminator() -> torch.nn.Module:
-    return initialised(patch_discriminator(4, 2, 2), 1)
+    return initialised(PatchGAN(4, 2, 2), 1)
 
 
 @pytest.fixture
