@@ -1,12 +1,12 @@
 """The pictures and tables of a validation, worst case first, under pseudonyms."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
-import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
-from cyclegan_gc.config import PreprocessConfig
 from cyclegan_gc.data.planes import Stack
 from cyclegan_gc.pictures.planes import PLANES, View
 from cyclegan_gc.pictures.sheets import Row, sheet
@@ -31,19 +31,17 @@ CASES = "validation/cases"
 
 def slices_shown(look: Look, fixed: FixedSlices, translator: Translator, named: Named) -> Shown:
     """Fixed slices in both directions and three planes of one volume, with the table of cases."""
-    mr_names, ct_names = (
-        [f"{named(stacks[n].name)} at {100 * HEIGHTS[n]:.0f} %" for n in SHOWN_SLABS]
-        for stacks in (fixed.mr_stacks, fixed.ct_stacks)
-    )
-    settings, stack = translator.preprocess, fixed.mr_stacks[0]
-    forth, back = (_seen(look, SHOWN_SLABS, stacks, settings) for stacks in (fixed.mr_stacks, fixed.ct_stacks))
-    planes = planes_sheet(*translate_stack(translator, stack), named(stack.name), settings.mr_percentiles)
-    heights = "; height in the body from below"
+    batch, images, settings, stack = look.batch, look.images, translator.preprocess, fixed.mr_stacks[0]
+    percentiles = settings.mr_percentiles
+    forth = _seen(fixed.mr_stacks, named, batch.real_mr, to_hu(images.fake_ct, settings), images.rec_mr)
+    back = _seen(fixed.ct_stacks, named, to_hu(batch.real_ct, settings), images.fake_mr, to_hu(images.rec_ct, settings))
+    planes = planes_sheet(*translate_stack(translator, stack), named(stack.name), percentiles)
+    mr_shown, ct_shown = ([each[n] for n in SHOWN_SLABS] for each in (forth, back))
     return {
-        "panels/mr_to_ct": Picture(mr_to_ct_sheet(forth, mr_names), ", ".join(mr_names) + heights),
-        "panels/ct_to_mr": Picture(ct_to_mr_sheet(back, ct_names), ", ".join(ct_names) + heights),
+        "panels/mr_to_ct": Picture(mr_to_ct_sheet(mr_shown, percentiles), _caption(mr_shown)),
+        "panels/ct_to_mr": Picture(ct_to_mr_sheet(ct_shown, percentiles), _caption(ct_shown)),
         "panels/planes": Picture(planes, named(stack.name)),
-        CASES: _case_table(look, fixed, settings, named),
+        CASES: _case_table(look, fixed, forth, percentiles, named),
     }
 
 
@@ -99,40 +97,31 @@ def _error_picture(rows: Sequence[Row], caption: str) -> Picture:
     return Picture(sheet(rows, [ERROR_LEGEND]), caption)
 
 
-def _seen(look: Look, slabs: Sequence[int], stacks: Sequence[Stack], settings: PreprocessConfig) -> Seen:
-    """The middle slices of some slabs; ``stacks`` are the volumes they come from."""
-    middle = [SLAB * n + SLAB // 2 for n in slabs]
-    batch, images = look.batch, look.images
-
-    def plain(tensor) -> np.ndarray:
-        return tensor[middle, 0].float().numpy()
-
-    def hu(tensor) -> np.ndarray:
-        return to_hu(tensor[middle, 0].float(), settings).numpy()
-
-    return Seen(
-        plain(batch.real_mr),
-        hu(images.fake_ct),
-        plain(images.rec_mr),
-        hu(batch.real_ct),
-        plain(images.fake_mr),
-        hu(images.rec_ct),
-        [View(stacks[n].spacing_mm[1:], PLANES[stacks[n].axis][1]) for n in slabs],
-        settings.mr_percentiles,
-    )
+def _seen(stacks: Sequence[Stack], named: Named, *images: Tensor) -> list[Seen]:
+    """The middle slice of each slab, of source, translation and the way back; ``stacks`` are the slabs' volumes."""
+    source, translated, again = (each[SLAB // 2 :: SLAB, 0].numpy() for each in images)
+    names = [f"{named(stack.name)} at {100 * height:.0f} %" for stack, height in zip(stacks, HEIGHTS, strict=True)]
+    views = [View(stack.spacing_mm[1:], PLANES[stack.axis][1]) for stack in stacks]
+    return list(map(Seen, names, source, translated, again, views))
 
 
-def _case_table(look: Look, fixed: FixedSlices, settings: PreprocessConfig, named: Named) -> Table:
+def _caption(slices: Sequence[Seen]) -> str:
+    return f"{', '.join(seen.name for seen in slices)}; height in the body from below"
+
+
+def _case_table(
+    look: Look, fixed: FixedSlices, forth: Sequence[Seen], mr_percentiles: tuple[float, float], named: Named
+) -> Table:
     """Each MR case with the parts of its score and one of its slices, worst first."""
     worst = sorted(look.by_case, key=lambda case: -look.by_case[case]["score"])
     parts = list(look.by_case[worst[0]])
-    rows = []
-    slabs = [stack.name for stack in fixed.mr_stacks]
+    slabs, rows = [stack.name for stack in fixed.mr_stacks], []
     for case in worst:
-
-        def picture(case: str = case) -> Picture:
-            seen = _seen(look, [slabs.index(case)], fixed.mr_stacks, settings)
-            return Picture(mr_to_ct_sheet(seen, [named(case)]), named(case))
-
-        rows.append([named(case), *(look.by_case[case][part] for part in parts), picture])
+        seen = replace(forth[slabs.index(case)], name=named(case))
+        figures = (look.by_case[case][part] for part in parts)
+        rows.append([seen.name, *figures, partial(_slice_picture, seen, mr_percentiles)])
     return Table(["case", *parts, "picture"], rows)
+
+
+def _slice_picture(seen: Seen, mr_percentiles: tuple[float, float]) -> Picture:
+    return Picture(mr_to_ct_sheet([seen], mr_percentiles), seen.name)

@@ -21,39 +21,31 @@ BINS = 60
 
 @dataclass(frozen=True)
 class Seen:
-    """Slices of a validation, each ``(N, h, w)``, upright."""
+    """One slice there and back, each image ``(h, w)``, upright: an MR in [-1, 1], a CT in HU."""
 
-    mr: NDArray
-    sct_hu: NDArray
-    mr_again: NDArray
-    ct_hu: NDArray
-    smr: NDArray
-    ct_again_hu: NDArray
-    views: Sequence[View]
-    """Pixel size and sides of each slice."""
-    mr_percentiles: tuple[float, float]
-    """The values of the MR that are -1 and 1."""
+    name: str
+    source: NDArray
+    translated: NDArray
+    again: NDArray
+    view: View
 
 
-def mr_to_ct_sheet(seen: Seen, names: Sequence[str]) -> Pixels:
+def mr_to_ct_sheet(slices: Sequence[Seen], mr_percentiles: tuple[float, float]) -> Pixels:
     """MR | sCT in two windows | contours of the sCT on the MR | MR again; a row for each slice."""
     rows = []
-    for n, (name, view) in enumerate(zip(names, seen.views, strict=True)):
-        forth = _mr_and_sct(seen.mr[n], seen.sct_hu[n], view, seen.mr_percentiles)
-        rows.append(Row(name, [*forth, Tile("MR again", seen.mr_again[n], NORMALISED, view)]))
+    for seen in slices:
+        forth = _mr_and_sct(seen.source, seen.translated, seen.view, mr_percentiles)
+        rows.append(Row(seen.name, [*forth, Tile("MR again", seen.again, NORMALISED, seen.view)]))
     return sheet(rows, [CONTOUR_LEGEND])
 
 
-def ct_to_mr_sheet(seen: Seen, names: Sequence[str]) -> Pixels:
+def ct_to_mr_sheet(slices: Sequence[Seen], mr_percentiles: tuple[float, float]) -> Pixels:
     """CT | synthetic MR | CT again, the CTs in both windows; a row for each slice."""
     rows = []
-    for n, (name, view) in enumerate(zip(names, seen.views, strict=True)):
-        synthetic = Tile(f"s{mr_title(seen.mr_percentiles)}", seen.smr[n], NORMALISED, view)
-        ct, again = (
-            _in_both_windows(title, images[n], view)
-            for title, images in (("CT", seen.ct_hu), ("CT again", seen.ct_again_hu))
-        )
-        rows.append(Row(name, [*ct, synthetic, *again]))
+    for seen in slices:
+        synthetic = Tile(f"s{mr_title(mr_percentiles)}", seen.translated, NORMALISED, seen.view)
+        ct, again = _in_both_windows("CT", seen.source, seen.view), _in_both_windows("CT again", seen.again, seen.view)
+        rows.append(Row(seen.name, [*ct, synthetic, *again]))
     return sheet(rows)
 
 
