@@ -21,7 +21,7 @@ from cyclegan_gc.checkpoint import (
     load_checkpoint,
     restoring,
 )
-from cyclegan_gc.config import Direction, NetworkConfig, PreprocessConfig, SliceAxis, slab_channels
+from cyclegan_gc.config import SOURCE_MODALITY, Direction, NetworkConfig, PreprocessConfig, SliceAxis, slab_channels
 from cyclegan_gc.errors import UserError
 from cyclegan_gc.model.networks import ResnetGenerator
 from cyclegan_gc.weights import SUFFIX, load_weights, save_weights
@@ -56,7 +56,7 @@ class Translator:
     @property
     def in_channels(self) -> int:
         """Input channels of the generator: a slice with its neighbours, an MR slice in every contrast."""
-        return slab_channels(self.context, self.contrasts)["mr" if self.direction == "mr_to_ct" else "ct"]
+        return slab_channels(self.context, self.contrasts)[SOURCE_MODALITY[self.direction]]
 
 
 class Member(NamedTuple):
@@ -95,12 +95,10 @@ def load_model(path: Path, direction: Direction = "mr_to_ct", device: torch.devi
     state = load_state(path)
     if direction not in state["ema"]:
         raise UserError(f"{path}: trained with objective paired, from MR to CT only; leave out --direction {direction}")
-    opposite: Direction = "ct_to_mr" if direction == "mr_to_ct" else "mr_to_ct"
     with restoring(path):
-        generator = _generator(state, direction)
-        back = _generator(state, opposite) if opposite in state["ema"] else None
-    translator = _translator(state, direction, generator, back, device or torch.device("cpu"))
-    return TrainedModel(translator, state["step"], file_sha256([path]), state["run_id"])
+        generators = {name: _restored(state, name) for name in SOURCE_MODALITY if name in state["ema"]}
+    networks = {name: generator.to(device or "cpu") for name, generator in generators.items()}
+    return TrainedModel(translator_of(state, networks, direction), state["step"], file_sha256([path]), state["run_id"])
 
 
 def save_model(checkpoint: Path, path: Path) -> dict[str, Any]:
@@ -172,30 +170,43 @@ def load_models(
     return models
 
 
-def _translator(
-    state: State, direction: Direction, generator: nn.Module, back: nn.Module | None, device: torch.device
+def translator_of(
+    known: Mapping[str, Any], networks: Mapping[str, nn.Module], direction: Direction = "mr_to_ct"
 ) -> Translator:
-    config = state["config"]
+    """A translator by one of ``networks``, the generators by their direction.
+
+    Args:
+        known: ``config`` and ``fingerprint`` as a checkpoint holds them.
+        networks: in evaluation mode; those of other names are left out.
+        direction: of the translation.
+    """
+    config = known["config"]
     return Translator(
-        generator=generator.to(device),
-        back=None if back is None else back.to(device),
+        generator=networks[direction],
+        back=networks.get("ct_to_mr" if direction == "mr_to_ct" else "mr_to_ct"),
         direction=direction,
         preprocess=PreprocessConfig(**config["preprocess"]),
         slice_axes=tuple(config["data"]["slice_axes"]),
         context=config["data"]["context_slices"],
         contrasts=tuple(config["data"]["contrasts"]),
         crop=tuple(config["data"]["crop"]),
-        fingerprint=state["fingerprint"],
+        fingerprint=known["fingerprint"],
     )
 
 
-def _generator(state: State, direction: Direction) -> nn.Module:
-    network, data = NetworkConfig(**state["config"]["network"]), state["config"]["data"]
-    channels = slab_channels(data["context_slices"], data["contrasts"])
-    source, target = ("mr", "ct") if direction == "mr_to_ct" else ("ct", "mr")
+def generator_of(network: NetworkConfig, channels: Mapping[str, int], direction: Direction) -> ResnetGenerator:
+    """A fresh generator; ``channels`` are those of ``mr`` and ``ct``."""
+    source, target = direction.split("_to_")
     architecture = (network.width, network.blocks, network.reduction, network.stem, network.upsampling)
+    return ResnetGenerator(*architecture, channels[source], channels[target], network.dropout)
+
+
+def _restored(state: State, direction: Direction) -> nn.Module:
+    """The moving average of a generator."""
+    data = state["config"]["data"]
+    channels = slab_channels(data["context_slices"], data["contrasts"])
     with torch.device("meta"):  # takes no memory, whatever the settings say
-        generator = ResnetGenerator(*architecture, channels[source], channels[target])
+        generator = generator_of(NetworkConfig(**state["config"]["network"]), channels, direction)
     generator.load_state_dict(averaged_weights(state, direction), assign=True)
     return generator.eval()
 

@@ -26,9 +26,10 @@ from cyclegan_gc.config.training import (
     TrainConfig,
     public_settings,
 )
-from cyclegan_gc.config.values import Direction, Fusion, Preview, Scanner, SliceAxis
+from cyclegan_gc.config.values import SOURCE_MODALITY, Direction, Fusion, Preview, Scanner, SliceAxis
 
 __all__ = [
+    "SOURCE_MODALITY",
     "AuditConfig",
     "AuditDataConfig",
     "ConvertConfig",

@@ -23,6 +23,7 @@ else:
     )
 
 __all__ = [
+    "SOURCE_MODALITY",
     "ClosedUnitInterval",
     "Direction",
     "Fusion",
@@ -39,6 +40,8 @@ __all__ = [
 
 SliceAxis = Literal["axial", "coronal", "sagittal"]
 Direction = Literal["mr_to_ct", "ct_to_mr"]
+SOURCE_MODALITY: dict[Direction, Literal["mr", "ct"]] = {"mr_to_ct": "mr", "ct_to_mr": "ct"}
+"""What each direction begins with."""
 Fusion = Literal["mean", "median"]
 Preview = Literal["interactive", "png", "none"]
 Scanner = Literal["spgr", "mprage", "spin_echo", "gadolinium"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cyclegan_gc.atomic import atomic_write, write_text
-from cyclegan_gc.config import Direction
+from cyclegan_gc.config import SOURCE_MODALITY, Direction
 from cyclegan_gc.convert.job import Job
 from cyclegan_gc.convert.outcome import (
     FORCED,
@@ -111,7 +111,7 @@ def remarks_on(volume: Volume, direction: Direction, *, force: bool) -> tuple[st
         VolumeError: for values of the other modality, without ``force`` (without a file name).
     """
     try:
-        check_volume(volume, "mr" if direction == "mr_to_ct" else "ct")
+        check_volume(volume, SOURCE_MODALITY[direction])
     except VolumeError as error:
         if not force:
             raise VolumeError(f"{error}, or --force") from None

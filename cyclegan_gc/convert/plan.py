@@ -6,17 +6,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cyclegan_gc.config import ConvertConfig, Direction
+from cyclegan_gc.config import SOURCE_MODALITY, ConvertConfig
 from cyclegan_gc.convert.job import Job, is_below, job_of
 from cyclegan_gc.errors import UserError
 from cyclegan_gc.formats.dicom.ct_image import is_synthetic_ct
 from cyclegan_gc.formats.dicom.pictures import NO_SLICES
 from cyclegan_gc.formats.files import WRITABLE, case_id, named_path, read_sidecar, result_of_uncertainty
-from cyclegan_gc.formats.selection import Holds, left_out_lines, of_kind_or_named, of_series
+from cyclegan_gc.formats.selection import left_out_lines, of_kind_or_named, of_series
 from cyclegan_gc.formats.sources import LeftOut, Source, find_sources, named_files
-
-KINDS: dict[Direction, Holds] = {"mr_to_ct": "mr", "ct_to_mr": "ct"}
-"""What is converted."""
 
 
 def plan(config: ConvertConfig, contrasts: Sequence[str] = ()) -> tuple[list[Job], list[LeftOut]]:
@@ -55,7 +52,7 @@ def _inputs(config: ConvertConfig, contrasts: Sequence[str]) -> tuple[list[Sourc
             sources.append(source)
         elif not (written and in_output):  # results of this conversion are no input
             left_out.append(LeftOut(source.label, reason))
-    sources, others = of_kind_or_named(sources, KINDS[config.direction], config.series)
+    sources, others = of_kind_or_named(sources, SOURCE_MODALITY[config.direction], config.series)
     left_out += others
     if not sources:
         why = "; ".join(left_out_lines(left_out)) or "it holds only its own results"

@@ -7,13 +7,13 @@ from typing import Literal
 import torch
 
 from cyclegan_gc.atomic import remove_leftovers
-from cyclegan_gc.config import ConvertConfig, Direction, Fusion, Preview, SliceAxis
+from cyclegan_gc.config import SOURCE_MODALITY, ConvertConfig, Direction, Fusion, Preview, SliceAxis
 from cyclegan_gc.config.fitting import check_arguments
 from cyclegan_gc.config.values import PositiveInt
 from cyclegan_gc.convert.case import read_case, translate_case, write_case
 from cyclegan_gc.convert.job import Job
 from cyclegan_gc.convert.outcome import Conversion, Converted, members_for
-from cyclegan_gc.convert.plan import KINDS, check_collisions, reference_series
+from cyclegan_gc.convert.plan import check_collisions, reference_series
 from cyclegan_gc.device import choose_device
 from cyclegan_gc.errors import UserError, VolumeError
 from cyclegan_gc.formats.files import WRITABLE, is_volume, named_path
@@ -123,7 +123,7 @@ def _source(config: ConvertConfig, files: Sequence[Path], contrasts: Sequence[st
     if contrasts or is_volume(files[0]):
         return source_of(*files)
     found, _ = of_series(find_sources(files[0])[0], config.series, config.input, "series")
-    cases, _ = of_kind_or_named(found, KINDS[config.direction], config.series)
+    cases, _ = of_kind_or_named(found, SOURCE_MODALITY[config.direction], config.series)
     if len(cases) != 1:
         raise UserError(f"{files[0]}: holds {len(cases)} cases to convert; give one file, or one series=")
     return cases[0]

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from cyclegan_gc.config import Fusion, SliceAxis
+from cyclegan_gc.config import SOURCE_MODALITY, Fusion, SliceAxis
 from cyclegan_gc.errors import VolumeError
 from cyclegan_gc.formats.volumes import Volume
 from cyclegan_gc.inference.fusion import fuse, in_range_of, without_coarse_planes
@@ -79,7 +79,7 @@ def translate_volume(
 
 def prepare_for(members: Sequence[Member], volume: Volume) -> list[Prepared]:
     """The volume as each member's model sees it; models with equal settings share one."""
-    modality = "mr" if members[0].translator.direction == "mr_to_ct" else "ct"
+    modality = SOURCE_MODALITY[members[0].translator.direction]
     cases = {settings: prepare(volume, modality, settings) for settings in {m.translator.preprocess for m in members}}
     return [cases[member.translator.preprocess] for member in members]
 
@@ -130,8 +130,8 @@ def wanted_pixel_mm(spacing_mm: tuple[float, float, float], member: Member) -> f
     """
     if member.translator.preprocess.spacing_mm is not None:
         return member.translator.preprocess.spacing_mm
-    modality = "mr" if member.translator.direction == "mr_to_ct" else "ct"
-    known = [pixel_mm(each["spacing_mm"], member.axis) for each in member.translator.fingerprint[modality]]
+    cases = member.translator.fingerprint[SOURCE_MODALITY[member.translator.direction]]
+    known = [pixel_mm(each["spacing_mm"], member.axis) for each in cases]
     low, high = np.min(known) / FAR_FACTOR, np.max(known) * FAR_FACTOR
     near = all(low <= own <= high for own in pixel_mm(spacing_mm, member.axis))
     return None if near else float(np.median(known))

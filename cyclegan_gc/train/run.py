@@ -23,7 +23,7 @@ from cyclegan_gc.train.checkpoints import save
 from cyclegan_gc.train.meter import Meter
 from cyclegan_gc.train.signals import Signals, preempts
 from cyclegan_gc.train.state import TrainState, load_state, state_dict
-from cyclegan_gc.trained_model import Translator
+from cyclegan_gc.trained_model import Translator, translator_of
 from cyclegan_gc.validate.validation import HeldOut
 from cyclegan_gc.validate.watchdog import Monitor
 
@@ -85,18 +85,7 @@ class Run:
 
     def translator(self) -> Translator:
         """The moving averages as conversion would use them."""
-        config, networks = self.config, self.state.averaged_networks()
-        return Translator(
-            generator=networks["mr_to_ct"],
-            back=networks.get("ct_to_mr"),
-            direction="mr_to_ct",
-            preprocess=config.preprocess,
-            slice_axes=config.data.slice_axes,
-            context=config.data.context_slices,
-            contrasts=config.data.contrasts,
-            crop=config.data.crop,
-            fingerprint=self.facts["fingerprint"],
-        )
+        return translator_of(self.facts, self.state.averaged_networks())
 
     def save(self, *, best: bool, rotate: bool = True) -> None:
         """Write the checkpoints; on the first rank.

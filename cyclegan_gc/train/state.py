@@ -13,11 +13,12 @@ from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from cyclegan_gc.checkpoint import averaged_weights
-from cyclegan_gc.config import TrainConfig
+from cyclegan_gc.config import Direction, TrainConfig
 from cyclegan_gc.distributed import ALONE, Ranks
 from cyclegan_gc.model.acceleration import Accelerated
 from cyclegan_gc.model.image_pool import ImagePool, PoolState
-from cyclegan_gc.model.networks import PatchGAN, ResnetGenerator, initialised
+from cyclegan_gc.model.networks import PatchGAN, initialised
+from cyclegan_gc.trained_model import generator_of
 
 POOLS = ("ct", "mr")
 """Modalities of the image pools."""
@@ -82,20 +83,19 @@ def build_networks(config: TrainConfig, device: torch.device) -> dict[str, nn.Mo
     ``pair_discriminator`` sees an MR beside a CT.
     """
     net, seed = config.network, 4 * config.seed
-    architecture = (net.width, net.blocks, net.reduction, net.stem, net.upsampling)
     mr, ct = config.data.mr_channels, config.data.ct_channels
 
-    def generator(source: int, target: int, number: int) -> nn.Module:
-        built = initialised(ResnetGenerator(*architecture, source, target, net.dropout), seed + number)
+    def generator(direction: Direction, own_seed: int) -> nn.Module:
+        built = initialised(generator_of(net, {"mr": mr, "ct": ct}, direction), own_seed)
         built.recompute = config.activation_checkpointing
         return built
 
     def discriminator(channels: int, own_seed: int) -> nn.Module:
         return initialised(PatchGAN(net.discriminator_width, net.discriminator_layers, channels), own_seed)
 
-    networks: dict[str, nn.Module] = {"mr_to_ct": generator(mr, ct, 0)}
+    networks: dict[str, nn.Module] = {"mr_to_ct": generator("mr_to_ct", seed)}
     if config.objective == "unpaired":
-        networks["ct_to_mr"] = generator(ct, mr, 1)
+        networks["ct_to_mr"] = generator("ct_to_mr", seed + 1)
         networks["ct_discriminator"] = discriminator(ct, seed + 2)
         networks["mr_discriminator"] = discriminator(mr, seed + 3)
     if config.data.pairs is not None:
