@@ -82,18 +82,19 @@ def slice_discontinuity(volume: NDArray, mask: Mask) -> float:
         volume: ``(H, W, D)``, slices along the last axis; every other line along an axis is used.
         mask: same shape.
     """
-    jumps = [_mean_jump(volume, mask, axis) for axis in range(3)]
+    jumps = []
+    for axis in range(3):
+        lines = tuple(slice(None) if other == axis else slice(None, None, 2) for other in range(3))
+        jumps.append(mean_step(volume[lines], mask[lines], axis))
     within = (jumps[0] + jumps[1]) / 2
     return jumps[2] / within if within else 0.0
 
 
-def _mean_jump(volume: NDArray, mask: Mask, axis: int) -> float:
-    thin = tuple(slice(None) if other == axis else slice(None, None, 2) for other in range(3))
-    volume, mask = np.moveaxis(volume[thin], axis, 0), np.moveaxis(mask[thin], axis, 0)
+def mean_step(values: NDArray, mask: Mask, axis: int) -> float:
+    """Mean absolute difference between neighbours along an axis, both in the mask; 0 where there are none."""
+    values, mask = np.moveaxis(values, axis, 0), np.moveaxis(mask, axis, 0)
     both = mask[1:] & mask[:-1]
-    if not both.any():
-        return 0.0
-    return float(values_inside(np.abs(volume[1:] - volume[:-1]), both).mean())
+    return float(values_inside(np.abs(values[1:] - values[:-1]), both).mean()) if both.any() else 0.0
 
 
 def _errors(sct: NDArray, ct: NDArray, mask: Mask) -> NDArray[np.float64]:
