@@ -57,7 +57,7 @@ class Case(TypedDict):
 
 
 class Histogram(TypedDict):
-    """A histogram."""
+    """Counts between ``len(counts) + 1`` rising ``edges``."""
 
     edges: list[float]
     counts: list[float]

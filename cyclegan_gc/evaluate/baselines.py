@@ -6,24 +6,17 @@ A network that beats neither has learnt nothing about anatomy; plausible picture
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cyclegan_gc.checkpoint import Histogram
 from cyclegan_gc.config import PreprocessConfig
 from cyclegan_gc.model_files import public_name
 from cyclegan_gc.prepare.preprocess import normalise_mr
 from cyclegan_gc.trained_model import load_state
 
 COUNTED_HU = (-1024, 3071)
-
-
-class Histogram(TypedDict):
-    """Counts of body voxels of a training set between ``len(counts) + 1`` rising ``edges``."""
-
-    edges: list[float]
-    counts: list[float]
 
 
 @dataclass(frozen=True)

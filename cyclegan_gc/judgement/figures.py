@@ -14,6 +14,7 @@ from cyclegan_gc.formats.geometry import to_ras
 from cyclegan_gc.metrics.alignment import gathered, gathering, shift_mm
 from cyclegan_gc.metrics.consistency import mr_gradient_correlation
 from cyclegan_gc.metrics.depth_profile import depth_profile, profile_distance
+from cyclegan_gc.metrics.histograms import shares, wasserstein
 from cyclegan_gc.metrics.skull import inner_bone, skull
 from cyclegan_gc.metrics.voxelwise import AIR_BELOW_HU, BONE_ABOVE_HU
 from cyclegan_gc.prepare.body import ct_body_mask, with_dark_background
@@ -59,7 +60,7 @@ def figures_of(
     body = share >= 0.5
     small_mm = (float(spacing_mm[0] * factors[0]), float(spacing_mm[1] * factors[1]), float(spacing_mm[2] * factors[2]))
     edges, known = training_histogram(fingerprint)
-    counts = _histogram(values_inside(hu, mask, at_most=SAMPLE), edges)
+    counts = shares(values_inside(hu, mask, at_most=SAMPLE), edges)
     # An older checkpoint does not say whether its CTs have a skull.
     has_skulls = bool(fingerprint.get("ct_skulls", True))
     head, inner = (skull(hu, mask, affine), inner_bone(hu, mask, affine)) if has_skulls else (None, None)
@@ -69,7 +70,7 @@ def figures_of(
         "outline_dice": dice(ct_body_mask(small_hu, small_mm), body) or 0.0,
         "gc": _gradient_correlation(small_hu, small_mr, body, affine @ np.diag([*factors, 1])),
         "shift_mm": shift_mm(small_mr, small_hu, small_mm),
-        "histogram_hu": _wasserstein(counts, known, edges),
+        "histogram_hu": float(wasserstein(counts, known, edges)),
         **({} if depth_hu is None else {"depth_hu": depth_hu}),
         **({} if head is None else dict(zip(VAULT, head, strict=True))),
         **({} if inner is None else {"inner_bone": inner}),
@@ -96,15 +97,6 @@ def _gradient_correlation(hu: NDArray, mr: NDArray, body: NDArray[np.bool_], aff
         hu, mr, body = (np.moveaxis(image, thin, 2) for image in (hu, mr, body))
         affine = np.eye(4)
     return mr_gradient_correlation(hu, mr, body, affine) or 0.0
-
-
-def _histogram(values: NDArray, edges: NDArray) -> NDArray[np.float64]:
-    counts = np.histogram(np.clip(values, edges[0], edges[-1]), edges)[0]
-    return counts / max(1, counts.sum())
-
-
-def _wasserstein(counts: NDArray, known: NDArray, edges: NDArray) -> float:
-    return float((np.abs(np.cumsum(counts) - np.cumsum(known)) * np.diff(edges)).sum())
 
 
 def share_of(counts: NDArray, edges: NDArray, limits: tuple[float, float]) -> float:

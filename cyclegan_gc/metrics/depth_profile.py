@@ -8,6 +8,7 @@ from scipy.ndimage import distance_transform_edt
 
 from cyclegan_gc.formats.geometry import to_ras
 from cyclegan_gc.metrics.alignment import gathered, gathering
+from cyclegan_gc.metrics.histograms import shares, wasserstein
 from cyclegan_gc.metrics.voxelwise import Mask
 
 DEPTHS_MM = (0.0, 4.0, 8.0, 12.0, 20.0, 30.0, np.inf)
@@ -37,8 +38,8 @@ def depth_profile(hu: NDArray, mask: Mask, affine: NDArray[np.float64]) -> NDArr
     rows = []
     for (high, low), (outer, inner) in product(pairwise(HEIGHTS_MM), pairwise(DEPTHS_MM)):
         cell = (depth_mm > outer) & (depth_mm <= inner) & (height_mm >= high) & (height_mm < low)
-        counts = np.histogram(np.clip(hu[cell], EDGES_HU[0], EDGES_HU[-1]), EDGES_HU)[0]
-        rows.append(counts / counts.sum() if counts.sum() >= FEWEST else np.zeros(len(counts)))
+        values = hu[cell]
+        rows.append(shares(values if len(values) >= FEWEST else values[:0], EDGES_HU))
     return np.array(rows)
 
 
@@ -50,5 +51,4 @@ def mean_profile(profiles: NDArray[np.float64]) -> NDArray[np.float64]:
 def profile_distance(one: NDArray[np.float64], other: NDArray[np.float64]) -> float | None:
     """Distance (Wasserstein) in HU between two profiles, mean over the cells of both; None where they share none."""
     both = one.any(axis=1) & other.any(axis=1)
-    steps = np.abs(np.cumsum(one - other, axis=1)).sum(axis=1) * (EDGES_HU[1] - EDGES_HU[0])
-    return float(steps[both].mean()) if both.any() else None
+    return float(wasserstein(one[both], other[both], EDGES_HU).mean()) if both.any() else None

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 DEPTHS = (0.0, 0.08, 0.16, 0.24, 0.36, 0.5, 1.0)
-"""Shells of the body by depth below the skin, as shares of the greatest depth in the volume."""
+"""Shells of the body by depth below the skin, as shares of the greatest depth."""
 QUANTILES = 33
 LEAST_PIXELS = 30
 """Shells with fewer pixels in either image are left out."""

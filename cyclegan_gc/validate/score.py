@@ -6,6 +6,7 @@ satisfied by a wrong picture: a copy of the MR has perfect edges and cycles, a s
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
@@ -15,13 +16,12 @@ from scipy.ndimage import binary_fill_holes, distance_transform_edt
 from torch import Tensor
 
 from cyclegan_gc.metrics import dice
-from cyclegan_gc.metrics.voxelwise import AIR_BELOW_HU, BONE_ABOVE_HU
+from cyclegan_gc.metrics.histograms import shares, wasserstein
+from cyclegan_gc.metrics.voxelwise import AIR_BELOW_HU, BONE_ABOVE_HU, mean_step
+from cyclegan_gc.model.depth_histogram import DEPTHS
 from cyclegan_gc.model.losses import gradient_correlation
 
 BIN_HU = 25.0
-DEPTHS = (0.0, 0.08, 0.16, 0.24, 0.36, 0.5, 1.0)
-"""Shells of the body by depth below the skin, as shares of the greatest depth in the slice: the masks of single
-slices are all that is known here."""
 TISSUES_HU = (AIR_BELOW_HU, BONE_ABOVE_HU)
 """Air below, bone above, soft tissue between, as the challenges of synthetic CT divide them."""
 OUTLINE_HU = -400.0
@@ -53,6 +53,15 @@ class Slabs:
 
     values: Image
     mask: Mask
+
+    @cached_property
+    def depth(self) -> NDArray[np.float32]:
+        """Depth below the skin as a share of the greatest in the slice: single slices are all that is known."""
+        return relative_depth(self.mask)
+
+    def shells(self) -> Iterator[Mask]:
+        """The pixels of each shell of depth."""
+        return ((self.depth > lower) & (self.depth <= upper) for lower, upper in pairwise(DEPTHS))
 
     @staticmethod
     def of(images: Tensor, mask: Tensor, slices: int) -> "Slabs":
@@ -105,11 +114,12 @@ def unpaired_parts(
     """
     ratios = np.maximum(tissue_shares(sct), SHARE_FLOOR) / np.maximum(real.shares, SHARE_FLOOR)
     errors = np.abs(reconstructed_mr.values - mr.values)[mr.mask]
+    own, weights, edges = profile(sct, window_hu), _weights(sct), _edges(window_hu)
     return {
         "gradient": 1 - _mean_gradient_correlation(mr, sct),
         "cycle": float(errors.mean()) if errors.size else 0.0,
-        "depth_histogram_hu": depth_histogram_distance(sct, real, window_hu),
-        "histogram_hu": histogram_distance(sct, real, window_hu),
+        "depth_histogram_hu": float(wasserstein(own, real.profile, edges).mean()),
+        "histogram_hu": float(wasserstein(weights @ own, weights @ real.profile, edges)),
         "tissues": float(np.abs(np.log2(ratios)).mean()),
         "outline": 1 - float(_outline_dice(sct)),
         "roughness": max(0.0, float(np.log2(max(roughness(sct), 1e-6) / max(real.roughness, 1e-6)))),
@@ -123,30 +133,18 @@ def combined_score(parts: dict[str, float]) -> float:
 
 def depth_histogram_distance(sct: Slabs, real: RealCT, window_hu: tuple[float, float]) -> float:
     """Mean over the shells of depth of the distance (Wasserstein) between histograms, in HU."""
-    return float(np.mean([_distance(row, window_hu) for row in profile(sct, window_hu) - real.profile]))
-
-
-def histogram_distance(sct: Slabs, real: RealCT, window_hu: tuple[float, float]) -> float:
-    """Distance (Wasserstein) between the histograms of the whole body, in HU."""
-    weights = _weights(sct)
-    return _distance(weights @ (profile(sct, window_hu) - real.profile), window_hu)
+    return float(wasserstein(profile(sct, window_hu), real.profile, _edges(window_hu)).mean())
 
 
 def expected_by_depth(slabs: Slabs, real: RealCT) -> Image:
     """Mean HU of real CTs at the depth of each pixel; 0 outside the body."""
-    shells = np.digitize(relative_depth(slabs.mask), DEPTHS, right=True)
+    shells = np.digitize(slabs.depth, DEPTHS, right=True)
     return np.array([0.0, *real.means_hu, 0.0])[shells] * slabs.mask
 
 
 def profile(slabs: Slabs, window_hu: tuple[float, float]) -> NDArray[np.float64]:
     """Histogram of the values in each shell of depth below the skin, ``(shells, bins)``, rows summing to 1."""
-    depth = relative_depth(slabs.mask)
-    values, edges = np.clip(slabs.values, *window_hu), _edges(window_hu)
-    rows = []
-    for lower, upper in pairwise(DEPTHS):
-        counts = np.histogram(values[(depth > lower) & (depth <= upper)], edges)[0]
-        rows.append(counts / max(1, counts.sum()))
-    return np.stack(rows)
+    return np.stack([shares(slabs.values[shell], _edges(window_hu)) for shell in slabs.shells()])
 
 
 def tissue_shares(slabs: Slabs) -> NDArray[np.float64]:
@@ -158,7 +156,7 @@ def tissue_shares(slabs: Slabs) -> NDArray[np.float64]:
 
 def roughness(slabs: Slabs) -> float:
     """Mean step between neighbouring slices over the mean step between neighbouring pixels, in the body."""
-    through, down, across = (_mean_step(slabs, axis) for axis in (1, 2, 3))
+    through, down, across = (mean_step(slabs.values, slabs.mask, axis) for axis in (1, 2, 3))
     return 2 * through / max(down + across, 1e-6)
 
 
@@ -171,21 +169,9 @@ def relative_depth(masks: NDArray[np.bool_]) -> NDArray[np.float32]:
     return np.array([_slice_depth(mask) for mask in slices], dtype=np.float32).reshape(masks.shape)
 
 
-def _mean_step(slabs: Slabs, axis: int) -> float:
-    steps = np.abs(np.diff(slabs.values, axis=axis))
-    count = slabs.mask.shape[axis]
-    both = slabs.mask.take(range(1, count), axis) & slabs.mask.take(range(count - 1), axis)
-    return float(steps[both].mean()) if both.any() else 0.0
-
-
-def _distance(difference: NDArray[np.float64], window_hu: tuple[float, float]) -> float:
-    return float(np.abs(np.cumsum(difference)).sum() * np.diff(_edges(window_hu)).mean())
-
-
 def _weights(slabs: Slabs) -> NDArray[np.float64]:
     """Share of each shell in the body."""
-    depth = relative_depth(slabs.mask)
-    counts = np.array([np.count_nonzero((depth > lower) & (depth <= upper)) for lower, upper in pairwise(DEPTHS)])
+    counts = np.array([np.count_nonzero(shell) for shell in slabs.shells()])
     return counts / max(1, counts.sum())
 
 
