@@ -1,12 +1,10 @@
 """The settings of a command: name, type, default and help text of each, read from its config dataclass."""
 
-import ast
-import inspect
-import itertools
-import textwrap
 from dataclasses import MISSING, fields, is_dataclass
 from types import NoneType
 from typing import Any, Literal, NamedTuple, get_args, get_origin
+
+from docstring_parser import parse_from_object
 
 NUMBERS = {
     "int": "a whole number",
@@ -73,14 +71,8 @@ def sections_of(config: type) -> dict[str, type]:
 
 def texts_of(config: type) -> dict[str, str]:
     """The docstring below each attribute of a config, in one line."""
-    body = ast.parse(textwrap.dedent(inspect.getsource(config))).body[0].body  # type: ignore[attr-defined]
-    return {
-        attribute.target.id: " ".join(ast.literal_eval(below.value).replace("``", "").split())
-        for attribute, below in itertools.pairwise(body)
-        if isinstance(attribute, ast.AnnAssign)
-        and isinstance(attribute.target, ast.Name)
-        and isinstance(below, ast.Expr)
-    }
+    described = parse_from_object(config).params
+    return {each.arg_name: " ".join((each.description or "").replace("``", "").split()) for each in described}
 
 
 def placeholder(kind: Any, name: str) -> str:
