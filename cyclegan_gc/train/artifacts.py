@@ -84,20 +84,20 @@ def model_artifacts(
         run_id: W&B id of the run, which names the artifacts.
         figures_until: gives the newest figures up to a step.
     """
-    steps = {name: load_checkpoint(folder / name)["step"] for name in (BEST, LAST) if (folder / name).exists()}
+    states = {name: load_checkpoint(folder / name) for name in (BEST, LAST) if (folder / name).exists()}
     aliases = {BEST: ["best"], LAST: ["latest"]}
-    if steps.get(BEST) == steps.get(LAST):
-        steps.pop(BEST, None)
+    if len(states) == 2 and states[BEST]["step"] == states[LAST]["step"]:
+        del states[BEST]
         aliases[LAST].append("best")
-    for name, step in steps.items():
-        file, metadata = _write_model(folder, folder / name, figures_until(step))
+    for name, state in states.items():
+        step = state["step"]
+        file, metadata = _write_model(folder / name, state, figures_until(step))
         yield Artifact(f"model-{run_id}", "model", file, "model.pt", metadata, [*aliases[name], f"step-{step}"])
 
 
-def _write_model(folder: Path, checkpoint: Path, figures: Mapping[str, float | None]) -> tuple[Path, dict[str, Any]]:
-    """Networks and settings of a checkpoint in a file below ``folder``/wandb that later steps do not change."""
-    state: State = load_checkpoint(checkpoint)
-    file = _artifact_file(folder, f"model_step{state['step']:07d}.pt")
+def _write_model(checkpoint: Path, state: State, figures: Mapping[str, float | None]) -> tuple[Path, dict[str, Any]]:
+    """Networks and settings of a checkpoint in a file below RUN/wandb that later steps do not change."""
+    file = _artifact_file(checkpoint.parent, f"model_step{state['step']:07d}.pt")
     save_checkpoint(file, {name: value for name, value in {**state, **LEFT_OUT}.items() if name != "format"})
     return file, {
         "step": state["step"],
