@@ -165,14 +165,7 @@ def run_phantom(config: settings.PhantomConfig) -> int:
     """Generate phantoms."""
     from cyclegan_gc.phantom.subject import write_phantoms
 
-    write_phantoms(
-        config.output,
-        subjects=config.subjects,
-        test_subjects=config.test_subjects,
-        seed=config.seed,
-        kind=config.kind,
-        scanner=config.scanner,
-    )
+    write_phantoms(**vars(config))
     print(f"phantoms: {config.output}")
     return 0
 

@@ -156,9 +156,9 @@ def _unlike_training(facts: Mapping[str, Any], known: Sequence[Mapping[str, Any]
         sizes = " x ".join(f"{mm:.2g}" for mm in facts["spacing_mm"])
         yield "warn", f"voxels of {sizes} mm, {min(pixels):.2g} to {max(pixels):.2g} mm in training"
     for index, direction in enumerate(("front to back", "side to side", "bottom to top")):
-        lengths = [case["body_mm"][index] for case in known if "body_mm" in case]
+        lengths = [case["body_mm"][index] for case in known]
         own = facts["body_mm"][index]
-        factor = max(own / max(lengths), min(lengths) / own) if lengths else 1.0
+        factor = max(own / max(lengths), min(lengths) / own)
         if level := _level(factor, SIZE_FACTOR):
             usual = f"{min(lengths):.0f} to {max(lengths):.0f} mm in training"
             yield level, f"the body is {own:.0f} mm {direction}, {usual}"
