@@ -1,6 +1,6 @@
 """Settings of every command, as frozen dataclasses.
 
-Imports only the package's errors and nothing heavy, so that ``--help`` answers at once.
+Imports the package's errors and number types of jsonargparse, nothing heavy, so that ``--help`` answers at once.
 """
 
 from cyclegan_gc.config.commands import (

@@ -119,8 +119,8 @@ class OptimizerConfig:
 class MonitorConfig:
     """Watchdog options.
 
-    The watchdog looks for contrast inversion, copies of the input, collapse, a discriminator that always wins, vanished
-    gradients and blank batches.
+    The watchdog looks for contrast inversion, copies of the input, collapse, a discriminator that always wins,
+    exploded losses, vanished gradients and blank batches.
     """
 
     action: Literal["warn", "stop", "rollback"] = "warn"

@@ -49,4 +49,4 @@ def write_shared_weights(checkpoint: Path, path: Path) -> list[str]:
     """Write the weights file and, beside it, the JSON that it holds, for people."""
     facts = save_model(checkpoint, path)
     write_text(path.with_suffix(".json"), json.dumps(facts, indent=2) + "\n")
-    return [f"{path}: {path.stat().st_size / 1e6:.1f} MB, both generators and their settings, no path and no name"]
+    return [f"{path}: {path.stat().st_size / 1e6:.1f} MB, the generators and their settings, no path and no name"]

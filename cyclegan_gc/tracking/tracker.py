@@ -29,7 +29,7 @@ class Tracker:
         settings: plain dict shown as the run's config; the caller leaves paths out.
         name: beginning of the run's name in W&B, which ends with its id, unless the user gives a name.
         step: step from which the run continues. Later lines of metrics.jsonl are dropped; W&B keeps what it has, and
-            gets no step twice.
+            gets a step again only after :meth:`rewind`.
         run_id: W&B id of the run to continue.
     """
 
