@@ -65,9 +65,9 @@ def describe(path: Path, *, headers_only: bool = False) -> Description:
 
 
 def _described_models(paths: Sequence[Path]) -> Description:
-    from cyclegan_gc.trained_model import load_state  # torch is slow to import, and volumes do not need it
+    from cyclegan_gc.trained_model import read_state  # torch is slow to import, and volumes do not need it
 
-    states = {path: load_state(path) for path in paths}
+    states = {path: read_state(path) for path in paths}
     lines = [line for path, state in states.items() for line in _checkpoint_lines(path, state)]
     facts = [{"file": path.name, "step": state["step"], "config": state["config"]} for path, state in states.items()]
     return Description(lines, {"models": facts})

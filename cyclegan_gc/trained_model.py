@@ -90,9 +90,9 @@ def load_model(path: Path, direction: Direction = "mr_to_ct", device: torch.devi
     """Load one generator of a checkpoint or a weights file, by its moving average, in evaluation mode.
 
     Raises:
-        UserError: as :func:`load_state`, and if the model was not trained in that direction.
+        UserError: as :func:`read_state`, and if the model was not trained in that direction.
     """
-    state = load_state(path)
+    state = read_state(path)
     if direction not in state["ema"]:
         raise UserError(f"{path}: trained with objective paired, from MR to CT only; leave out --direction {direction}")
     with restoring(path):
@@ -111,7 +111,7 @@ def save_model(checkpoint: Path, path: Path) -> dict[str, Any]:
     Returns:
         The JSON that the new file holds.
     """
-    state = load_state(checkpoint)
+    state = read_state(checkpoint)
     config, known = state["config"], state["fingerprint"]
     settings = {**_only(config, Settings), "data": _only(config["data"], Slices)}
     cases = {name: [_only(case, Case) for case in known[name]] for name in ("mr", "ct")}
@@ -121,7 +121,7 @@ def save_model(checkpoint: Path, path: Path) -> dict[str, Any]:
     return save_weights(path, tensors, {**facts, "checkpoint_sha256": file_sha256([checkpoint])})
 
 
-def load_state(path: Path) -> State:
+def read_state(path: Path) -> State:
     """What a checkpoint or a weights file holds; raises as :func:`load_checkpoint` and :func:`load_weights`."""
     if path.suffix.lower() != SUFFIX:
         return load_checkpoint(path)

@@ -14,7 +14,7 @@ from cyclegan_gc.checkpoint import Histogram
 from cyclegan_gc.config import PreprocessConfig
 from cyclegan_gc.model_files import public_name
 from cyclegan_gc.prepare.preprocess import normalise_mr
-from cyclegan_gc.trained_model import load_state
+from cyclegan_gc.trained_model import read_state
 
 COUNTED_HU = (-1024, 3071)
 
@@ -39,7 +39,7 @@ def load_histogram_model(checkpoint: Path) -> HistogramModel:
     Raises:
         UserError: if the file is not a checkpoint.
     """
-    state = load_state(checkpoint)
+    state = read_state(checkpoint)
     settings = PreprocessConfig(**state["config"]["preprocess"])
     known = state["fingerprint"]
     return HistogramModel(

@@ -12,7 +12,7 @@ from cyclegan_gc.checkpoint import State, load_checkpoint, save_checkpoint
 from cyclegan_gc.distributed import Ranks
 from cyclegan_gc.errors import UserError
 from cyclegan_gc.model_files import BEST, LAST
-from cyclegan_gc.trained_model import load_state
+from cyclegan_gc.trained_model import read_state
 
 PREVIOUS, DAMAGED = "previous.pt", "damaged.pt"
 SAME_RUN = ("objective", "network", "preprocess", "data", "steps", "seed", "loss", "paired", "optimizer", "precision")
@@ -95,7 +95,7 @@ def find_beginning(
         return Beginning(saved=saved, init_sha256=saved["init_sha256"], resume=resume, path=path)
     if init_from is None:
         return Beginning()
-    other = load_state(init_from)
+    other = read_state(init_from)
     _check_alike(other, settings, init_from)
     return Beginning(other=other, init_sha256=file_sha256([init_from]), path=init_from)
 
