@@ -19,6 +19,7 @@ from cyclegan_gc.evaluate.evaluation import evaluate
 from cyclegan_gc.evaluate.loading import load_case
 from cyclegan_gc.evaluate.matching import CaseFiles, Sources, match_cases
 from cyclegan_gc.evaluate.measures import Row
+from cyclegan_gc.evaluate.provenance import anonymous
 from cyclegan_gc.evaluate.summary import Evaluation
 from cyclegan_gc.evaluate.tables import summary_table
 from cyclegan_gc.formats.dicom.ct_image import SeriesLabel
@@ -255,6 +256,12 @@ def test_two_methods_are_measured_on_the_same_voxels_and_tested_in_pairs(folder)
     assert stored["agreement"]["compared"]["bias"] == pytest.approx(45, abs=2)
     text = (folder / "out/report.html").read_text(encoding="utf-8")
     assert "Against the compared CT" in text and "gain (95 % CI)" in summary_table(evaluation)
+
+
+@pytest.mark.parametrize(("name", "shown"), [("compared", 3), ("Dr Doe", 0)])
+def test_no_picture_with_a_name_that_people_gave_is_for_others(folder, name, shown):
+    evaluation = run(folder, compare={name: str(folder / "ct")})
+    assert len(evaluation.pictures) == 3 and len(anonymous(evaluation, lambda case: case).pictures) == shown
 
 
 def test_several_named_methods_are_measured_on_the_same_voxels_and_each_is_tested(folder, capsys):

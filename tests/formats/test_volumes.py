@@ -469,6 +469,12 @@ def test_labels_come_as_whole_numbers_whatever_type_they_are_stored_in(tmp_path,
     np.testing.assert_array_equal(read_mask(path).array, labels > 0)
 
 
+def test_a_background_of_nan_is_outside_a_mask(tmp_path):
+    inside = np.arange(16 * 17 * 2).reshape(16, 17, 2) % 3 == 0
+    path = put(tmp_path / "mask.nii.gz", nifti_bytes(np.where(inside, 1.0, np.nan).astype(np.float32)))
+    np.testing.assert_array_equal(read_mask(path).array, inside)
+
+
 def test_large_labels_and_scaled_ones_are_kept(tmp_path):
     labels = np.resize(np.array([0, 14175, 2035], np.int32), (16, 17, 2))
     np.testing.assert_array_equal(read_labels(put(tmp_path / "a.nii", nifti_bytes(labels))).array, labels)
