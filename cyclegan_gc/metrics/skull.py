@@ -21,7 +21,7 @@ LEAST_RISE = 0.2
 DIPLOE_MM = 3.0
 """A gap in the bone up to this length belongs to the skull: the marrow between its two tables."""
 CUT_MM2 = 8000.0
-"""Body area in the topmost slice from which on the body is cut off there: a trunk, or a head without its vault."""
+"""Body area in the topmost slice from which on the body is cut off there: a torso, or a head without its vault."""
 FOUND = 0.5
 """Least share of the rays that meet bone in a head."""
 SPECK_BELOW_SKIN_MM = 25.0
