@@ -21,7 +21,7 @@ from nibabel.spatialimages import HeaderDataError
 
 from cyclegan_gc.errors import VolumeError
 from cyclegan_gc.formats.files import check_file
-from cyclegan_gc.formats.geometry import checked_shape, shear
+from cyclegan_gc.formats.geometry import checked_shape, shear, voxel_sizes
 from cyclegan_gc.formats.voxel_stream import MAX_EXTRA_BYTES, check_claim, chunks_of, gathered
 
 Header: TypeAlias = nib.Nifti1Header | nib.Nifti2Header
@@ -156,7 +156,7 @@ def geometry_header(affine: np.ndarray) -> Header:
     """A new header for a grid in mm (scanner coordinates); without a qform if the axes are sheared."""
     header = nib.Nifti1Header()
     header.set_xyzt_units("mm")
-    header["pixdim"][1:4] = np.linalg.norm(affine[:3, :3], axis=0)
+    header["pixdim"][1:4] = voxel_sizes(affine)
     header.set_sform(affine, code="scanner")
     if shear(affine) <= 1e-4:
         header.set_qform(affine, code="scanner")

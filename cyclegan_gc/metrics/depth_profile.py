@@ -5,7 +5,7 @@ from itertools import pairwise, product
 import numpy as np
 from numpy.typing import NDArray
 
-from cyclegan_gc.formats.geometry import to_ras
+from cyclegan_gc.formats.geometry import to_ras, voxel_sizes
 from cyclegan_gc.metrics.alignment import gathered, gathering
 from cyclegan_gc.metrics.voxelwise import Mask
 from cyclegan_gc.voxels import depth_in_body
@@ -26,7 +26,7 @@ def depth_profile(hu: NDArray, mask: Mask, affine: NDArray[np.float64]) -> NDArr
         mask: the body, same shape.
         affine: ``(4, 4)`` voxel index to RAS mm.
     """
-    factors = gathering(np.linalg.norm(affine[:3, :3], axis=0).tolist(), hu.shape)
+    factors = gathering(voxel_sizes(affine).tolist(), hu.shape)
     affine = affine @ np.diag([*factors, 1])
     (hu, spacing_mm), (share, _) = (to_ras(gathered(array, factors), affine) for array in (hu, mask))
     body = share >= 0.5
