@@ -16,7 +16,7 @@ from nibabel.quaternions import angle_axis2mat
 
 from cyclegan_gc.errors import UserError, VolumeError
 from cyclegan_gc.formats.content import bytes_hash, content_hash
-from cyclegan_gc.formats.files import case_id
+from cyclegan_gc.formats.files import case_id, pair_of
 from cyclegan_gc.formats.sources import find_sources
 from cyclegan_gc.formats.volumes import Volume, read_contrasts, read_labels, read_mask, read_volume, write_volume
 
@@ -323,6 +323,16 @@ def test_a_folder_is_searched_through_its_subfolders_without_hidden_files(tmp_pa
     assert [p.name for p in find_volumes(f"{tmp_path}/*.nii*")] == ["a.nii.gz", "b.nii"]
     assert [p.name for p in find_volumes(f"{tmp_path}/**/*.nii")] == ["b.nii"]
     assert find_volumes(tmp_path / "b.nii") == [tmp_path / "b.nii"]
+
+
+def test_the_halves_of_a_pair_are_found_zipped_and_in_capitals_and_count_once(tmp_path: Path):
+    for name in ("a.HDR", "a.img.gz", "a.json", "b.img", "c.nii"):
+        (tmp_path / name).touch()
+    for half in ("a.HDR", "a.img.gz"):
+        assert [file and file.name.lower() for file in pair_of(tmp_path / half)] == ["a.hdr", "a.img.gz"]
+    assert pair_of(tmp_path / "b.img") == (None, tmp_path / "b.img")
+    assert pair_of(tmp_path / "c.nii") == (tmp_path / "c.nii", tmp_path / "c.nii")
+    assert [path.name for path in find_volumes(tmp_path)] == ["a.HDR", "b.img", "c.nii"]
 
 
 def test_loops_of_links_end_and_linked_folders_are_searched(tmp_path: Path):
