@@ -18,8 +18,8 @@ try:
 except ImportError:  # Windows has no such locks, so leftovers of killed processes stay
     fcntl = None
 
-TEMPORARY = re.compile(r"\..+\.[0-9a-f]{12}\.(part|old)", re.DOTALL)
-"""Names of temporary folders; earlier versions gave them to files too, and .old to replaced folders."""
+TEMPORARY = re.compile(r"\..+\.[0-9a-f]{12}\.part", re.DOTALL)
+"""Names of temporary folders."""
 LOCK = "lock"
 """File in a temporary folder that is locked while its process lives; network drives lock files but not folders."""
 MACHINE = hashlib.sha256(platform.node().encode()).digest()
@@ -98,18 +98,14 @@ def link_over(file: Path, name: Path) -> None:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove temporary files and folders that killed processes left in ``folder``; what is being written stays.
+    """Remove temporary folders that killed processes left in ``folder``; what is being written stays.
 
-    Those of another machine, or of a version that did not name it, are removed after a day.
+    Those of another machine are removed after a day.
     """
     for leftover in folder.glob(".*"):
-        if not TEMPORARY.fullmatch(leftover.name) or leftover.is_symlink() or not _is_dead(leftover):
-            continue
-        if leftover.is_dir():
+        is_ours = TEMPORARY.fullmatch(leftover.name) and leftover.is_dir() and not leftover.is_symlink()
+        if is_ours and _is_dead(leftover):
             shutil.rmtree(leftover, ignore_errors=True)
-        else:
-            with suppress(OSError):
-                leftover.unlink()
 
 
 def file_sha256(paths: Iterable[Path]) -> str:
@@ -134,13 +130,13 @@ def _short(name: str) -> str:
 
 
 def _is_dead(leftover: Path) -> bool:
-    """Whether the process that made a temporary folder, or a file of an earlier version, has ended."""
+    """Whether the process that made a temporary folder has ended."""
     if fcntl is None:
         return False
     try:
-        with (leftover / LOCK if leftover.is_dir() else leftover).open("r+b") as file:
+        with (leftover / LOCK).open("r+b") as file:
             _lock(file, wait=False)
-            if leftover.is_dir() and file.read() == MACHINE:
+            if file.read() == MACHINE:
                 return True
     except FileNotFoundError:  # not locked yet, or killed before
         pass

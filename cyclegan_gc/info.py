@@ -52,9 +52,10 @@ def describe(path: Path, *, headers_only: bool = False) -> Description:
         return _described_models(models or [file])
     sources, left_out = find_sources(path)
     cases, failures = [], []
+    patients = list(dict.fromkeys(source.series.patient for source in sources if source.series))
     for source in sources:
         try:
-            cases.append(_facts(source))
+            cases.append(_facts(source, patients))
         except VolumeError as error:
             if len(sources) == 1:
                 raise
@@ -73,8 +74,8 @@ def _described_models(paths: Sequence[Path]) -> Description:
     return Description(lines, {"models": facts})
 
 
-def _facts(source: Source) -> dict[str, Any]:
-    """What the headers of a case say."""
+def _facts(source: Source, patients: Sequence[str]) -> dict[str, Any]:
+    """What the headers of a case say; the patient is a number, since a hash can be undone by trial."""
     shape, affine = source_grid(source)
     facts = {
         "case": source.label,
@@ -93,7 +94,7 @@ def _facts(source: Source) -> dict[str, Any]:
         "protocol": series.protocol,
         "contrast_agent": agent.strip(),
         "series": series.uid,
-        "patient": series.patient,
+        "patient": patients.index(series.patient) + 1 if series.patient else None,
     }
 
 

@@ -42,7 +42,7 @@ def test_a_check_that_fails_leaves_the_old_file_and_no_other(tmp_path: Path):
 
 def test_leftovers_of_killed_processes_are_removed_and_open_files_stay(tmp_path: Path):
     dead = tmp_path / ".x.nii.gz.0123456789ab.part"
-    dead.write_bytes(b"half")
+    dead.mkdir()
     os.utime(dead, (0, 0))
     with atomic_write(tmp_path / "x.nii.gz") as file:
         file.write(b"whole")
@@ -63,11 +63,11 @@ def test_what_another_process_writes_or_checks_stays_until_it_is_killed(tmp_path
 
 def test_folders_of_killed_processes_are_removed_and_names_of_others_and_links_stay(tmp_path: Path):
     out, others = tmp_path / "out", tmp_path / "others"
-    for folder in (out / ".sct.0123456789ab.part", out / ".sct.0123456789ab.old", others):
+    for folder in (out / ".sct.0123456789ab.part", others):
         folder.mkdir(parents=True)
         (folder / "0001.dcm").write_bytes(b"half")
         os.utime(folder, (0, 0))
-    kept = [".x.part", ".x.0123456789AB.part", "x.0123456789ab.part", ".x.0123456789ab.partly"]
+    kept = [".x.0123456789ab.part", ".x.part", ".x.0123456789AB.part", "x.0123456789ab.part", ".x.0123456789ab.partly"]
     for name in kept:
         (out / name).write_bytes(b"another program's")
         os.utime(out / name, (0, 0))

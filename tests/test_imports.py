@@ -21,7 +21,7 @@ FLOORS = {
 ONLY_IN = {
     "wandb": ("tracking",),
     "SimpleITK": ("formats.itk", "formats.images", "prepare.bias_field"),
-    "nibabel": ("formats.nifti", "formats.images", "phantom.subject"),
+    "nibabel": ("formats", "phantom.subject"),
     "pydicom": ("formats.dicom",),
     "highdicom": ("formats.dicom",),
     "jsonargparse": ("parsing",),

@@ -1,3 +1,4 @@
+import json
 import shutil
 from dataclasses import replace
 
@@ -32,6 +33,18 @@ def test_a_series_and_a_file_that_cannot_be_read(slices_of, write_series, tmp_pa
     assert "T1: DICOM series of 6 files" in capsys.readouterr().out
     (tmp_path / "last.pt").write_bytes(b"no checkpoint")
     assert main(["info", str(tmp_path / "last.pt")]) == 2
+
+
+def test_patients_are_numbers_in_json(slices_of, write_series, tmp_path, capsys):
+    for name, patient in (("a", "MRN1"), ("b", "MRN2"), ("c", "MRN1"), ("d", "")):
+        datasets = list(slices_of(np.arange(20 * 24 * 6, dtype=np.int16).reshape(20, 24, 6)))
+        for dataset in datasets:
+            dataset.SeriesInstanceUID += f".{ord(name)}"
+            dataset.PatientID = patient
+        write_series(tmp_path / name, datasets)
+    assert main(["info", str(tmp_path), "--json"]) == 0
+    cases = json.loads(capsys.readouterr().out)["cases"]
+    assert [case["patient"] for case in cases] == [1, 2, 1, None]
 
 
 def test_a_case_that_cannot_be_read_does_not_hide_the_others(slices_of, write_series, tmp_path, capsys):

@@ -1,6 +1,7 @@
 """The audit before training: measures and shows every volume, and reports faults before days of computing are spent."""
 
 import json
+import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
@@ -15,7 +16,7 @@ from cyclegan_gc.audit.sheet import contact_sheet, views_of
 from cyclegan_gc.config import PreprocessConfig, SliceAxis
 from cyclegan_gc.device import one_torch_thread, usable_cpus
 from cyclegan_gc.distributed import Ranks
-from cyclegan_gc.errors import UserError, VolumeError, plain
+from cyclegan_gc.errors import UserError, VolumeError, labelled, plain
 from cyclegan_gc.formats.sources import Source
 from cyclegan_gc.pictures.sheets import Pixels
 from cyclegan_gc.prepare.modality import check_volume
@@ -126,7 +127,8 @@ def _look(source: Source, case: Audited, settings: PreprocessConfig) -> tuple[Au
         case = replace(case, facts=measure_case(volume, prepared, case.modality))
         views = views_of(volume, prepared, case.modality)
     except VolumeError as error:
-        case = replace(case, failure=str(error).removeprefix(f"{source.path}: "))
+        cause = str(error).removeprefix(f"{source.path}: ")
+        case = replace(case, failure=labelled(cause, {f"{source.path.parent}{os.sep}": ""}))
     return case, views
 
 

@@ -28,7 +28,7 @@ JUMP = 1.7
 """Heads have up to 1.4 and pelves 1.65; heads with four missing slices of 1.5 mm mostly have 1.8 to 3."""
 NO_AIR_HU, SOME_AIR_HU = -700, -900
 TISSUE_HU = -300, 400
-"""Range of the third quartile of the body's HU; heads and trunks have 29 to 154."""
+"""Range of the third quartile of the body's HU; heads and torsos have 29 to 154."""
 CLIPPED = 2e-3
 USELESS_TOP_HU = 700
 COARSE_HU = 8
@@ -37,7 +37,7 @@ PADDED = 1e-3
 PLATE_MM = 60
 COUCH_ML, MARKERS_ML = 20, 5
 HEAD_CM2 = 400
-"""The largest cross-section of a head is smaller, that of an adult's trunk larger."""
+"""The largest cross-section of a head is smaller, that of an adult's torso larger."""
 UNEVEN = 1.34
 """Phantoms have up to 1.33, public heads mostly 1.1 to 1.25."""
 

@@ -110,7 +110,7 @@ def _of_another_part(mr: Domain, ct: Domain) -> list[Finding]:
 
 
 def _other_part(one: float, other: float) -> bool:
-    """Whether one cross-section in cm2 is a head's and the other a trunk's; trunks may differ in size."""
+    """Whether one cross-section in cm2 is a head's and the other a torso's; torsos may differ in size."""
     low, high = sorted((one, other))
     return high > OTHER_PART * low and low < HEAD_CM2 < high
 

@@ -18,12 +18,11 @@ from cyclegan_gc.prepare.modality import Modality
 from cyclegan_gc.prepare.preprocess import Prepared, in_canonical_frame
 from cyclegan_gc.prepare.stripped import is_stripped
 from cyclegan_gc.prepare.transforms import spacing_of
-from cyclegan_gc.voxels import bounding_box, values_inside
+from cyclegan_gc.voxels import SAMPLE, block_sizes, bounding_box, depth_in_body, values_inside
 
 APART_MM, BRIGHT_APART_MM = 3.0, 1.5
 HASHED = 64
 """Most voxels along each axis that enter the hash of a volume."""
-SAMPLE = 300_000
 LARGE = 0.2
 """Slices below this share of the largest cross-section do not count for the body's extent: a tip, a couch alone."""
 SIDES = ("front", "back", "right", "left")
@@ -103,8 +102,7 @@ def thumbnail_of(facts: Facts) -> NDArray[np.float64]:
 
 def _every(apart_mm: float, spacing_mm: Spacing, shape: Sequence[int]) -> tuple[slice, ...]:
     """Slices that take voxels of an array about ``apart_mm`` apart, at least one along each axis."""
-    steps = [max(1, min(round(apart_mm / mm), size)) for mm, size in zip(spacing_mm, shape, strict=True)]
-    return tuple(slice(step // 2, None, step) for step in steps)
+    return tuple(slice(step // 2, None, step) for step in block_sizes(spacing_mm, shape, apart_mm))
 
 
 def _window(inside: NDArray, modality: Modality) -> tuple[float, float]:
@@ -181,8 +179,7 @@ def _brightness(raw: NDArray, body: NDArray[np.bool_], spacing_mm: Spacing) -> F
     areas = body.sum(axis=(0, 1))
     top = int(np.flatnonzero(areas >= LARGE * areas.max())[-1]) + 1 if areas.any() else 0
     part = slice(max(0, top - round(HEAD_MM / spacing_mm[2])), top)
-    raw, wider = raw[:, :, part], np.pad(body[:, :, part], ((1, 1), (1, 1), (0, 1)))
-    depth = np.asarray(ndimage.distance_transform_edt(wider, sampling=spacing_mm))[1:-1, 1:-1, :-1]
+    raw, depth = raw[:, :, part], depth_in_body(body[:, :, part], spacing_mm)
     deep, very_deep = depth > DEEP_MM, raw[depth > VERY_DEEP_MM]
     contrast = None
     if very_deep.size >= FEWEST_DEEP:

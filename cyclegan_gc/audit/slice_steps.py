@@ -5,6 +5,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cyclegan_gc.voxels import block_sizes
+
 AXES = ("front to back", "right to left", "bottom to top")
 IN_PLANE_MM = 4.0
 LARGE = 0.2
@@ -32,11 +34,9 @@ def slice_steps(
         around it; ``axis`` and ``slice`` (from 1) give its place.
     """
     found: dict[str, Any] = {"repeated": 0, "blank": 0, "jump": 0.0, "axis": None, "slice": None}
+    apart = block_sizes(spacing_mm, raw.shape, IN_PLANE_MM)
     for axis, name in enumerate(AXES):
-        every = tuple(
-            slice(None) if other == axis else slice(None, None, max(1, round(IN_PLANE_MM / mm)))
-            for other, mm in enumerate(spacing_mm)
-        )
+        every = tuple(slice(None, None, 1 if other == axis else step) for other, step in enumerate(apart))
         slices, masks = np.moveaxis(raw[every], axis, 0), np.moveaxis(body[every], axis, 0)
         if len(slices) < FEWEST:
             continue

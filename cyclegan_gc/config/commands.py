@@ -57,8 +57,8 @@ class ConvertConfig:
     """Names of the results. plain keeps folders and names; bids writes derivatives,
     sub-X/ct/sub-X_..._desc-synthetic_ct.nii.gz."""
     series: str | None = None
-    """Convert only the series whose description, protocol or UID, and the files whose name matches this pattern, for
-    instance "*T1*"."""
+    """Pattern, for instance "*T1*". Convert only series whose description, protocol or UID matches it, and files whose
+    name matches it."""
     overwrite: bool = False
     """Convert again even where a finished result exists."""
     force: bool = False
@@ -71,7 +71,7 @@ class ConvertConfig:
     shard: str | None = None
     """Convert the i-th of n parts, i from 1 to n (or 0 to n-1); auto takes i/n from a Slurm array or torchrun."""
     max_voxels: PositiveInt = 2**31
-    """Refuse volumes with more voxels than this, from their headers."""
+    """Largest number of voxels; larger volumes are refused after reading the header."""
     batch_size: PositiveInt = 8
     """Number of slices per pass through the network."""
     device: str = "auto"
@@ -102,9 +102,10 @@ class AuditDataConfig:
     ct: str
     """CT volumes in HU, given like the MR volumes."""
     mr_series: str | None = None
-    """Take only the MR series whose description, protocol or UID, and the files whose name matches this pattern."""
+    """Pattern, for instance "*T1*". Take only MR series whose description, protocol or UID matches it, and files whose
+    name matches it."""
     ct_series: str | None = None
-    """Take only the CT series and files that match this pattern."""
+    """The same for CT series and files."""
     validation_fraction: ClosedUnitInterval = 0.1
     """Share of the subjects that training will hold out for validation, from 0 to 1."""
     contrasts: tuple[str, ...] = ()
@@ -216,7 +217,7 @@ class SyncConfig:
 
 @dataclass(frozen=True)
 class PhantomConfig:
-    """Generate artificial MR and CT subjects with exact truth."""
+    """Generate digital phantoms (MR and CT) with known ground truth."""
 
     output: Path
     """Folder for mr/ and ct/ (unpaired) and for test/mr/, test/ct/ and test/labels/ (pairs)."""
@@ -235,7 +236,10 @@ class PhantomConfig:
 
 @dataclass(frozen=True)
 class DemoConfig:
-    """Run all steps on artificial subjects in a few minutes: training, conversion, evaluation and a report."""
+    """Run all steps on digital phantoms: training, conversion, evaluation and a report.
+
+    Takes about 10 minutes on two CPU cores.
+    """
 
     output: Path = Path("demo")
     """Folder for all results; open its report.html at the end."""

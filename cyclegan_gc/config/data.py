@@ -64,18 +64,18 @@ class DataConfig:
     """CT volumes in HU, given like the MR volumes; they need not show the same subjects. One folder may be given for
     both if modality or file names (mr, ct) tell them apart. Not for --objective paired."""
     mr_series: str | None = None
-    """Take only the MR series whose description, protocol or UID, and the files whose name matches this pattern, for
-    instance "*T1*"."""
+    """Pattern, for instance "*T1*". Take only MR series whose description, protocol or UID matches it, and files whose
+    name matches it."""
     ct_series: str | None = None
-    """Take only the CT series and files that match this pattern."""
+    """The same for CT series and files."""
     pairs: str | None = None
     """Registered pairs to train on, each on one grid: a folder with mr/ and ct/ and equal file names, a folder for each
     pair (SynthRAD, BIDS), or a DICOM export. They are added to the unpaired volumes, or used alone with --objective
     paired."""
     contrasts: tuple[str, ...] = ()
     """Several MR contrasts of a subject as input channels: the endings of their file names, for instance _T1w _T2w or
-    _0000 _0001. Name the contrast that shows the body best first. The files of a subject must lie on one grid, and
-    conversion needs the same contrasts."""
+    _0000 _0001. The body mask is found in the first contrast, so put the one with the clearest body outline first. The
+    files of a subject must lie on one grid, and conversion needs the same contrasts."""
     slice_axes: tuple[SliceAxis, ...] = ("axial",)
     """Planes of the training slices. Hiasa et al. 2018 take coronal slices of the hip. A model trained on several
     planes can convert in each of them and fuse the results."""
@@ -85,12 +85,12 @@ class DataConfig:
     """Neighbouring slices on each side that are added as channels (2.5-D). Gradient consistency then also compares
     gradients across the slices, and conversion averages all translations of a slice."""
     match_position: bool = False
-    """Draw MR and CT slices from similar relative heights in the body."""
+    """Draw MR and CT slices at similar relative positions along the slice axis."""
     flip: bool = True
     """Mirror left and right at random. Sagittal slices are never mirrored: it would swap front and back."""
     tilt_degrees: NonNegativeFloat = 0.0
-    """Largest random tilt of a plane about each of its own axes in degrees. It is less for slices thicker than a pixel,
-    and 0 from twice a pixel on."""
+    """Largest random tilt of a plane about each of its own axes in degrees. It is reduced if slices are thicker
+    than a pixel, and 0 if they are at least twice as thick."""
     rotate_degrees: NonNegativeFloat = 5.0
     """Largest random in-plane rotation in degrees."""
     scale: ClosedUnitInterval = 0.05
@@ -99,9 +99,9 @@ class DataConfig:
     """Strength of random changes of the MR's grey values, from 0 (none) to 1, so that the model copes with other
     scanners. Each sample gets a new smooth rising curve and a new bias field."""
     validation_fraction: ClosedUnitInterval = 0.1
-    """Share of the subjects held out for validation, from 0 to 1; 0 validates on the training volumes. A subject is the
-    PatientID of a series, sub-XX or a SynthRAD identifier in the path, otherwise the file name, or the folder where
-    file names repeat."""
+    """Share of the subjects held out for validation, from 0 to 1; 0 validates on the training volumes. A subject is
+    sub-XX or a SynthRAD identifier in the path, otherwise the PatientID of a series, otherwise the file name, or the
+    folder where file names repeat."""
     validation_pairs: str | None = None
     """Registered pairs to measure true errors on, given like the pairs; test/ of ``cyclegan-gc phantom`` holds some.
     Each validation logs the errors of up to three of them. They are never trained on and never choose best.pt."""

@@ -24,11 +24,11 @@ class WandbConfig:
     """W&B name of the run. Default: WANDB_NAME, otherwise the main settings, or the model that is used, and the run's
     id."""
     tags: tuple[str, ...] = ()
-    """W&B tags of the run. Default: WANDB_TAGS, divided by commas."""
+    """W&B tags of the run. Default: WANDB_TAGS, separated by commas."""
     notes: str | None = None
     """W&B notes on the run. Default: WANDB_NOTES."""
     images: bool = False
-    """Log pictures in W&B too, offline as well. A face can be rebuilt from an MR of the head, so without this pictures
-    are only in the folder panels."""
+    """Log pictures in W&B too, offline as well. A face can be rebuilt from an MR of the head, so without
+    this option no image goes to W&B."""
     system: bool = True
     """Log curves of the use of GPU, CPU, memory and network. They contain no path and no name."""

@@ -63,7 +63,8 @@ class LossConfig:
     gradient: NonNegativeFloat = 0.3
     """Weight of the gradient consistency loss between each input and its translation."""
     gradient_mode: Literal["absolute", "signed"] = "absolute"
-    """Correlate gradient magnitudes, or signed gradients as the equation is printed, which make MR to CT worse."""
+    """Correlate gradient magnitudes, or signed gradients as in the published equation (Hiasa et al. 2018), which make
+    MR to CT worse."""
     gradient_operator: Literal["forward", "central", "sobel"] = "central"
     """Difference operator of the gradients."""
     identity: NonNegativeFloat = 0.0
@@ -86,14 +87,15 @@ class PairedConfig:
     gradient: NonNegativeFloat = 0.3
     """Weight of the gradient consistency loss between true and synthetic CT."""
     gradient_mode: Literal["signed", "absolute"] = "signed"
-    """Correlate signed gradients, as the equation is printed, or their magnitudes. Both images are CT here."""
+    """Correlate signed gradients, as in the published equation (Hiasa et al. 2018), or their magnitudes. Both images
+    are CT here."""
     gradient_operator: Literal["forward", "central", "sobel"] = "central"
     """Difference operator of the gradients."""
     adversarial: Literal["log_likelihood", "minimax", "least_squares"] = "log_likelihood"
     """Adversarial loss of the discriminator that sees MR and CT together. With log_likelihood the generator raises
-    log D; with minimax it lowers log(1 - D) as printed, which stops learning where the discriminator wins."""
+    log D; minimax is the original form log(1 - D), which stops learning where the discriminator wins."""
     every: PositiveInt = 4
-    """Take a batch of pairs every this many steps of unpaired training."""
+    """Number of unpaired steps from one batch of pairs to the next."""
 
 
 @dataclass(frozen=True)
@@ -205,7 +207,7 @@ class TrainConfig:
                 f"got {self.optimizer.batch_size}"
             )
         if self.loss.depth_histogram and not self.data.match_position:
-            raise UserError("--loss.depth_histogram needs --data.match_position: it compares slices of one height")
+            raise UserError("--loss.depth_histogram needs --data.match_position: it compares slices at equal positions")
         if self.loss.identity and self.data.contrasts:
             raise UserError("--loss.identity must be 0 with --data.contrasts: one CT cannot replace several contrasts")
         smallest = 3 * 2**self.network.discriminator_layers

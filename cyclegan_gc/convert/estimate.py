@@ -74,7 +74,7 @@ def _seconds_per_pixel(member: Member) -> float:
         passes.run(member.translator.generator, image)
         marks.append(time.perf_counter())
     # The fastest pass: the first one includes the warm-up, and other programs may slow down the rest.
-    return float(np.diff(marks).min()) / image.numel()
+    return float(np.diff(marks).min()) / TIMED_PIXELS**2
 
 
 def _in_words(seconds: float) -> str:

@@ -13,10 +13,10 @@ from cyclegan_gc.errors import UserError, VolumeError, named, plain
 from cyclegan_gc.formats.files import named_path
 from cyclegan_gc.formats.geometry import same_grid
 from cyclegan_gc.formats.names import places_of
-from cyclegan_gc.formats.selection import Chosen, check_apart, find_both, is_called, names_of
+from cyclegan_gc.formats.selection import Chosen, check_apart, find_both, is_called, names_of, of_series
 from cyclegan_gc.formats.sources import LeftOut, Source, source_grid
 from cyclegan_gc.formats.volumes import Volume
-from cyclegan_gc.prepare.modality import check_values
+from cyclegan_gc.prepare.modality import check_values, check_volume
 from cyclegan_gc.prepare.preprocess import Prepared, load_volume, normalise_ct, prepare
 
 
@@ -57,13 +57,14 @@ def find_pairs(
         ct_series: pattern of the wanted CT series; None for all.
 
     Raises:
-        UserError: if the folder holds no volumes, a volume has no or several partners, or a pair is not on one grid.
+        UserError: if the folder holds no volumes or no series of a given name, a volume has no or several partners, or
+            a pair is not on one grid.
         VolumeError: if a header cannot be read.
     """
     mr_root, ct_root = _sides(named_path(folder))
     (mrs, no_mrs), (cts, no_cts) = find_both(str(mr_root), str(ct_root), contrasts)
-    mrs, other_mrs = _named(mrs, mr_series, "--data.mr_series")
-    cts, other_cts = _named(cts, ct_series, "--data.ct_series")
+    mrs, other_mrs = _named(mrs, mr_series, mr_root, "--data.mr_series")
+    cts, other_cts = _named(cts, ct_series, ct_root, "--data.ct_series")
     check_apart(mrs, cts, f"put them into mr/ and ct/ of {setting}")
     mr_names, ct_names = names_of(mrs), names_of(cts)
     pairs: list[Pair] = []
@@ -91,8 +92,7 @@ def read_pair(mr: Source, ct: Source) -> Volume:
     if not same_grid(other.array.shape, other.affine, volume.array.shape, volume.affine):
         raise VolumeError(f"{ct.path}: not on the grid of its MR; resample it to the MR")
     with named(mr.path):
-        for array in volume.contrasts:
-            check_values(array, "mr")
+        check_volume(volume, "mr")
     with named(ct.path):
         check_values(other.array, "ct")
     warnings = (*volume.warnings, *(f"CT: {note}" for note in other.warnings))
@@ -121,14 +121,11 @@ def _sides(root: Path) -> tuple[Path, Path]:
     return folders.get("mr", root / "mr"), folders.get("ct", root / "ct")
 
 
-def _named(cases: list[Source], pattern: str | None, option: str) -> Chosen:
-    """The cases that an option names, and the others.
-
-    All cases of a folder of files if it names none, because it is meant for the other folders.
-    """
-    chosen = [case for case in cases if pattern is None or is_called(case, pattern)]
-    chosen = chosen if chosen or any(case.series for case in cases) else cases
-    return chosen, [LeftOut(case.label, f"case that {option} does not name") for case in cases if case not in chosen]
+def _named(cases: list[Source], pattern: str | None, folder: Path, option: str) -> Chosen:
+    """As :func:`of_series`, but all cases of a folder of files if the option names none: it is meant for the others."""
+    if pattern is not None and not any(case.series or is_called(case, pattern) for case in cases):
+        pattern = None
+    return of_series(cases, pattern, str(folder), option)
 
 
 def _labels(case: Source) -> set[str]:

@@ -3,7 +3,7 @@
 A network that beats neither has learnt nothing about anatomy; plausible pictures can have the error of a constant.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from cyclegan_gc.checkpoint import Histogram
 from cyclegan_gc.config import PreprocessConfig
 from cyclegan_gc.model_files import public_name
-from cyclegan_gc.prepare.preprocess import normalise_mr
 from cyclegan_gc.trained_model import read_state
 
 COUNTED_HU = (-1024, 3071)
@@ -27,8 +26,8 @@ class HistogramModel:
     """Histogram of the training MR over normalised intensities in [-1, 1]."""
     ct: Histogram
     """Histogram of the training CT over HU."""
-    normalise_mr: Callable[[NDArray, tuple[float, float, float]], NDArray]
-    """Takes a raw MR ``(X, Y, Z)`` and its spacing in mm; returns the same shape in [-1, 1]."""
+    settings: PreprocessConfig
+    """The normalisation of the training."""
     name: str = ""
     """The checkpoint for people, such as "RUN/last.pt, step 3000"."""
 
@@ -40,12 +39,11 @@ def load_histogram_model(checkpoint: Path) -> HistogramModel:
         UserError: if the file is not a checkpoint.
     """
     state = read_state(checkpoint)
-    settings = PreprocessConfig(**state["config"]["preprocess"])
     known = state["fingerprint"]
     return HistogramModel(
         known["mr_histogram"],
         known["ct_histogram"],
-        lambda array, spacing: normalise_mr(array, spacing, settings),
+        PreprocessConfig(**state["config"]["preprocess"]),
         f"{public_name(checkpoint)}, step {state['step']}",
     )
 

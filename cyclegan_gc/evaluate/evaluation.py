@@ -27,12 +27,14 @@ from cyclegan_gc.evaluate.statistics import Counts, count_agreement
 from cyclegan_gc.evaluate.summary import Evaluation, summarise, worst_first
 from cyclegan_gc.evaluate.views import remove_views, write_view
 from cyclegan_gc.formats.files import make_folder
+from cyclegan_gc.formats.nifti import geometry_header
+from cyclegan_gc.formats.volumes import Volume
 from cyclegan_gc.metrics import case_metrics, dice, label_overlaps
 from cyclegan_gc.metrics.consistency import mr_gradient_correlation
 from cyclegan_gc.metrics.skull import Skull, skull
 from cyclegan_gc.pictures.truth import case_panel
 from cyclegan_gc.prepare.body import ct_body_mask
-from cyclegan_gc.prepare.preprocess import AIR_HU
+from cyclegan_gc.prepare.preprocess import AIR_HU, prepare, turn_back
 
 MAX_PICTURES = 8
 HASH_LETTERS = 12
@@ -146,7 +148,8 @@ def _basic_row(case: Case, method: str, image_hu: NDArray) -> Row:
 
 
 def _matched_row(case: Case, mr: NDArray, model: HistogramModel) -> Row:
-    matched = histogram_match(model.normalise_mr(mr, case.spacing_mm), model.mr, model.ct)
+    prepared = prepare(Volume(mr, case.affine, geometry_header(case.affine)), "mr", model.settings)
+    matched = histogram_match(turn_back(prepared.image, prepared), model.mr, model.ct)
     return _basic_row(case, "histogram_match", np.where(case.mask, matched, np.float32(AIR_HU)))
 
 

@@ -79,12 +79,15 @@ def _lineage(config: EvaluateConfig) -> tuple[list[str], list[str]]:
 def anonymous(evaluation: Evaluation, named: Callable[[str], str]) -> Evaluation:
     """The evaluation with pseudonyms of the cases, and numbers for the methods that people name.
 
+    Pictures show the names of methods, so they are left out where people gave some.
+
     Args:
         evaluation: its notes and failures are as they were, with names.
         named: case to pseudonym.
     """
     known = (SCT, COMPARED, *BASELINES)
     methods = {name: name if name in known else f"compared_{n}" for n, name in enumerate(evaluation.methods)}
+    named_by_people = set(evaluation.methods).difference(known)
 
     def renamed(by_method: Mapping[str, Value]) -> dict[str, Value]:
         return {methods[method]: value for method, value in by_method.items()}
@@ -95,7 +98,7 @@ def anonymous(evaluation: Evaluation, named: Callable[[str], str]) -> Evaluation
             {**row, "case": named(str(row["case"])), "method": methods[str(row["method"])]} for row in evaluation.rows
         ],
         summary={name: renamed(by_method) for name, by_method in evaluation.summary.items()},
-        pictures={named(case): png for case, png in evaluation.pictures.items()},
+        pictures={named(case): png for case, png in evaluation.pictures.items() if not named_by_people},
         views={},
         counts=renamed(evaluation.counts),
     )

@@ -1,6 +1,5 @@
 """SHA-256 of volumes and series, cached by path, size and time of change, so that no file is read twice."""
 
-import glob
 import hashlib
 import json
 import os
@@ -10,13 +9,10 @@ from pathlib import Path
 
 from cyclegan_gc.atomic import file_sha256, write_text
 from cyclegan_gc.errors import VolumeError
-from cyclegan_gc.formats.files import reading
+from cyclegan_gc.formats.files import pair_of, reading
 from cyclegan_gc.formats.itk import is_itk
 from cyclegan_gc.formats.itk_fields import read_fields, voxel_file
 from cyclegan_gc.formats.sources import Source, path_of
-
-PAIRS = (".hdr", ".hdr.gz")
-"""Suffixes of NIfTI headers whose voxels are in another file of the same stem."""
 
 
 def contents_hash(sources: Sequence[Source], folder: Path) -> str:
@@ -66,11 +62,7 @@ def _companions(path: Path) -> list[Path]:
         with suppress(VolumeError):  # the volume will be refused for the same reason
             return [file] if (file := voxel_file(path, read_fields(path)[0])) != path else []
         return []
-    suffix = next((each for each in PAIRS if path.name.lower().endswith(each)), None)
-    if suffix is None:
-        return []
-    stem = path.name[: -len(suffix)] + "."
-    return sorted(other for other in path.parent.glob(f"{glob.escape(stem)}*") if other != path and other.is_file())
+    return [file for file in pair_of(path) if file and file != path]
 
 
 def _parts(source: Source) -> list[tuple[Path, ...]]:

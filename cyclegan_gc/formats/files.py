@@ -14,6 +14,8 @@ WRITABLE = (*NIFTI, ".mha", ".nrrd")
 """Suffixes of volume files that can be written."""
 READABLE = (*WRITABLE, ".hdr", ".hdr.gz", ".img", ".img.gz", ".mhd", ".nhdr")
 """Suffixes of volume files that can be read; an .img is read through its .hdr."""
+HALVES = (".hdr", ".hdr.gz", ".HDR", ".HDR.GZ"), (".img", ".img.gz", ".IMG", ".IMG.GZ")
+"""Suffixes of the header and of the voxels of a pair, in the order in which they are looked for."""
 MOST_SIDECAR_BYTES = 2**24
 BIDS_RESULT = "_desc-synthetic_ct"
 """End of the name of a synthetic CT in a BIDS folder."""
@@ -115,10 +117,18 @@ def read_sidecar(path: Path, most_bytes: int = MOST_SIDECAR_BYTES) -> dict[str, 
 def is_volume(path: Path) -> bool:
     """Whether the name is that of a volume file; the .img of a .hdr/.img pair does not count."""
     suffix = suffix_of(path)
-    if suffix is None or not suffix.startswith(".img"):
-        return suffix is not None
-    stem = path.name[: -len(suffix)].lower()
-    return not {stem + ".hdr", stem + ".hdr.gz"} & {other.name.lower() for other in path.parent.iterdir()}
+    return suffix is not None and (not suffix.startswith(".img") or pair_of(path)[0] is None)
+
+
+def pair_of(path: Path) -> tuple[Path | None, Path | None]:
+    """The header and the voxel file of a .hdr/.img pair, None for one that is missing; any other file is both."""
+    if not (suffix_of(path) or "").startswith((".hdr", ".img")):
+        return path, path
+    header, voxels = (
+        next((file for suffix in suffixes if (file := path.with_name(case_id(path) + suffix)).exists()), None)
+        for suffixes in HALVES
+    )
+    return header, voxels
 
 
 def suffix_of(path: Path) -> str | None:

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from math import prod
 
 import numpy as np
+from nibabel.orientations import aff2axcodes, apply_orientation, io_orientation
 from numpy.typing import NDArray
 from scipy.ndimage import affine_transform
-from scipy.optimize import linear_sum_assignment
 
 from cyclegan_gc.errors import VolumeError
 
@@ -56,15 +56,20 @@ def check_affine(affine: NDArray) -> None:
         raise VolumeError("the affine is singular or not a number; export the file again with its orientation")
 
 
+def voxel_sizes(affine: NDArray) -> NDArray[np.float64]:
+    """Lengths (3,) of a voxel along the three array axes, in the unit of the affine (4, 4)."""
+    return np.linalg.norm(affine[:3, :3], axis=0)
+
+
 def shear(affine: NDArray) -> float:
     """Largest cosine between two axes; 0 if they are at right angles."""
-    directions = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+    directions = affine[:3, :3] / voxel_sizes(affine)
     return float(np.abs(directions.T @ directions - np.eye(3)).max())
 
 
 def grid_notes(shape: Sequence[int], affine: NDArray) -> list[str]:
     """A warning for each oddity of a grid in mm that is used as given."""
-    spacing, notes = np.linalg.norm(affine[:3, :3], axis=0), []
+    spacing, notes = voxel_sizes(affine), []
     sides = spacing * shape
     if shear(affine) > 1e-3:
         notes.append("The affine is sheared (axes not at right angles); slices were used as stored.")
@@ -96,7 +101,7 @@ def is_axial(shape: tuple[int, ...], affine: NDArray) -> bool:
 
     No corner may differ by a hundredth of a voxel.
     """
-    x, y, z = np.linalg.norm(affine[:3, :3], axis=0)
+    x, y, z = voxel_sizes(affine)
     straight = affine.copy()
     straight[:3, :3] = np.diag(np.sign(np.diag(affine)[:3]) * (min(x, y), min(x, y), z))
     return same_grid(shape, straight, shape, affine)
@@ -105,13 +110,11 @@ def is_axial(shape: tuple[int, ...], affine: NDArray) -> bool:
 def to_ras(array: NDArray, affine: NDArray) -> tuple[NDArray, tuple[float, float, float]]:
     """The array with axes swapped and flipped to the nearest RAS order, and its spacing in mm.
 
-    There is no interpolation: an oblique volume stays oblique.
+    There is no interpolation: an oblique volume stays oblique. MONAI's Orientationd finds the same order.
     """
-    columns, spacing, order = _nearest_axes(affine)
-    turned = np.transpose(array, order)
-    backward = tuple(direction for direction, axis in enumerate(order) if columns[direction, axis] < 0)
-    right, front, up = (float(spacing[axis]) for axis in order)
-    return np.flip(turned, backward), (right, front, up)
+    orientation = io_orientation(affine)
+    right, front, up = voxel_sizes(affine)[orientation[:, 0].argsort()].tolist()
+    return apply_orientation(array, orientation), (right, front, up)
 
 
 def voxel_mapping(source_affine: NDArray, target_affine: NDArray) -> NDArray:
@@ -122,17 +125,7 @@ def voxel_mapping(source_affine: NDArray, target_affine: NDArray) -> NDArray:
 
 def axis_directions(affine: NDArray) -> str:
     """Directions of the three array axes as letters, such as ``LPS``."""
-    columns, _, order = _nearest_axes(affine)
-    letters = {axis: ("RAS" if columns[d, axis] > 0 else "LPI")[d] for d, axis in enumerate(order)}
-    return "".join(letters[axis] for axis in range(3))
-
-
-def _nearest_axes(affine: NDArray) -> tuple[NDArray, NDArray, NDArray]:
-    """Columns of the affine, their lengths, and the array axis nearest to each of right, front and up."""
-    columns = np.asarray(affine, dtype=float)[:3, :3]
-    spacing = np.linalg.norm(columns, axis=0)
-    # One array axis per direction, even if an oblique axis is the nearest to two directions.
-    return columns, spacing, linear_sum_assignment(-np.abs(columns / spacing))[1]
+    return "".join(aff2axcodes(affine))
 
 
 def resample(

@@ -7,7 +7,7 @@ import numpy as np
 
 from cyclegan_gc.atomic import temporary_folder
 from cyclegan_gc.errors import VolumeError
-from cyclegan_gc.formats.geometry import LPS_TO_RAS, same_grid
+from cyclegan_gc.formats.geometry import LPS_TO_RAS, same_grid, voxel_sizes
 from cyclegan_gc.formats.itk_header import read_itk_header
 from cyclegan_gc.formats.voxel_stream import check_claim, chunks_of, gathered, unpacked
 
@@ -49,7 +49,7 @@ def write_itk(path: Path, array: np.ndarray, affine: np.ndarray) -> None:
     import SimpleITK
 
     lps = LPS_TO_RAS @ affine
-    spacing_mm = np.linalg.norm(lps[:3, :3], axis=0)
+    spacing_mm = voxel_sizes(lps)
     image = SimpleITK.GetImageFromArray(np.ascontiguousarray(array.transpose(2, 1, 0)))
     image.SetSpacing(spacing_mm.tolist())
     image.SetDirection((lps[:3, :3] / spacing_mm).ravel().tolist())

@@ -4,9 +4,7 @@ nibabel silently accepts flipped gzip bytes, a second time point and a header th
 holds; here they are errors. Errors give cause and cure, and the caller adds the file name.
 """
 
-import glob
 import gzip
-import re
 import struct
 import zlib
 from collections.abc import Iterator
@@ -20,8 +18,8 @@ from isal import igzip, igzip_lib
 from nibabel.spatialimages import HeaderDataError
 
 from cyclegan_gc.errors import VolumeError
-from cyclegan_gc.formats.files import check_file
-from cyclegan_gc.formats.geometry import checked_shape, shear
+from cyclegan_gc.formats.files import case_id, check_file, pair_of
+from cyclegan_gc.formats.geometry import checked_shape, shear, voxel_sizes
 from cyclegan_gc.formats.voxel_stream import MAX_EXTRA_BYTES, check_claim, chunks_of, gathered
 
 Header: TypeAlias = nib.Nifti1Header | nib.Nifti2Header
@@ -63,18 +61,11 @@ def read_header(path: Path, max_voxels: int) -> tuple[Header, tuple[int, ...]]:
 
 def _pair(path: Path) -> tuple[Path, Path]:
     """The header file and the voxel file; the same file unless the name is that of a .hdr/.img pair."""
-    match = re.fullmatch(r"(.*)\.(?:hdr|img)(\.gz)?", path.name, flags=re.IGNORECASE)
-    if match is None:
-        return path, path
-    siblings = {file.name.lower(): file for file in path.parent.glob(glob.escape(match[1]) + ".*")}
-    halves = [
-        [siblings[name] for zipped in ("", ".gz") if (name := f"{match[1]}.{half}{zipped}".lower()) in siblings]
-        for half in ("hdr", "img")
-    ]
-    for half, found in zip(("hdr", "img"), halves, strict=True):
-        if not found:
-            raise VolumeError(f"only one file of a .hdr/.img pair; put {match[1]}.{half} beside it")
-    return halves[0][0], halves[1][0]
+    header, voxels = pair_of(path)
+    if header is None or voxels is None:
+        wanting = ".hdr" if header is None else ".img"
+        raise VolumeError(f"only one file of a .hdr/.img pair; put {case_id(path)}{wanting} beside it")
+    return header, voxels
 
 
 @contextmanager
@@ -156,7 +147,7 @@ def geometry_header(affine: np.ndarray) -> Header:
     """A new header for a grid in mm (scanner coordinates); without a qform if the axes are sheared."""
     header = nib.Nifti1Header()
     header.set_xyzt_units("mm")
-    header["pixdim"][1:4] = np.linalg.norm(affine[:3, :3], axis=0)
+    header["pixdim"][1:4] = voxel_sizes(affine)
     header.set_sform(affine, code="scanner")
     if shear(affine) <= 1e-4:
         header.set_qform(affine, code="scanner")

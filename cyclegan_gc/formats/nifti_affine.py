@@ -4,7 +4,7 @@ import numpy as np
 from nibabel.spatialimages import HeaderDataError
 
 from cyclegan_gc.errors import VolumeError
-from cyclegan_gc.formats.geometry import axis_directions, check_affine, grid_notes
+from cyclegan_gc.formats.geometry import axis_directions, check_affine, grid_notes, voxel_sizes
 from cyclegan_gc.formats.nifti import Header
 
 QUATERNION_ROUNDING = 1e-6
@@ -32,7 +32,7 @@ def affine_mm(header: Header, shape: tuple[int, ...]) -> tuple[np.ndarray, list[
     if sform is None and qform is None:
         axes = axis_directions(affine)
         notes.append(f"No orientation in the header (no form codes); the axes were assumed to be {axes}.")
-    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    spacing = voxel_sizes(affine)
     other = qform if sform is not None else None
     far = np.array([[0, 0, 0, 1], [*(n - 1 for n in shape), 1]], np.float64).T
     if other is not None and not np.abs((other - affine) @ far).max() < 0.1 * spacing.min():

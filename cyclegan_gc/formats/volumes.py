@@ -115,9 +115,9 @@ def read_labels(path: Path) -> Volume:
 
 
 def as_mask(stored: Volume) -> Volume:
-    """A volume of stored numbers as uint8: 1 where they are not 0. It may be constant."""
+    """A volume of stored numbers as uint8: 1 where they are not 0, and 0 for NaN. It may be constant."""
     values, rounding = _values_and_rounding(stored)
-    return replace(stored, array=(~(np.abs(values) <= rounding)).astype(np.uint8))
+    return replace(stored, array=(np.abs(values) > rounding).astype(np.uint8))
 
 
 def as_labels(stored: Volume) -> Volume:

@@ -3,7 +3,11 @@
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch.nn.functional import avg_pool3d
+
+from cyclegan_gc.voxels import block_sizes
 
 GATHERED_MM = 3.0
 """Voxel size after averaging."""
@@ -13,19 +17,15 @@ MIN_VOXELS = 8
 
 def gathering(spacing_mm: Sequence[float], shape: Sequence[int]) -> list[int]:
     """Number of voxels along each axis that are averaged into one of about 3 mm."""
-    return [max(1, min(round(GATHERED_MM / mm), n // MIN_VOXELS)) for mm, n in zip(spacing_mm, shape, strict=True)]
+    return block_sizes(spacing_mm, shape, GATHERED_MM, MIN_VOXELS)
 
 
 def gathered(array: NDArray, factors: Sequence[int]) -> NDArray[np.float32]:
     """Block means; incomplete blocks at the end are dropped."""
-    sizes = [max(1, size // factor) for size, factor in zip(array.shape, factors, strict=True)]
-    x, y, z = (min(factor, size) for factor, size in zip(factors, array.shape, strict=True))
-    kept = array[: sizes[0] * x, : sizes[1] * y, : sizes[2] * z]
-    # The last axis, the slowest in memory, first: this is the fastest order.
-    planes = sum((kept[:, :, k::z] for k in range(1, z)), kept[:, :, ::z].astype(np.float32, order="K"))
-    rows = sum((planes[:, j::y] for j in range(1, y)), planes[:, ::y])
-    total = sum((rows[i::x] for i in range(1, x)), rows[::x])
-    return (total / (x * y * z)).astype(np.float32)
+    kernel = [min(factor, size) for factor, size in zip(factors, array.shape, strict=True)]
+    # Transposed, because files store the first axis fastest.
+    image = torch.from_numpy(np.ascontiguousarray(array.T, np.float32))
+    return avg_pool3d(image[None], kernel[::-1])[0].numpy().T
 
 
 def shift_mm(mr: NDArray, hu: NDArray, spacing_mm: Sequence[float]) -> float:

@@ -4,12 +4,12 @@ from itertools import pairwise, product
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import distance_transform_edt
 
-from cyclegan_gc.formats.geometry import to_ras
+from cyclegan_gc.formats.geometry import to_ras, voxel_sizes
 from cyclegan_gc.metrics.alignment import gathered, gathering
 from cyclegan_gc.metrics.histograms import shares, wasserstein
 from cyclegan_gc.metrics.voxelwise import Mask
+from cyclegan_gc.voxels import depth_in_body
 
 DEPTHS_MM = (0.0, 4.0, 8.0, 12.0, 20.0, 30.0, np.inf)
 HEIGHTS_MM = (0.0, 60.0, 130.0)
@@ -27,12 +27,11 @@ def depth_profile(hu: NDArray, mask: Mask, affine: NDArray[np.float64]) -> NDArr
         mask: the body, same shape.
         affine: ``(4, 4)`` voxel index to RAS mm.
     """
-    factors = gathering(np.linalg.norm(affine[:3, :3], axis=0).tolist(), hu.shape)
+    factors = gathering(voxel_sizes(affine).tolist(), hu.shape)
     affine = affine @ np.diag([*factors, 1])
     (hu, spacing_mm), (share, _) = (to_ras(gathered(array, factors), affine) for array in (hu, mask))
     body = share >= 0.5
-    # Below the volume the body goes on; at the other sides is skin.
-    depth_mm = np.asarray(distance_transform_edt(np.pad(body, ((1, 1), (1, 1), (0, 1))), spacing_mm))[1:-1, 1:-1, :-1]
+    depth_mm = depth_in_body(body, spacing_mm)
     top = np.flatnonzero(body.any(axis=(0, 1))).max(initial=0)
     height_mm = (top - np.arange(body.shape[2])) * spacing_mm[2]
     rows = []

@@ -12,6 +12,7 @@ from scipy.ndimage import distance_transform_edt, map_coordinates
 from cyclegan_gc.formats.geometry import to_ras
 from cyclegan_gc.metrics.surfaces import Spacing
 from cyclegan_gc.metrics.voxelwise import BONE_ABOVE_HU, Mask
+from cyclegan_gc.voxels import depth_in_body
 
 CENTRE_BELOW_TOP_MM = 70.0
 """Depth of the middle of the brain below the top of the head."""
@@ -21,7 +22,7 @@ LEAST_RISE = 0.2
 DIPLOE_MM = 3.0
 """A gap in the bone up to this length belongs to the skull: the marrow between its two tables."""
 CUT_MM2 = 8000.0
-"""Body area in the topmost slice from which on the body is cut off there: a trunk, or a head without its vault."""
+"""Body area in the topmost slice from which on the body is cut off there: a torso, or a head without its vault."""
 FOUND = 0.5
 """Least share of the rays that meet bone in a head."""
 SPECK_BELOW_SKIN_MM = 25.0
@@ -62,8 +63,7 @@ def skull(hu: NDArray, mask: Mask, affine: NDArray[np.float64]) -> Skull | None:
     met = bone.any(axis=1)
     if met.mean() < FOUND:
         return None
-    depth_mm = np.asarray(distance_transform_edt(np.pad(mask[:, :, middle:], ((1, 1), (1, 1), (0, 1))), spacing_mm))
-    deep = (hu[:, :, middle:] > BONE_ABOVE_HU) & (depth_mm[1:-1, 1:-1, :-1] > SPECK_BELOW_SKIN_MM)
+    deep = (hu[:, :, middle:] > BONE_ABOVE_HU) & (depth_in_body(mask[:, :, middle:], spacing_mm) > SPECK_BELOW_SKIN_MM)
     thickness_mm = float(np.median([_outermost_mm(ray) for ray in bone[met]]))
     return Skull(thickness_mm, float(1 - met.mean()), float(deep.sum() * np.prod(spacing_mm) / 1000))
 

@@ -77,7 +77,7 @@ def scores_beside(discriminator: nn.Module, batch: Batch, ct: Tensor) -> Tensor:
 def adversarial_generator_loss(on_fake: Tensor, form: Adversarial) -> Tensor:
     """Adversarial loss of the generator, from the scores of its output.
 
-    ``minimax`` is E[log(1 - D)] as printed. Its slope is -D, which vanishes where the discriminator wins.
+    ``minimax`` is E[log(1 - D)], the original form. Its slope is -D, which vanishes where the discriminator wins.
     ``log_likelihood`` is -E[log D] with the same fixed point and the slope D - 1 (Goodfellow et al. 2014); therefore it
     is the default. With an L1 weight of 100 the discriminator never wins, and on phantoms both forms give the same
     result (study ``pairs`` of ``scripts/ablation.py``). ``least_squares`` is E[(s - 1)^2].

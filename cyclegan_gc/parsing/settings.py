@@ -18,14 +18,16 @@ NUMBERS = {
 }
 TEXTS = {
     "contrasts": "ENDING",
+    "ct_series": "PATTERN",
     "device": "DEVICE",
     "entity": "NAME",
     "group": "NAME",
+    "mr_series": "PATTERN",
     "name": "NAME",
     "notes": "TEXT",
     "project": "NAME",
     "resume": "auto|PATH",
-    "series": "UID",
+    "series": "PATTERN",
     "shard": "I/N|auto",
     "tags": "TAG",
 }

@@ -13,11 +13,9 @@ from torchvision.transforms.v2 import functional
 from torchvision.utils import draw_segmentation_masks
 
 from cyclegan_gc.pictures.planes import View
-from cyclegan_gc.voxels import values_inside
+from cyclegan_gc.voxels import SAMPLE, values_inside
 
 MR_PERCENTILES = (0.5, 99.5)
-SAMPLE = 300_000
-"""Number of MR values that the percentiles are taken from."""
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from cyclegan_gc.voxels import block_sizes
+
 SHRUNK_MM = 4.0
 """Voxel size of the smaller copy; the field varies over centimetres."""
 MIN_VOXELS = 12
@@ -30,9 +32,7 @@ def bias_field(array: np.ndarray, mask: np.ndarray, spacing_mm: tuple[float, flo
     floor = max(brightest * 1e-3, float(np.finfo(np.float32).tiny))
     image = Itk.GetImageFromArray(np.clip(array, floor, max(2 * brightest, floor)).astype(np.float32))
     body = Itk.GetImageFromArray((mask & (array > floor)).astype(np.uint8))
-    factors = [
-        max(1, min(round(SHRUNK_MM / mm), n // MIN_VOXELS)) for mm, n in zip(spacing_mm, array.shape, strict=True)
-    ]
+    factors = block_sizes(spacing_mm, array.shape, SHRUNK_MM, MIN_VOXELS)
     corrector = Itk.N4BiasFieldCorrectionImageFilter()
     corrector.SetNumberOfThreads(1)  # gives the same sums on every machine
     corrector.SetMaximumNumberOfIterations(ITERATIONS)

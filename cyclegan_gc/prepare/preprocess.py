@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from monai.data.meta_tensor import MetaTensor
 from monai.transforms.compose import Compose
 from torch import Tensor
@@ -18,20 +17,10 @@ from cyclegan_gc.config import PreprocessConfig
 from cyclegan_gc.errors import VolumeError, named
 from cyclegan_gc.formats.sources import path_of
 from cyclegan_gc.formats.volumes import MAX_VOXELS, Volume
-from cyclegan_gc.prepare.bias_field import bias_field
-from cyclegan_gc.prepare.body import Spacing, mr_body_mask, with_dark_background
+from cyclegan_gc.prepare.body import Spacing
 from cyclegan_gc.prepare.hu import from_hu
 from cyclegan_gc.prepare.modality import Modality
-from cyclegan_gc.prepare.transforms import (
-    LOAD,
-    TURN,
-    VolumeReader,
-    after_loading,
-    percentiles_inside,
-    spacing_of,
-    to_unit_range,
-    volume_transforms,
-)
+from cyclegan_gc.prepare.transforms import LOAD, TURN, VolumeReader, after_loading, spacing_of, volume_transforms
 
 AIR_HU = -1000
 """HU of air, used outside the body."""
@@ -104,16 +93,6 @@ def turn_back(image: Tensor, like: Prepared) -> np.ndarray:
     """Turn ``image`` (1, H, W, D) from the canonical frame to the source's own axes, exactly; (X, Y, Z)."""
     turned = MetaTensor(image, meta=like.image.meta, applied_operations=like.image.applied_operations)
     return TURN.inverse({"image": turned})["image"].numpy()[0]
-
-
-def normalise_mr(array: np.ndarray, spacing_mm: Spacing, settings: PreprocessConfig) -> np.ndarray:
-    """MR (X, Y, Z) in its own unit to [-1, 1] as the network sees it, without turning it."""
-    array = with_dark_background(array)
-    mask = mr_body_mask(array, spacing_mm)
-    if settings.n4:
-        array = array / bias_field(array, mask, spacing_mm)
-    limits = percentiles_inside(array, mask, settings.mr_percentiles)
-    return to_unit_range(torch.from_numpy(array), torch.from_numpy(mask), *limits).numpy()
 
 
 def _loaded(volume: Volume) -> MetaTensor:

@@ -6,10 +6,7 @@ import numpy as np
 
 from cyclegan_gc.prepare.grid import network_grid
 from cyclegan_gc.prepare.preprocess import Prepared, turn_back
-from cyclegan_gc.voxels import values_inside
-
-SAMPLE = 300_000
-"""Largest number of voxels for quantiles."""
+from cyclegan_gc.voxels import SAMPLE, values_inside
 
 
 def case_statistics(case: Prepared, array: np.ndarray) -> dict[str, Any]:

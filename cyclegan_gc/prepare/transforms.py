@@ -25,6 +25,7 @@ from torch import Tensor
 from cyclegan_gc.config import PreprocessConfig
 from cyclegan_gc.errors import VolumeError
 from cyclegan_gc.formats.files import is_volume
+from cyclegan_gc.formats.geometry import voxel_sizes
 from cyclegan_gc.formats.sources import is_series, read_files
 from cyclegan_gc.formats.volumes import MAX_VOXELS, Volume
 from cyclegan_gc.model.cyclegan import AIR
@@ -212,7 +213,7 @@ def to_unit_range(image: TensorLike, mask: Tensor, low: float, high: float) -> T
 
 def spacing_of(image: MetaTensor) -> Spacing:
     """Voxel size in mm along the three spatial axes."""
-    height, width, depth = np.linalg.norm(image.affine[:3, :3].numpy(), axis=0)
+    height, width, depth = voxel_sizes(image.affine.numpy())
     return float(height), float(width), float(depth)
 
 

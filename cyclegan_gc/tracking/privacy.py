@@ -26,11 +26,15 @@ FOLDERS = {"WANDB_DATA_DIR": "data", "WANDB_CACHE_DIR": "cache", "WANDB_ARTIFACT
 
 @contextmanager
 def private_environment(folder: Path) -> Iterator[None]:
-    """Hide all WANDB_ variables but ``PASSED_ON``, and keep W&B's own files below ``folder``/wandb."""
+    """Hide all WANDB_ variables but ``PASSED_ON``, and keep W&B's own files below ``folder``/wandb.
+
+    Reports of W&B's own errors to its makers are turned off: they hold paths.
+    """
     before = {name: value for name, value in os.environ.items() if name.startswith("WANDB_")}
     for name in before.keys() - set(PASSED_ON):
         del os.environ[name]
     os.environ.update({name: str(folder.absolute() / "wandb" / below) for name, below in FOLDERS.items()})
+    os.environ["WANDB_ERROR_REPORTING"] = "false"
     try:
         yield
     finally:

@@ -91,7 +91,7 @@ def fixed_slices(
         ct_mask,
         torch.arange(len(mr_images)).view(len(HEIGHTS), -1)[:, margin : margin + SLAB].flatten(),
         RealCT.of(real, settings.ct_window_hu),
-        *(tuple(each[n % len(each)] for n in range(len(HEIGHTS))) for each in (mr, ct)),
+        *(tuple(_one_a_height(each)) for each in (mr, ct)),
     )
 
 
@@ -146,9 +146,17 @@ def slabs(stacks: Sequence[Stack], crop: tuple[int, int], margin: int = 0) -> tu
 
     ``margin`` slices lie on both sides of the three of a slab.
     """
-    chosen = [(stacks[n % len(stacks)], height) for n, height in enumerate(HEIGHTS)]
+    chosen = list(zip(_one_a_height(stacks), HEIGHTS, strict=True))
     found = read([upright(stack, n, crop) for stack, height in chosen for n in _indices(stack, height, margin)])
     return found.image, found.mask
+
+
+def _one_a_height(stacks: Sequence[Stack]) -> list[Stack]:
+    """A stack for each height: in turn, or, of more stacks than heights, spread over all of them."""
+    count = len(stacks)
+    if count <= len(HEIGHTS):
+        return [stacks[n % count] for n in range(len(HEIGHTS))]
+    return [stacks[n] for n in np.linspace(0, count - 1, len(HEIGHTS)).round().astype(int)]
 
 
 def _indices(stack: Stack, height: float, margin: int) -> list[int]:

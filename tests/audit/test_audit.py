@@ -60,6 +60,17 @@ def test_good_phantoms_pass_and_what_is_written_names_no_path(folders, tmp_path)
     assert (tmp_path / "audit" / "audit.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_contrast_that_cannot_be_read_is_named_without_its_folder(folders, tmp_path):
+    mr, ct = folders
+    for path in list(mr.iterdir()):
+        path.rename(path.with_name(path.name.replace(".nii", "_T1w.nii")))
+        path.with_name(path.name.replace(".nii", "_T2w.nii")).write_bytes(b"nothing of use")
+    data = AuditDataConfig(str(mr), str(ct), contrasts=("_T1w", "_T2w"), validation_fraction=0.0)
+    audit(volumes_to_audit(data)[0], PreprocessConfig(), ("axial",), tmp_path / "audit")
+    report = (tmp_path / "audit" / "audit.json").read_text()
+    assert "_T2w.nii.gz" in report and str(tmp_path) not in report
+
+
 def test_the_table_begins_with_the_worst_and_a_bad_file_stops_no_other(folders, tmp_path):
     mr, ct = folders
     (mr / "broken.nii.gz").write_bytes(b"nothing of use")

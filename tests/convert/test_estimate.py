@@ -1,10 +1,12 @@
 import re
 import shutil
+from dataclasses import replace
 
 from cyclegan_gc.config import ConvertConfig
 from cyclegan_gc.convert.batch import convert
 from cyclegan_gc.convert.estimate import LONG, estimate
 from cyclegan_gc.convert.plan import plan
+from cyclegan_gc.model.networks import ResnetGenerator
 from cyclegan_gc.trained_model import members_of
 
 
@@ -30,6 +32,15 @@ def test_planes_that_are_left_out_take_no_time(translator, thick_slices, tmp_pat
     jobs, _ = plan(ConvertConfig(tmp_path / "x.pt", str(thick_slices), tmp_path / "out"))
     kept, named = (100 * members_of([translator], planes) for planes in (None, translator.slice_axes))
     assert seconds(estimate(jobs * 50, named)) > 1.5 * seconds(estimate(jobs * 50, kept))
+
+
+def test_several_contrasts_cost_about_as_much_as_one(translator, source, tmp_path):
+    """The network's first layer alone sees them."""
+    jobs, _ = plan(ConvertConfig(tmp_path / "x.pt", str(source), tmp_path / "out"))
+    two = replace(translator, generator=ResnetGenerator(32, 2, in_channels=2).eval(), contrasts=("_a", "_b"))
+    one = replace(translator, generator=ResnetGenerator(32, 2).eval())
+    times = [seconds(estimate(jobs * 500, members_of([each], ("axial",)))) for each in (one, two)]
+    assert 0.7 * times[0] < times[1] < 2 * times[0]
 
 
 def test_a_long_batch_is_told_before_it_starts_and_a_short_one_is_not(checkpoint, source, tmp_path):

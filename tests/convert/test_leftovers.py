@@ -69,17 +69,14 @@ def test_leftovers_of_cases_that_are_finished_and_of_the_batch_are_removed_too(c
     (folder / "deep").mkdir()
     shutil.copy(folder / "a.nii.gz", folder / "deep" / "b.nii.gz")
     assert run(checkpoint, folder, out) == ["converted"] * 2
-    left = [out / f".{name}.0123456789ab.part" for name in ("manifest.json", "index.html", "a_sct.png")]
+    left = [out / f".{name}.0123456789ab.part" for name in ("manifest.json", "index.html", "a_sct.png", "a_sct")]
     left.append(out / "deep" / ".b_sct.nii.gz.0123456789ab.part")
-    series = out / ".a_sct.0123456789ab.part"
-    series.mkdir()
     for path in left:
-        path.write_bytes(b"half")
-    for path in (*left, series):
+        path.mkdir()
         os.utime(path, (0, 0))
     assert run(checkpoint, folder, out) == ["skipped"] * 2
     assert not list(out.rglob(".*"))
-    left[0].write_bytes(b"half")
+    left[0].mkdir()
     os.utime(left[0], (0, 0))
     convert_volume(checkpoint, folder / "a.nii.gz", out / "c_sct.nii.gz", device="cpu")
     assert not list(out.rglob(".*"))
@@ -87,8 +84,7 @@ def test_leftovers_of_cases_that_are_finished_and_of_the_batch_are_removed_too(c
 
 def test_nothing_is_removed_outside_the_output_through_a_link(checkpoint, folder, tmp_path):
     others = tmp_path / "others" / ".b_sct.nii.gz.0123456789ab.part"
-    others.parent.mkdir()
-    others.write_bytes(b"another's")
+    others.mkdir(parents=True)
     os.utime(others, (0, 0))
     (folder / "deep").mkdir()
     shutil.copy(folder / "a.nii.gz", folder / "deep" / "b.nii.gz")

@@ -13,19 +13,23 @@ import SimpleITK
 
 from cyclegan_gc import metrics
 from cyclegan_gc.cli import main
+from cyclegan_gc.config import PreprocessConfig
 from cyclegan_gc.errors import UserError, VolumeError
 from cyclegan_gc.evaluate.baselines import Histogram, HistogramModel, histogram_match
 from cyclegan_gc.evaluate.evaluation import evaluate
 from cyclegan_gc.evaluate.loading import load_case
 from cyclegan_gc.evaluate.matching import CaseFiles, Sources, match_cases
 from cyclegan_gc.evaluate.measures import Row
+from cyclegan_gc.evaluate.provenance import anonymous
 from cyclegan_gc.evaluate.summary import Evaluation
 from cyclegan_gc.evaluate.tables import summary_table
 from cyclegan_gc.formats.dicom.ct_image import SeriesLabel
 from cyclegan_gc.formats.dicom.write import write_ct_series
 from cyclegan_gc.formats.sources import find_sources, read_files, source_of
+from cyclegan_gc.formats.volumes import read_volume
 from cyclegan_gc.metrics.consistency import mr_gradient_correlation
 from cyclegan_gc.prepare.body import ct_body_mask
+from cyclegan_gc.prepare.preprocess import prepare, turn_back
 
 AFFINE = np.diag([3.0, 3.0, 4.0, 1.0])
 TWO_SLICES_UP = np.array([[3.0, 0, 0, 0], [0, 3, 0, 0], [0, 0, 4, 8], [0, 0, 0, 1]])
@@ -117,12 +121,12 @@ def test_no_constant_beats_the_constant_baseline(folder):
 
 
 def test_histogram_matching_stands_beside_the_synthetic_ct(folder):
-    ct, mr = head(0)
+    ct, _ = head(0)
     inside = ct > -500
-    scaled = mr / 100 - 1
-    model = HistogramModel(
-        histogram(scaled[inside], -1, 1), histogram(ct[inside], -1024, 3071), lambda raw, spacing_mm: raw / 100 - 1
-    )
+    settings = PreprocessConfig()
+    case = prepare(read_volume(folder / "mr/head0.nii.gz"), "mr", settings)
+    scaled = turn_back(case.image, case)
+    model = HistogramModel(histogram(scaled[inside], -1, 1), histogram(ct[inside], -1024, 3071), settings)
     evaluation = run(folder, mr=str(folder / "mr"), mask=str(folder / "mask"), model=model)
     expected = histogram_match(scaled, model.mr, model.ct)
     found = rows_of(evaluation, "histogram_match")["head0"]
@@ -257,6 +261,12 @@ def test_two_methods_are_measured_on_the_same_voxels_and_tested_in_pairs(folder)
     assert "Against the compared CT" in text and "gain (95 % CI)" in summary_table(evaluation)
 
 
+@pytest.mark.parametrize(("name", "shown"), [("compared", 3), ("Dr Doe", 0)])
+def test_no_picture_with_a_name_that_people_gave_is_for_others(folder, name, shown):
+    evaluation = run(folder, compare={name: str(folder / "ct")})
+    assert len(evaluation.pictures) == 3 and len(anonymous(evaluation, lambda case: case).pictures) == shown
+
+
 def test_several_named_methods_are_measured_on_the_same_voxels_and_each_is_tested(folder, capsys):
     for seed in range(3):
         ct, _ = head(seed)
@@ -314,7 +324,7 @@ def test_a_sidecar_without_a_name_gives_the_hash_and_none_at_all_the_checkpoint_
     assert run(folder).models == ["SHA-256 abababababab"]
     (folder / "sct/head0_sct.json").write_text("[]")
     one = histogram(np.zeros(9), -1, 1)
-    model = HistogramModel(one, one, lambda raw, spacing_mm: raw * 0, "RUN/best.pt, step 7")
+    model = HistogramModel(one, one, PreprocessConfig(), "RUN/best.pt, step 7")
     assert run(folder, model=model).models == [
         "RUN/best.pt, step 7 (of --checkpoint; the synthetic CTs have no sidecar)"
     ]

@@ -1,5 +1,11 @@
+from typing import Any
+
 import numpy as np
 import pytest
+import torch
+from monai.data.meta_tensor import MetaTensor
+from monai.transforms.spatial.array import Orientation
+from scipy.spatial.transform import Rotation
 
 from cyclegan_gc.formats.geometry import LPS_TO_RAS, resample, resample_axially, same_grid, to_ras
 
@@ -9,6 +15,19 @@ def test_axes_are_turned_to_right_front_and_up():
     turned, spacing_mm = to_ras(array, np.array([[0, -3, 0, 0], [0, 0, 4, 0], [-2, 0, 0, 0], [0, 0, 0, 1.0]]))
     assert spacing_mm == (3, 4, 2)
     np.testing.assert_array_equal(turned, np.flip(array, (0, 1)).transpose(1, 2, 0))
+
+
+@pytest.mark.parametrize("degrees", [20, 44, 50, 65, 130])
+def test_an_oblique_volume_is_turned_as_monai_turns_it(degrees):
+    affine = np.diag([1.0, 2.0, 3.0, 1.0])
+    turn = Rotation.from_rotvec(degrees * np.array([2, 1, 0]) / 5**0.5, degrees=True).as_matrix()
+    affine[:3, :3] = turn @ affine[:3, :3]
+    array = np.arange(24).reshape(2, 3, 4)
+    image = MetaTensor(torch.from_numpy(array)[None], affine=torch.from_numpy(affine))
+    expected: Any = Orientation(axcodes="RAS", labels=None)(image)
+    turned, spacing_mm = to_ras(array, affine)
+    np.testing.assert_array_equal(turned, expected.numpy()[0])
+    assert spacing_mm == pytest.approx(np.linalg.norm(expected.affine[:3, :3].numpy(), axis=0))
 
 
 def test_resampling_a_ramp_is_exact_and_air_outside():

@@ -16,7 +16,7 @@ from nibabel.quaternions import angle_axis2mat
 
 from cyclegan_gc.errors import UserError, VolumeError
 from cyclegan_gc.formats.content import bytes_hash, content_hash
-from cyclegan_gc.formats.files import case_id
+from cyclegan_gc.formats.files import case_id, pair_of
 from cyclegan_gc.formats.sources import find_sources
 from cyclegan_gc.formats.volumes import Volume, read_contrasts, read_labels, read_mask, read_volume, write_volume
 
@@ -325,6 +325,16 @@ def test_a_folder_is_searched_through_its_subfolders_without_hidden_files(tmp_pa
     assert find_volumes(tmp_path / "b.nii") == [tmp_path / "b.nii"]
 
 
+def test_the_halves_of_a_pair_are_found_zipped_and_in_capitals_and_count_once(tmp_path: Path):
+    for name in ("a.HDR", "a.img.gz", "a.json", "b.img", "c.nii"):
+        (tmp_path / name).touch()
+    for half in ("a.HDR", "a.img.gz"):
+        assert [file and file.name.lower() for file in pair_of(tmp_path / half)] == ["a.hdr", "a.img.gz"]
+    assert pair_of(tmp_path / "b.img") == (None, tmp_path / "b.img")
+    assert pair_of(tmp_path / "c.nii") == (tmp_path / "c.nii", tmp_path / "c.nii")
+    assert [path.name for path in find_volumes(tmp_path)] == ["a.HDR", "b.img", "c.nii"]
+
+
 def test_loops_of_links_end_and_linked_folders_are_searched(tmp_path: Path):
     for name in ("data", "elsewhere"):
         (tmp_path / name).mkdir()
@@ -467,6 +477,12 @@ def test_labels_come_as_whole_numbers_whatever_type_they_are_stored_in(tmp_path,
     assert read_labels(path).array.dtype == np.uint8
     np.testing.assert_array_equal(read_labels(path).array, labels)
     np.testing.assert_array_equal(read_mask(path).array, labels > 0)
+
+
+def test_a_background_of_nan_is_outside_a_mask(tmp_path):
+    inside = np.arange(16 * 17 * 2).reshape(16, 17, 2) % 3 == 0
+    path = put(tmp_path / "mask.nii.gz", nifti_bytes(np.where(inside, 1.0, np.nan).astype(np.float32)))
+    np.testing.assert_array_equal(read_mask(path).array, inside)
 
 
 def test_large_labels_and_scaled_ones_are_kept(tmp_path):

@@ -90,11 +90,12 @@ def test_placeholders_and_defaults_are_readable(page):
         "--data.flip {true,false}",
         "--data.resident {auto,true,false}",
         "--wandb.group NAME",
+        "--data.mr_series PATTERN",
     ):
         assert f"  {heading}" in text, heading
     assert "  --compile  " in text and "(default: 256 256)" in text and "(default: 600)" in text
     assert "--output PATH" in text and "(required)" in text
-    assert "  --ensemble PATH ..." in page("convert")
+    assert "  --ensemble PATH ..." in page("convert") and "  --series PATTERN" in page("convert")
 
 
 def test_positional_arguments_have_their_text(page):

@@ -7,6 +7,7 @@ import pytest
 
 from cyclegan_gc.errors import UserError
 from cyclegan_gc.parsing import parse
+from cyclegan_gc.parsing.presets import CONFIG_HELP
 
 TRAIN = "train --data.mr A --data.ct B --output RUN"
 ROOT = Path(__file__).parents[2]
@@ -33,7 +34,11 @@ def refusal(line: str) -> str:
         ),
         ("convert IN OUT --checkpoint RUN --resample x", "--resample x: give axial"),
         ("convert IN", "OUTPUT and --checkpoint are missing; --help explains them"),
-        ("info", "FILE is missing: give a volume, a DICOM file, a folder, a checkpoint (.pt) or a run folder"),
+        (
+            "info",
+            "FILE is missing: give a volume, a DICOM file, a folder, a checkpoint, a run folder or "
+            "the name of a model: head-t1",
+        ),
         (
             "evaluate --predicted A --reference B",
             "--output is missing: folder for report.html, cases.csv, evaluation.json, "
@@ -92,6 +97,16 @@ def test_a_broken_or_absent_file_of_settings_is_named(tmp_path):
     for command in ("audit", "train"):
         broken.write_bytes(b"\xff\xfe\x00")
         assert refusal(f"{command} --config {broken}") == "--config: not a UTF-8 text file; give a YAML file"
+
+
+def test_the_help_names_every_preset_and_the_sweep_is_none(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    *others, last = (path.stem for path in PRESETS)
+    assert f"preset: {', '.join(others)} or {last}." in CONFIG_HELP
+    for path in PRESETS:
+        assert parsed(f"{TRAIN} --config {path.stem}") == parsed(f"{TRAIN} --config {path}")
+    for command in ("audit --data.mr A --data.ct B", TRAIN):
+        assert refusal(f"{command} --config sweep") == f"--config: {tmp_path}/sweep: no such file"
 
 
 def test_the_command_comes_first():

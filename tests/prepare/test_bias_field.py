@@ -10,7 +10,7 @@ import pytest
 from cyclegan_gc.config import PreprocessConfig
 from cyclegan_gc.formats.volumes import read_volume
 from cyclegan_gc.prepare.bias_field import bias_field
-from cyclegan_gc.prepare.preprocess import normalise_mr, prepare, turn_back
+from cyclegan_gc.prepare.preprocess import prepare, turn_back
 from cyclegan_gc.prepare.transforms import volume_transforms
 
 N4 = PreprocessConfig(n4=True)
@@ -74,8 +74,6 @@ def test_training_and_conversion_apply_the_same_correction(phantoms):
     loaded: Any = volume_transforms("mr", N4)({"image": str(path)})
     case = prepare(volume, "mr", N4)
     assert np.array_equal(loaded["image"].numpy(), case.image.numpy())
-    seen = turn_back(case.image, case)
-    assert np.abs(seen - normalise_mr(volume.array, volume.spacing_mm, N4)).mean() < 0.01
 
 
 def test_no_body_has_no_field(head):

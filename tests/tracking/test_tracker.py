@@ -56,6 +56,13 @@ def test_nothing_is_left_in_the_home_folder_and_the_environment_is_as_before(run
     assert copies == [run / "model.pt"]
 
 
+def test_wandb_reports_no_error_of_its_own_to_its_makers(run):
+    from wandb.env import error_reporting_enabled
+
+    with privacy.private_environment(run):
+        assert not error_reporting_enabled()
+
+
 def test_the_local_file_is_written_without_wandb(tmp_path):
     tracker = Tracker(tmp_path, WandbConfig(mode="disabled"), {})
     tracker.log(1, {"cycle_mr": 0.5, "psnr": float("inf")})

@@ -111,7 +111,7 @@ def test_a_run_removes_what_a_killed_one_left(train_options, run_train, tmp_path
     for folder, name in ((tmp_path, "metrics.jsonl"), (tmp_path / "panels", "step_1.png"), (cache, "0.npy")):
         folder.mkdir(exist_ok=True)
         part = folder / f".{name}.0123456789ab.part"
-        part.write_bytes(b"half")
+        part.mkdir()
         os.utime(part, (0, 0))
     run_train(train_options(tmp_path, data__cache=cache, steps=1))
     assert not list(tmp_path.rglob(".*.part"))

@@ -1,5 +1,8 @@
 """The slices of a validation go the way of conversion, with their neighbours too."""
 
+from dataclasses import replace
+
+import pytest
 import torch
 from torch import nn
 
@@ -52,6 +55,14 @@ def test_a_panel_of_a_2_5_d_model_shows_what_conversion_writes(phantoms, tmp_pat
         # The panel pads a slice with air to the crop of the training.
         seen_body, written_body = (each[each > -1].sort().values for each in (shown, whole))
         torch.testing.assert_close(seen_body, written_body, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(("count", "expected"), [(3, "01201201"), (8, "01234567"), (15, "0 2 4 6 8 10 12 14")])
+def test_the_slices_are_spread_over_all_cases(phantoms, tmp_path, count, expected):
+    mr_stack, ct_stack, translator, _ = prepared(phantoms, tmp_path)
+    cases = [mr_stack._replace(volume=replace(mr_stack.volume, source=str(number))) for number in range(count)]
+    fixed = fixed_slices(cases, [ct_stack], [ct_stack], CROP, translator)
+    assert [stack.name for stack in fixed.mr_stacks] == (expected.split() if " " in expected else list(expected))
 
 
 def test_the_planes_of_a_2_5_d_model_show_what_conversion_writes(phantoms, tmp_path):

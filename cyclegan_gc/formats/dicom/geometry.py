@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple, NoReturn
 
 import numpy as np
+from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation
 from numpy.typing import NDArray
 from scipy.optimize import linprog
 
@@ -114,24 +115,17 @@ def aligned(array: NDArray, affine: NDArray, shape: tuple[int, int, int], target
         VolumeError: if the grids differ in another way.
     """
     mapping = np.linalg.inv(target) @ affine
-    turn = np.rint(mapping[:3, :3])
-    if not (np.abs(turn).sum(axis=0) == 1).all() or not (np.abs(turn).sum(axis=1) == 1).all():
-        raise VolumeError("not on the grid of the reference series (other directions or voxel sizes)")
-    axes = np.abs(turn).argmax(axis=1)
-    turned = array.transpose(axes)
+    orientation = io_orientation(mapping)
+    turned = apply_orientation(array, orientation)
     if turned.shape != tuple(shape):
         raise VolumeError(
             f"not on the grid of the reference series ({turned.shape} voxels, the series has {tuple(shape)})"
         )
-    backward = tuple(axis for axis in range(3) if turn[axis, axes[axis]] < 0)
-    corners = corners_of(array.shape)
-    there = mapping[:3, :3] @ corners + mapping[:3, 3:]
-    expected = turn @ corners
-    for axis in backward:
-        expected[axis] += shape[axis] - 1
-    if np.abs(there - expected).max() > OFF_GRID_VOXELS:
+    corners = np.vstack([corners_of(shape), np.ones(8)])
+    there = mapping @ inv_ornt_aff(orientation, array.shape) @ corners
+    if np.abs(there - corners).max() > OFF_GRID_VOXELS:
         raise VolumeError("not on the grid of the reference series (shifted, turned or of other voxel sizes)")
-    return np.flip(turned, backward)
+    return turned
 
 
 def _check_alike(frames: Sequence[Frame]) -> NDArray[np.float64]:

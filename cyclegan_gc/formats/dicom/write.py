@@ -16,7 +16,7 @@ from cyclegan_gc.formats.dicom.ct_image import SeriesLabel, common_attributes, s
 from cyclegan_gc.formats.dicom.geometry import Frame, aligned
 from cyclegan_gc.formats.dicom.header import text_of
 from cyclegan_gc.formats.dicom.read import read_frames, read_slices
-from cyclegan_gc.formats.geometry import LPS_TO_RAS, is_axial, resample_axially
+from cyclegan_gc.formats.geometry import LPS_TO_RAS, is_axial, resample_axially, voxel_sizes
 
 AXIAL_DEGREES = 1.0
 """Most planning systems import CT slices only if they are axial."""
@@ -58,7 +58,7 @@ def write_ct_series(
     if axial_outside_hu is not None and not is_axial(voxels.shape, affine):
         voxels, affine = resample_axially(voxels, affine, outside=axial_outside_hu)
         frames = _axial_frames(frames[0], affine, voxels.shape[2])
-        sizes = " x ".join(f"{mm:.3g}" for mm in np.linalg.norm(affine[:3, :3], axis=0))
+        sizes = " x ".join(f"{mm:.3g}" for mm in voxel_sizes(affine))
         remarks = [f"Resampled linearly to axial slices with voxels of {sizes} mm; air outside the source."]
     voxels = np.ascontiguousarray(voxels)
     label = replace(label, derivation=" ".join([*remarks, label.derivation]))
