@@ -7,6 +7,7 @@ from functools import partial
 from numpy.typing import NDArray
 from torch import Tensor
 
+from cyclegan_gc.config import PreprocessConfig
 from cyclegan_gc.data.planes import Stack
 from cyclegan_gc.pictures.planes import PLANES, View
 from cyclegan_gc.pictures.sheets import Row, sheet
@@ -16,7 +17,7 @@ from cyclegan_gc.tracking import Picture, Table
 from cyclegan_gc.trained_model import Translator
 from cyclegan_gc.validate.fixed_slices import HEIGHTS, SLAB, FixedSlices, Look
 from cyclegan_gc.validate.panels import Seen, ct_to_mr_sheet, histogram_picture, mr_to_ct_sheet, planes_sheet
-from cyclegan_gc.validate.true_pairs import TruePair, translate_stack
+from cyclegan_gc.validate.true_pairs import TruePair, WholeMR
 
 SHOWN_SLABS = (0, 2, 5, 7)
 """Numbers of the slabs on a sheet; they show up to four of the cases that take turns."""
@@ -29,13 +30,13 @@ CASES = "validation/cases"
 """Name of the table of cases."""
 
 
-def slices_shown(look: Look, fixed: FixedSlices, translator: Translator, named: Named) -> Shown:
-    """Fixed slices in both directions and three planes of one volume, with the table of cases."""
-    batch, images, settings, stack = look.batch, look.images, translator.preprocess, fixed.mr_stacks[0]
+def slices_shown(look: Look, fixed: FixedSlices, whole: WholeMR, settings: PreprocessConfig, named: Named) -> Shown:
+    """Fixed slices in both directions and three planes of the first MR, with the table of cases."""
+    batch, images, stack = look.batch, look.images, fixed.mr_stacks[0]
     percentiles = settings.mr_percentiles
     forth = _seen(fixed.mr_stacks, named, batch.real_mr, to_hu(images.fake_ct, settings), images.rec_mr)
     back = _seen(fixed.ct_stacks, named, to_hu(batch.real_ct, settings), images.fake_mr, to_hu(images.rec_ct, settings))
-    planes = planes_sheet(*translate_stack(translator, stack), named(stack.name), percentiles)
+    planes = planes_sheet(whole, named(stack.name), percentiles)
     mr_shown, ct_shown = ([each[n] for n in SHOWN_SLABS] for each in (forth, back))
     return {
         "panels/mr_to_ct": Picture(mr_to_ct_sheet(mr_shown, percentiles), _caption(mr_shown)),

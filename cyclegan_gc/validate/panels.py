@@ -14,6 +14,7 @@ from cyclegan_gc.pictures.planes import View, middle_planes
 from cyclegan_gc.pictures.sheets import Pixels, Row, drawn, png_of, sheet
 from cyclegan_gc.pictures.tiles import BONE, CONTOUR_LEGEND, SOFT_TISSUE, Scale, Tile, mr_title, skin_and_bone
 from cyclegan_gc.tracking import Picture, Table
+from cyclegan_gc.validate.true_pairs import WholeMR
 
 NORMALISED = Scale(-1, 1, "")
 BINS = 60
@@ -49,27 +50,17 @@ def ct_to_mr_sheet(slices: Sequence[Seen], mr_percentiles: tuple[float, float]) 
     return sheet(rows)
 
 
-def planes_sheet(
-    mr: NDArray,
-    sct_hu: NDArray,
-    spacing_mm: tuple[float, float, float],
-    name: str,
-    mr_percentiles: tuple[float, float],
-) -> Pixels:
+def planes_sheet(whole: WholeMR, name: str, mr_percentiles: tuple[float, float]) -> Pixels:
     """Axial, coronal and sagittal plane through the middle: MR | sCT in both windows | contours of the sCT on the MR.
 
     Args:
-        mr: ``(H, W, D)`` in [-1, 1], to the back, to the left and upwards.
-        sct_hu: same shape.
-        spacing_mm: size of a voxel.
+        whole: the MR and its synthetic CT.
         name: of the case.
         mr_percentiles: values of the MR that are -1 and 1.
     """
-    height, width, depth = spacing_mm
-    affine = np.array([[0, -width, 0, 0], [-height, 0, 0, 0], [0, 0, depth, 0], [0, 0, 0, 1.0]])
     rows = []
-    for plane in middle_planes(np.ones(mr.shape, bool), affine):
-        tiles = _mr_and_sct(plane.cut(mr), plane.cut(sct_hu), plane, mr_percentiles)
+    for plane in middle_planes(np.ones(whole.mr.shape, bool), whole.affine):
+        tiles = _mr_and_sct(plane.cut(whole.mr), plane.cut(whole.sct_hu), plane, mr_percentiles)
         rows.append(Row(f"{name}, {plane.title}", tiles))
     return sheet(rows, [CONTOUR_LEGEND])
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,15 +81,24 @@ def mean_figures(figures: Sequence[Mapping[str, float | None]]) -> dict[str, flo
     return {name: float(np.mean(values)) for name, values in known.items() if values}
 
 
-def translate_stack(translator: Translator, stack: Stack) -> tuple[NDArray, NDArray, tuple[float, float, float]]:
-    """All upright slices of one MR as volumes: the MR in [-1, 1], its synthetic CT in HU, and a voxel's size in mm.
+class WholeMR(NamedTuple):
+    """An MR of the validation as a volume ``(H, W, D)``, to the back, to the left and upwards."""
 
-    Both are ``(H, W, D)``, to the back, to the left and upwards; the MR is the first of several contrasts.
-    """
+    mr: NDArray
+    """In [-1, 1], the first of several contrasts."""
+    sct_hu: NDArray
+    mask: NDArray[np.bool_]
+    affine: NDArray[np.float64]
+    """(4, 4), voxel index to RAS mm, but for the origin."""
+
+
+def translate_stack(translator: Translator, stack: Stack) -> WholeMR:
+    """All upright slices of one MR and their translations as volumes."""
     found = read([upright(stack, number) for number in range(stack.count)])
     generator, context = translator.generator, translator.context
     translated = translate_slices(generator, found.image, found.mask, context, Passes(SLICES_A_PASS))
-    mr, sct_hu = found.image[:, 0], to_hu(translated[:, 0], translator.preprocess)
-    turned = [from_plane(each.permute(1, 2, 0)[None], stack.axis)[0].numpy() for each in (mr, sct_hu)]
+    images = found.image[:, 0], to_hu(translated[:, 0], translator.preprocess), found.mask[:, 0]
+    mr, sct_hu, mask = (from_plane(each.permute(1, 2, 0)[None], stack.axis)[0].numpy() for each in images)
     depth, height, width = np.abs(DIRECTIONS[stack.axis]) @ stack.spacing_mm
-    return turned[0], turned[1], (height, width, depth)
+    affine = np.array([[0, -width, 0, 0], [-height, 0, 0, 0], [0, 0, depth, 0], [0, 0, 0, 1.0]])
+    return WholeMR(mr, sct_hu, mask, affine)

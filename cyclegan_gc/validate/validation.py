@@ -6,10 +6,12 @@ from dataclasses import dataclass
 
 from cyclegan_gc.config import LossConfig
 from cyclegan_gc.errors import VolumeError
+from cyclegan_gc.judgement.figures import VAULT
+from cyclegan_gc.metrics.skull import skull
 from cyclegan_gc.trained_model import Translator
 from cyclegan_gc.validate.fixed_slices import FixedSlices, look_at
 from cyclegan_gc.validate.gallery import Named, Shown, histogram_shown, pairs_shown, slices_shown, with_pairs
-from cyclegan_gc.validate.true_pairs import TruePair, mean_figures, translate_pairs
+from cyclegan_gc.validate.true_pairs import TruePair, WholeMR, mean_figures, translate_pairs, translate_stack
 from cyclegan_gc.validate.watchdog import validation_findings
 
 MOST_SHOWN = 3
@@ -67,9 +69,17 @@ def validate(translator: Translator, held_out: HeldOut, loss: LossConfig, named:
 def _without_pairs(translator: Translator, fixed: FixedSlices, loss: LossConfig, named: Named) -> Validation:
     look = look_at(fixed, translator, loss)
     _check_finite(look.figures)
-    shown = slices_shown(look, fixed, translator, named) | histogram_shown(look, translator)
-    figures = {f"validation/{name}": value for name, value in look.figures.items()}
+    whole = translate_stack(translator, fixed.mr_stacks[0])
+    shown = slices_shown(look, fixed, whole, translator.preprocess, named) | histogram_shown(look, translator)
+    figures = {f"validation/{name}": value for name, value in {**look.figures, **_of_vault(whole, translator)}.items()}
     return Validation(figures, look.figures["score"], validation_findings(look.figures), shown)
+
+
+def _of_vault(whole: WholeMR, translator: Translator) -> dict[str, float]:
+    """Measures of the skull vault of one synthetic CT; none without a vault, or if the training CTs have none."""
+    known = translator.fingerprint.get("ct_skulls")
+    measures = skull(whole.sct_hu, whole.mask, whole.affine) if known else None
+    return {} if measures is None else dict(zip(VAULT, measures, strict=True))
 
 
 def _by_pairs(translator: Translator, judges: Sequence[TruePair], named: Named) -> Validation:

@@ -11,11 +11,15 @@ from cyclegan_gc.data.cache import cached_volume
 from cyclegan_gc.data.planes import Stack, upright
 from cyclegan_gc.data.reading import read
 from cyclegan_gc.formats.sources import source_of
+from cyclegan_gc.formats.volumes import read_volume
 from cyclegan_gc.inference import translate_slices
+from cyclegan_gc.metrics.skull import skull
 from cyclegan_gc.model.passes import Passes
+from cyclegan_gc.prepare.body import ct_body_mask
 from cyclegan_gc.trained_model import Translator
 from cyclegan_gc.validate.fixed_slices import HEIGHTS, SLAB, fixed_slices, look_at
 from cyclegan_gc.validate.true_pairs import translate_stack
+from cyclegan_gc.validate.validation import HeldOut, validate
 
 CROP = (128, 128)
 
@@ -67,7 +71,26 @@ def test_the_slices_are_spread_over_all_cases(phantoms, tmp_path, count, expecte
 
 def test_the_planes_of_a_2_5_d_model_show_what_conversion_writes(phantoms, tmp_path):
     mr_stack, _, translator, converted = prepared(phantoms, tmp_path)
-    _, sct_hu, _ = translate_stack(translator, mr_stack)
+    sct_hu = translate_stack(translator, mr_stack).sct_hu
     low, high = translator.preprocess.ct_window_hu
     expected = (converted[:, 0].permute(1, 2, 0) + 1) / 2 * (high - low) + low
     torch.testing.assert_close(torch.from_numpy(sct_hu), expected, rtol=0, atol=1e-2)
+
+
+@pytest.mark.parametrize("skulls", [[(9.0, 0.0, 0.0)], []])
+def test_a_validation_measures_the_vault_where_the_training_cts_have_one(phantoms, tmp_path, skulls):
+    """A true CT in the place of an MR, and networks that change nothing."""
+    (path,) = (phantoms / "test" / "ct").iterdir()
+    settings = PreprocessConfig()
+    stack = Stack(cached_volume([source_of(path)], "ct", settings, tmp_path), "axial")
+    known = {"ct_skulls": skulls, "ct_histogram": {"edges": [-1000.0, 0.0, 1500.0], "counts": [0.5, 0.5]}}
+    translator = Translator(nn.Identity(), nn.Identity(), "mr_to_ct", settings, ("axial",), 0, (), CROP, known)
+    held_out = HeldOut(fixed_slices([stack], [stack], [stack], CROP, translator))
+    figures = validate(translator, held_out, LossConfig(), lambda name: "case").figures
+    volume = read_volume(path)
+    true = skull(volume.array, ct_body_mask(volume.array, volume.spacing_mm), volume.affine)
+    assert true is not None and true.thickness_mm > 3
+    if skulls:
+        assert figures["validation/vault_mm"] == pytest.approx(true.thickness_mm, abs=1)
+        assert figures["validation/vault_holes"] == pytest.approx(true.holes, abs=0.01)
+    assert ("validation/vault_mm" in figures) == bool(skulls)

@@ -15,6 +15,7 @@ from cyclegan_gc.data.cases import find_files
 from cyclegan_gc.data.pairs import find_pairs
 from cyclegan_gc.data.planes import Stack
 from cyclegan_gc.errors import UserError
+from cyclegan_gc.formats.geometry import axis_directions, voxel_sizes
 from cyclegan_gc.formats.sources import source_of
 from cyclegan_gc.prepare.hu import to_hu
 from cyclegan_gc.tracking import Picture, Table
@@ -72,9 +73,10 @@ def test_a_stack_of_any_plane_becomes_the_same_volume(config, phantoms, tmp_path
     [path] = (phantoms / "test" / "mr").iterdir()
     volume = cached_volume([source_of(path)], "mr", config.preprocess, tmp_path)
     stack = Stack(volume, axis)
-    mr, sct_hu, spacing_mm = translate_stack(translator(Constant(0.2), config), stack)
-    assert mr.shape == sct_hu.shape and set(np.unique(sct_hu.round())) == {-1000, 500}
-    body = np.argwhere(sct_hu > 0)
+    whole = translate_stack(translator(Constant(0.2), config), stack)
+    assert whole.mr.shape == whole.sct_hu.shape and set(np.unique(whole.sct_hu.round())) == {-1000, 500}
+    assert np.array_equal(whole.mask, whole.sct_hu > 0) and axis_directions(whole.affine) == "PLS"
+    body, spacing_mm = np.argwhere(whole.mask), voxel_sizes(whole.affine)
     extent_mm = (np.ptp(body, axis=0) + 1) * spacing_mm
     expected_mm = volume.statistics["case"]["body_mm"]
     assert extent_mm == pytest.approx(expected_mm, rel=0.15)
