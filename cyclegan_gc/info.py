@@ -52,7 +52,7 @@ def describe(path: Path, *, headers_only: bool = False) -> Description:
         return _described_models(models or [file])
     sources, left_out = find_sources(path)
     cases, failures = [], []
-    patients = list(dict.fromkeys(source.series.patient for source in sources if source.series))
+    patients = list(dict.fromkeys(s.series.patient for s in sources if s.series and s.series.patient))
     for source in sources:
         try:
             cases.append(_facts(source, patients))

@@ -173,7 +173,7 @@ def load_models(
 def translator_of(
     known: Mapping[str, Any], networks: Mapping[str, nn.Module], direction: Direction = "mr_to_ct"
 ) -> Translator:
-    """A translator by one of ``networks``, the generators by their direction.
+    """The translator that uses ``networks[direction]``.
 
     Args:
         known: ``config`` and ``fingerprint`` as a checkpoint holds them.

@@ -37,7 +37,7 @@ def values_inside(array: NDArray, mask: NDArray[np.bool_], at_most: int | None =
 
 
 def block_sizes(spacing_mm: Sequence[float], shape: Sequence[int], wanted_mm: float, fewest: int = 1) -> list[int]:
-    """Number of voxels along each axis that are about ``wanted_mm`` long; at least ``fewest`` such blocks fit."""
+    """Number of voxels along each axis that are about ``wanted_mm`` long, so few that ``fewest`` blocks fit."""
     return [max(1, min(round(wanted_mm / mm), n // fewest)) for mm, n in zip(spacing_mm, shape, strict=True)]
 
 

@@ -36,7 +36,7 @@ def test_a_series_and_a_file_that_cannot_be_read(slices_of, write_series, tmp_pa
 
 
 def test_patients_are_numbers_in_json(slices_of, write_series, tmp_path, capsys):
-    for name, patient in (("a", "MRN1"), ("b", "MRN2"), ("c", "MRN1"), ("d", "")):
+    for name, patient in (("a", ""), ("b", "MRN1"), ("c", "MRN2"), ("d", "MRN1")):
         datasets = list(slices_of(np.arange(20 * 24 * 6, dtype=np.int16).reshape(20, 24, 6)))
         for dataset in datasets:
             dataset.SeriesInstanceUID += f".{ord(name)}"
@@ -44,7 +44,7 @@ def test_patients_are_numbers_in_json(slices_of, write_series, tmp_path, capsys)
         write_series(tmp_path / name, datasets)
     assert main(["info", str(tmp_path), "--json"]) == 0
     cases = json.loads(capsys.readouterr().out)["cases"]
-    assert [case["patient"] for case in cases] == [1, 2, 1, None]
+    assert [case["patient"] for case in cases] == [None, 1, 2, 1]
 
 
 def test_a_case_that_cannot_be_read_does_not_hide_the_others(slices_of, write_series, tmp_path, capsys):

@@ -44,7 +44,9 @@ class ConvertConfig:
     fusion: Fusion = "mean"
     """How several translations are fused. The median keeps all of them in memory."""
     uncertainty: bool = False
-    """Write the standard deviation of the fused translations in HU, as NAME_sct_uncertainty.nii.gz."""
+    """Write the standard deviation of the fused translations in HU, as NAME_sct_uncertainty.nii.gz.
+
+    A case with one translation left has none, and a warning."""
     format: Literal["nifti", "mha", "nrrd", "dicom", "same"] = "nifti"
     """Format of the results; same takes that of each source. dicom writes a CT series of the source's study into a
     folder NAME_sct. Uncertainty maps are always NIfTI."""

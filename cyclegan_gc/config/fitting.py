@@ -12,7 +12,7 @@ from cyclegan_gc.errors import UserError
 
 
 def check_arguments(function: Callable[..., Any], given: Mapping[str, Any]) -> None:
-    """Check the arguments of a call in Python, as the command line checks its options; a whole number may be of NumPy.
+    """Check the arguments of a call in Python, as the command line checks its options; NumPy integers are accepted.
 
     Raises:
         UserError: for the first argument that does not fit the annotation of ``function``; one line.

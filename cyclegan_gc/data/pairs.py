@@ -122,7 +122,7 @@ def _sides(root: Path) -> tuple[Path, Path]:
 
 
 def _named(cases: list[Source], pattern: str | None, folder: Path, option: str) -> Chosen:
-    """As :func:`of_series`, but all cases of a folder of files if the option names none: it is meant for the others."""
+    """As :func:`of_series`; a pattern that fits no file of a folder without series is meant for other folders."""
     if pattern is not None and not any(case.series or is_called(case, pattern) for case in cases):
         pattern = None
     return of_series(cases, pattern, str(folder), option)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from cyclegan_gc.config import Preview
 from cyclegan_gc.device import one_torch_thread, usable_cpus
-from cyclegan_gc.errors import UserError, labelled
+from cyclegan_gc.errors import UserError, VolumeError, labelled
 from cyclegan_gc.evaluate.baselines import HistogramModel, best_constant_hu, count_hu, histogram_match
 from cyclegan_gc.evaluate.loading import Case, load_case
 from cyclegan_gc.evaluate.matching import CaseFiles, Sources, match_cases, sidecar_of
@@ -148,8 +148,12 @@ def _basic_row(case: Case, method: str, image_hu: NDArray) -> Row:
 
 
 def _matched_row(case: Case, mr: NDArray, model: HistogramModel) -> Row:
-    prepared = prepare(Volume(mr, case.affine, geometry_header(case.affine)), "mr", model.settings)
-    matched = histogram_match(turn_back(prepared.image, prepared), model.mr, model.ct)
+    try:
+        prepared = prepare(Volume(mr, case.affine, geometry_header(case.affine)), "mr", model.settings)
+        normalised = turn_back(prepared.image, prepared)
+    except VolumeError:  # an MR without a body is air everywhere; the case's other rows still count
+        normalised = np.full(mr.shape, -1, np.float32)
+    matched = histogram_match(normalised, model.mr, model.ct)
     return _basic_row(case, "histogram_match", np.where(case.mask, matched, np.float32(AIR_HU)))
 
 

@@ -1,6 +1,7 @@
 """Names of volume files and of results, and files that can be read or written at all."""
 
 import json
+import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +15,10 @@ WRITABLE = (*NIFTI, ".mha", ".nrrd")
 """Suffixes of volume files that can be written."""
 READABLE = (*WRITABLE, ".hdr", ".hdr.gz", ".img", ".img.gz", ".mhd", ".nhdr")
 """Suffixes of volume files that can be read; an .img is read through its .hdr."""
-HALVES = (".hdr", ".hdr.gz", ".HDR", ".HDR.GZ"), (".img", ".img.gz", ".IMG", ".IMG.GZ")
+HALVES = tuple(
+    tuple(name + zipped for zipped in ("", ".gz", ".GZ") for name in names)
+    for names in ((".hdr", ".HDR", ".Hdr"), (".img", ".IMG", ".Img"))
+)
 """Suffixes of the header and of the voxels of a pair, in the order in which they are looked for."""
 MOST_SIDECAR_BYTES = 2**24
 BIDS_RESULT = "_desc-synthetic_ct"
@@ -125,7 +129,7 @@ def pair_of(path: Path) -> tuple[Path | None, Path | None]:
     if not (suffix_of(path) or "").startswith((".hdr", ".img")):
         return path, path
     header, voxels = (
-        next((file for suffix in suffixes if (file := path.with_name(case_id(path) + suffix)).exists()), None)
+        next((file for suffix in suffixes if os.path.lexists(file := path.with_name(case_id(path) + suffix))), None)
         for suffixes in HALVES
     )
     return header, voxels

@@ -29,7 +29,7 @@ def without_coarse_planes(
 
 
 def fine_enough(spacings_mm: Sequence[tuple[float, float, float]], members: Sequence[Member]) -> list[bool]:
-    """Whether each member translates a volume of voxels (H, W, D): its plane was named or is not too coarse."""
+    """Whether each member translates a volume with voxels of this size (H, W, D): its plane was named or is fine."""
     both = list(zip(spacings_mm, members, strict=True))
 
     def coarsest_mm(spacing_mm: tuple[float, float, float], member: Member) -> float:

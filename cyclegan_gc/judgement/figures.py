@@ -18,10 +18,8 @@ from cyclegan_gc.metrics.histograms import shares, wasserstein
 from cyclegan_gc.metrics.skull import inner_bone, skull
 from cyclegan_gc.metrics.voxelwise import AIR_BELOW_HU, BONE_ABOVE_HU
 from cyclegan_gc.prepare.body import ct_body_mask, with_dark_background
-from cyclegan_gc.voxels import dice, values_inside
+from cyclegan_gc.voxels import SAMPLE, dice, values_inside
 
-SAMPLE = 300_000
-"""Approximate number of voxels in the body from which the HU histogram is made."""
 TISSUES_HU = {
     "air": (-1100.0, AIR_BELOW_HU),
     "soft": (AIR_BELOW_HU, BONE_ABOVE_HU),

@@ -24,7 +24,7 @@ def gathered(array: NDArray, factors: Sequence[int]) -> NDArray[np.float32]:
     """Block means; incomplete blocks at the end are dropped."""
     kernel = [min(factor, size) for factor, size in zip(factors, array.shape, strict=True)]
     # Transposed, because files store the first axis fastest.
-    image = torch.from_numpy(np.ascontiguousarray(array.T, np.float32))
+    image = torch.tensor(np.asarray(array.T, np.float32))
     return avg_pool3d(image[None], kernel[::-1])[0].numpy().T
 
 

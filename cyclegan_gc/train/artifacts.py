@@ -84,7 +84,8 @@ def model_artifacts(
         run_id: W&B id of the run, which names the artifacts.
         figures_until: gives the newest figures up to a step.
     """
-    states = {name: load_checkpoint(folder / name) for name in (BEST, LAST) if (folder / name).exists()}
+    files = [name for name in (BEST, LAST) if (folder / name).exists()]
+    states = {name: {**load_checkpoint(folder / name), **LEFT_OUT} for name in files}
     aliases = {BEST: ["best"], LAST: ["latest"]}
     if len(states) == 2 and states[BEST]["step"] == states[LAST]["step"]:
         del states[BEST]
@@ -98,7 +99,7 @@ def model_artifacts(
 def _write_model(checkpoint: Path, state: State, figures: Mapping[str, float | None]) -> tuple[Path, dict[str, Any]]:
     """Networks and settings of a checkpoint in a file below RUN/wandb that later steps do not change."""
     file = _artifact_file(checkpoint.parent, f"model_step{state['step']:07d}.pt")
-    save_checkpoint(file, {name: value for name, value in {**state, **LEFT_OUT}.items() if name != "format"})
+    save_checkpoint(file, {name: value for name, value in state.items() if name != "format"})
     return file, {
         "step": state["step"],
         "best_score": state["best_score"] if math.isfinite(state["best_score"]) else None,

@@ -90,15 +90,15 @@ def validate_run(run: Run, display: Display) -> tuple[bool, list[Alarm]]:
         run.tracker.log(progress.step, {**validation.figures, **run.monitor.lasting(validation.findings)})
         _report(run, alarms)
         run.tracker.show(progress.step, validation.shown)
-        run.panels.clear()
-        run.panels.update(save_pictures(run.config.output / "panels", progress.step, validation.shown))
+        run.newest.panels = save_pictures(run.config.output / "panels", progress.step, validation.shown)
         better = validation.score < progress.best_score and not any(validation.findings.values())
         if better:
             progress.best_score = validation.score
         before = f"best so far {progress.best_score:.3f}" if isfinite(progress.best_score) else "none kept so far"
         score = f"validation score {validation.score:.3f}, {'the best so far, kept as best.pt' if better else before}"
         run.ranks.says(f"step {progress.step}: {score}")
-        _write_page(run, display, f"{score.capitalize()}; lower is better.")
+        run.newest.score = f"{score.capitalize()}; lower is better."
+        _write_page(run, display)
     progress.stale = run.ranks.from_first(0 if better else progress.stale + 1)
     return better, alarms
 
@@ -109,11 +109,11 @@ def _report(run: Run, alarms: Sequence[Alarm]) -> None:
         run.tracker.alert(alarm.step, alarm.name, alarm.message)
 
 
-def _write_page(run: Run, display: Display, *sentences: str) -> None:
+def _write_page(run: Run, display: Display) -> None:
     """Renew the plot and the page of the run."""
     assert run.tracker is not None
-    standing = [f"Step {run.progress.step} of {run.config.end}, {display.left} left.", *sentences]
-    write_progress(run.config.output, run.tracker.lines(), standing, run.panels)
+    standing = [f"Step {run.progress.step} of {run.config.end}, {display.left} left.", run.newest.score]
+    write_progress(run.config.output, run.tracker.lines(), standing, run.newest.panels)
 
 
 def is_out_of_patience(run: Run) -> bool:

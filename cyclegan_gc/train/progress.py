@@ -37,14 +37,15 @@ def write_progress(output: Path, lines: Sequence[Line], standing: Sequence[str],
     with atomic_write(output / PLOT) as file:
         file.write(png_of(drawn(progress_plot(curves))))
     known = [line.get("message") or line.get("rollback") for line in lines]
-    pictures = [figure(title, address(path.relative_to(output).as_posix())) for title, path in panels.items()]
+    panels_shown = (figure(title, address(path.relative_to(output).as_posix())) for title, path in panels.items())
+    pictures = "".join(f'<div class="scroll wide">{each}</div>' for each in panels_shown)
     newest = [("", (name, f"{values[-1]:.4g}")) for name, (_, values) in sorted(curves.items())]
     parts = [
         element("p", standing[0], "headline"),
-        *(element("p", sentence) for sentence in standing[1:]),
+        *(element("p", sentence) for sentence in standing[1:] if sentence),
         section("Alarms of the watchdog", bullets(list(filter(None, known)))),
         section("Curves", figure("Losses and validation", PLOT)),
-        section("Pictures of this validation", "".join(f'<div class="scroll wide">{each}</div>' for each in pictures)),
+        section("Pictures of the newest validation", pictures),
         section("Newest figures", table(["figure", "value"], newest)),
     ]
     write_text(output / PAGE, page("Training", parts))

@@ -2,7 +2,7 @@
 
 import errno
 import math
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,6 +50,16 @@ class Progress:
     """W&B id of the run."""
 
 
+@dataclass
+class NewestValidation:
+    """What the page of a run shows of the newest validation of this process."""
+
+    score: str = ""
+    """A sentence."""
+    panels: Mapping[str, Path] = field(default_factory=dict)
+    """Title -> picture."""
+
+
 @dataclass(frozen=True)
 class Run:
     """Everything that the steps, figures and checkpoints of a run share."""
@@ -69,8 +79,7 @@ class Run:
     """Cases of the validations; None on all ranks but the first."""
     tracker: Tracker | None = None
     """None on all ranks but the first."""
-    panels: dict[str, Path] = field(default_factory=dict)
-    """Title -> picture of the newest validation of this process."""
+    newest: NewestValidation = field(default_factory=NewestValidation)
 
     @property
     def last_good(self) -> str:

@@ -152,7 +152,7 @@ def slabs(stacks: Sequence[Stack], crop: tuple[int, int], margin: int = 0) -> tu
 
 
 def _one_a_height(stacks: Sequence[Stack]) -> list[Stack]:
-    """A stack for each height: in turn, or, of more stacks than heights, spread over all of them."""
+    """One stack for each height: few are repeated in turn; of many, evenly spaced ones are taken."""
     count = len(stacks)
     if count <= len(HEIGHTS):
         return [stacks[n % count] for n in range(len(HEIGHTS))]

@@ -165,7 +165,7 @@ def test_single_fine_slices_are_measured(mm, modality):
     assert facts["area_cm2"] > 0
 
 
-def test_a_large_patient_among_trunks_is_a_warning_and_a_head_a_failure():
+def test_a_large_patient_among_torsos_is_a_warning_and_a_head_a_failure():
     facts = {"mr": facts_of(SUBJECT.mr, "mr"), "ct": facts_of(SUBJECT.ct, "ct")}
 
     def case(name: str, modality: Modality, area: float) -> Audited:

@@ -1,4 +1,4 @@
-"""The findings on the public heads and trunks are right."""
+"""The findings on the public heads and torsos are right."""
 
 from dataclasses import replace
 
@@ -57,7 +57,7 @@ def test_things_beside_the_public_heads_are_noted(real_cases):
     assert noted["mr01"] == "markers" and noted["ct01"] == noted["ct02"] == "couch"
 
 
-def test_trunks_among_the_public_heads_fail(real_cases):
+def test_torsos_among_the_public_heads_fail(real_cases):
     failed = [each for each in find_faults(real_cases, SETTINGS) if each.level == "fail"]
     assert {each.check for each in failed} == {"body part"} and len(failed) == 4
     assert all(each.case and each.case.startswith("torso") for each in failed)

@@ -135,6 +135,16 @@ def test_histogram_matching_stands_beside_the_synthetic_ct(folder):
     assert "histogram match" in summary_table(evaluation).splitlines()[0]
 
 
+def test_a_baseline_without_a_body_costs_no_case(folder):
+    blank = np.zeros_like(read_volume(folder / "mr/head0.nii.gz").array)
+    blank[0, 0, :3] = 1, 2, 3
+    save(folder / "mr/head0.nii.gz", blank)
+    model = HistogramModel(histogram(np.zeros(9), -1, 1), histogram(np.zeros(9), -1024, 3071), PreprocessConfig())
+    evaluation = run(folder, mr=str(folder / "mr"), mask=str(folder / "mask"), model=model)
+    assert not evaluation.failures
+    assert rows_of(evaluation, "sct").keys() == rows_of(evaluation, "histogram_match").keys() >= {"head0"}
+
+
 def test_a_true_ct_on_another_grid_is_resampled_and_said_so(folder):
     ct, _ = head(1)
     turned = np.flip(ct.transpose(1, 0, 2), 0)

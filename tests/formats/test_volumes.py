@@ -326,13 +326,15 @@ def test_a_folder_is_searched_through_its_subfolders_without_hidden_files(tmp_pa
 
 
 def test_the_halves_of_a_pair_are_found_zipped_and_in_capitals_and_count_once(tmp_path: Path):
-    for name in ("a.HDR", "a.img.gz", "a.json", "b.img", "c.nii"):
+    for name in ("a.HDR", "a.img.gz", "a.json", "b.img", "c.nii", "d.HDR.gz", "d.IMG.gz", "e.Hdr", "e.Img", "f.img"):
         (tmp_path / name).touch()
+    (tmp_path / "f.hdr").symlink_to("somewhere")  # as a data set whose files have not been fetched
     for half in ("a.HDR", "a.img.gz"):
         assert [file and file.name.lower() for file in pair_of(tmp_path / half)] == ["a.hdr", "a.img.gz"]
     assert pair_of(tmp_path / "b.img") == (None, tmp_path / "b.img")
     assert pair_of(tmp_path / "c.nii") == (tmp_path / "c.nii", tmp_path / "c.nii")
-    assert [path.name for path in find_volumes(tmp_path)] == ["a.HDR", "b.img", "c.nii"]
+    expected = ["a.HDR", "b.img", "c.nii", "d.HDR.gz", "e.Hdr", "f.hdr"]
+    assert [path.name for path in find_volumes(tmp_path)] == expected
 
 
 def test_loops_of_links_end_and_linked_folders_are_searched(tmp_path: Path):

@@ -59,7 +59,7 @@ def test_a_hole_has_its_share_of_the_rays_and_a_speck_its_volume():
     assert with_speck.specks_ml == pytest.approx(4 / 3 * np.pi * 6**3 / 1000, rel=0.1)
 
 
-def test_a_trunk_and_a_head_without_bone_have_no_vault():
+def test_a_torso_and_a_head_without_bone_have_no_vault():
     hu, body, _ = head()
     affine = np.diag([1.5, 1.5, 1.5, 1.0])
     assert skull(hu[:, :, :60], body[:, :, :60], affine) is None
@@ -112,14 +112,14 @@ def test_the_public_heads_have_a_plausible_vault_and_cut_ones_have_none(real_dat
         )
 
 
-def test_an_evaluation_has_the_vault_of_both_cts_and_nothing_for_a_trunk(tmp_path):
+def test_an_evaluation_has_the_vault_of_both_cts_and_nothing_for_a_torso(tmp_path):
     affine = np.diag([1.5, 1.5, 1.5, 1.0])
     (thick, _, _), (thin, _, _) = head(12.0), head(6.0)
-    for name, hu in (("thick", thick), ("thin", thin), ("trunk", thin[:, :, :60])):
+    for name, hu in (("thick", thick), ("thin", thin), ("torso", thin[:, :, :60])):
         nib.Nifti1Image(hu.astype(np.int16), affine).to_filename(tmp_path / f"{name}.nii.gz")
-    paths = {name: str(tmp_path / f"{name}.nii.gz") for name in ("thick", "thin", "trunk")}
+    paths = {name: str(tmp_path / f"{name}.nii.gz") for name in ("thick", "thin", "torso")}
     own = evaluate(Sources(paths["thick"], paths["thin"]), tmp_path / "head").rows[0]
     assert own["vault_mm"] == pytest.approx(12, abs=0.5) and own["vault_mm_reference"] == pytest.approx(6, abs=0.5)
     assert own["vault_holes"] == 0 and own["specks_ml"] == 0
-    trunk = evaluate(Sources(paths["trunk"], paths["trunk"]), tmp_path / "rest").rows[0]
-    assert not {"vault_mm", "vault_holes", "specks_ml"} & trunk.keys()
+    torso = evaluate(Sources(paths["torso"], paths["torso"]), tmp_path / "rest").rows[0]
+    assert not {"vault_mm", "vault_holes", "specks_ml"} & torso.keys()

@@ -52,6 +52,15 @@ def test_all_48_axis_orders_give_the_same_slices_and_turn_back_exactly(mr, axes,
     assert np.array_equal(back, reordered(straight, axes, flips).array)
 
 
+def test_the_percentiles_of_the_body_become_the_ends_of_the_unit_range(mr):
+    case = prepare(mr, "mr", SETTINGS)
+    image, body = turn_back(case.image.as_tensor(), case), turn_back(case.mask, case).astype(bool)
+    low, high = np.percentile(mr.array[body], SETTINGS.mr_percentiles)
+    expected = np.clip(2 * (mr.array - low) / (high - low) - 1, -1, 1)
+    np.testing.assert_allclose(image[body], expected[body], atol=0.01)
+    assert (image[~body] == -1).all()
+
+
 def test_hu_inside_the_window_come_back_from_the_unit_range(ct):
     case = prepare(ct, "ct", SETTINGS)
     hu = turn_back(to_hu(case.image.as_tensor(), SETTINGS), case)

@@ -200,7 +200,8 @@ def test_stop_ends_the_run_with_the_alarm_and_the_last_good_checkpoint(config):
         train(replace(config, resume="auto", monitor=MonitorConfig("stop")))
     assert load_checkpoint(config.output / "previous.pt")["step"] == 15
     page = (config.output / "index.html").read_text()
-    assert "Step 30 of 200" in page and "<li>dead_gradients since step 20" in page and "step_0000020.png" in page
+    assert "Step 30 of 200" in page and "<li>dead_gradients since step 20" in page
+    assert "Validation score" in page and "step_0000020.png" in page
 
 
 def test_rollback_returns_to_before_the_failure_and_draws_other_samples(config, capsys):
