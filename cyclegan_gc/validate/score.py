@@ -118,7 +118,7 @@ def unpaired_parts(
     return {
         "gradient": 1 - _mean_gradient_correlation(mr, sct),
         "cycle": float(errors.mean()) if errors.size else 0.0,
-        "depth_histogram_hu": float(wasserstein(own, real.profile, edges).mean()),
+        "depth_histogram_hu": depth_histogram_distance(own, real, window_hu),
         "histogram_hu": float(wasserstein(weights @ own, weights @ real.profile, edges)),
         "tissues": float(np.abs(np.log2(ratios)).mean()),
         "outline": 1 - float(_outline_dice(sct)),
@@ -131,9 +131,9 @@ def combined_score(parts: dict[str, float]) -> float:
     return sum(parts[name] / scale for name, scale in SCALES.items())
 
 
-def depth_histogram_distance(sct: Slabs, real: RealCT, window_hu: tuple[float, float]) -> float:
-    """Mean over the shells of depth of the distance (Wasserstein) between histograms, in HU."""
-    return float(wasserstein(profile(sct, window_hu), real.profile, _edges(window_hu)).mean())
+def depth_histogram_distance(own: NDArray[np.float64], real: RealCT, window_hu: tuple[float, float]) -> float:
+    """Mean over the shells of depth of the distance (Wasserstein) from :func:`profile` to that of real CTs, in HU."""
+    return float(wasserstein(own, real.profile, _edges(window_hu)).mean())
 
 
 def expected_by_depth(slabs: Slabs, real: RealCT) -> Image:

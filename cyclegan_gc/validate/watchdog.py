@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from cyclegan_gc.model.cyclegan import Batch, Translations
-from cyclegan_gc.validate.score import RealCT, Slabs, depth_histogram_distance, expected_by_depth
+from cyclegan_gc.validate.score import RealCT, Slabs, depth_histogram_distance, expected_by_depth, profile
 
 LASTING = {
     "exploded_loss": 1,
@@ -143,7 +143,7 @@ def validation_figures(
         ``variety``: variation of the synthetic CT from case to case over that of the real CTs.
     """
     inverted = Slabs(sum(window_hu) - sct.values, sct.mask)
-    distances = [depth_histogram_distance(each, real, window_hu) for each in (sct, inverted)]
+    distances = [depth_histogram_distance(profile(each, window_hu), real, window_hu) for each in (sct, inverted)]
     return {
         "structure": _correlation(expected_by_depth(sct, real), sct.values, sct.mask),
         "inversion": distances[0] / max(distances[1], 1e-6),
