@@ -31,7 +31,7 @@ from cyclegan_gc.prepare.preprocess import AIR_HU, Prepared, load_prepared, turn
 from cyclegan_gc.prepare.statistics import case_statistics
 from cyclegan_gc.voxels import bounding_box
 
-FORMAT = 9
+FORMAT = 10
 """Increased whenever the same content and settings would give other voxels or facts."""
 OUTSIDE = -32768
 """Stored value outside the body."""

@@ -110,7 +110,9 @@ def _find_ordered(tissue: BoolArray, spacing_mm: Spacing) -> BoolArray:
         return _find_body(tissue, spacing_mm, OPENING_MM)
     share = _block_means(tissue, factors)
     coarse_mm = (spacing_mm[0] * factors[0], spacing_mm[1] * factors[1], spacing_mm[2] * factors[2])
-    body = _find_body(share >= 0.5, coarse_mm, max(OPENING_MM, *coarse_mm))
+    # At least one voxel, but not that of thick slices: so wide an opening would cut off the scalp.
+    opening_mm = max(OPENING_MM, *(mm for mm in coarse_mm if mm <= COARSE_MM))
+    body = _find_body(share >= 0.5, coarse_mm, opening_mm)
     return _on_fine_grid(body, share, factors, tissue.shape)
 
 

@@ -1,5 +1,6 @@
 import tracemalloc
 
+import nibabel as nib
 import numpy as np
 import pytest
 from scipy import ndimage
@@ -43,6 +44,25 @@ def test_the_body_of_an_mr_holds_dark_bone_and_air_whatever_its_unit(head_hu):
     for unit in (1.0, 0.001):
         body = mr_body_mask(noisy * np.float32(unit), SPACING)
         assert (body & ball(18)).sum() / (body | ball(18)).sum() > 0.9
+
+
+def test_slices_far_apart_keep_the_scalp_above_dark_bone():
+    x, y, z = np.mgrid[-48:49, -48:49, -36:49:6]
+    radius = np.sqrt(x**2 + y**2 + z**2)
+    head = radius <= 46
+    mr = np.where(head, 300.0, 5.0)
+    mr[(radius > 33) & (radius <= 42) & (z > -20)] = 5  # bone, as dark as air; scalp and brain meet below
+    body = mr_body_mask(mr.astype(np.float32), (1.0, 1.0, 6.0))
+    assert 2 * (body & head).sum() / (body.sum() + head.sum()) > 0.98
+
+
+@pytest.mark.parametrize("patient", ["p02", "p05"])
+def test_the_body_of_a_real_mr_with_slices_of_6_mm_reaches_the_skin(real_data, patient):
+    folder = real_data / "pairs" / "twod_brain"
+    mr = read_volume(folder / f"{patient}_t1.nii.gz")
+    true = nib.Nifti1Image.from_filename(folder / f"{patient}_mask.nii.gz").get_fdata() > 0
+    body = mr_body_mask(mr.array, mr.spacing_mm)
+    assert 2 * (body & true).sum() / (body.sum() + true.sum()) > 0.99
 
 
 @pytest.mark.parametrize("axes", [(2, 0, 1), (1, 0, 2)])
