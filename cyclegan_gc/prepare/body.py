@@ -110,8 +110,9 @@ def _find_ordered(tissue: BoolArray, spacing_mm: Spacing) -> BoolArray:
         return _find_body(tissue, spacing_mm, OPENING_MM)
     share = _block_means(tissue, factors)
     coarse_mm = (spacing_mm[0] * factors[0], spacing_mm[1] * factors[1], spacing_mm[2] * factors[2])
-    # At least one voxel, but not that of thick slices: so wide an opening would cut off the scalp.
-    opening_mm = max(OPENING_MM, *(mm for mm in coarse_mm if mm <= COARSE_MM))
+    # At least one coarse voxel. The thickness of thick slices does not count: it would cut off the scalp in each slice.
+    not_thick = [mm for mm, factor in zip(coarse_mm, factors, strict=True) if factor > 1 or mm <= COARSE_MM]
+    opening_mm = max(OPENING_MM, *not_thick)
     body = _find_body(share >= 0.5, coarse_mm, opening_mm)
     return _on_fine_grid(body, share, factors, tissue.shape)
 

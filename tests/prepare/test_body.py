@@ -56,13 +56,13 @@ def test_slices_far_apart_keep_the_scalp_above_dark_bone():
     assert 2 * (body & head).sum() / (body.sum() + head.sum()) > 0.98
 
 
-@pytest.mark.parametrize("patient", ["p02", "p05"])
-def test_the_body_of_a_real_mr_with_slices_of_6_mm_reaches_the_skin(real_data, patient):
+@pytest.mark.parametrize(("patient", "dice"), [("p02", 0.99), ("p05", 0.997)])
+def test_the_body_of_a_real_mr_with_slices_of_6_mm_reaches_the_skin(real_data, patient, dice):
     folder = real_data / "pairs" / "twod_brain"
     mr = read_volume(folder / f"{patient}_t1.nii.gz")
     true = nib.Nifti1Image.from_filename(folder / f"{patient}_mask.nii.gz").get_fdata() > 0
     body = mr_body_mask(mr.array, mr.spacing_mm)
-    assert 2 * (body & true).sum() / (body.sum() + true.sum()) > 0.99
+    assert 2 * (body & true).sum() / (body.sum() + true.sum()) > dice
 
 
 @pytest.mark.parametrize("axes", [(2, 0, 1), (1, 0, 2)])
@@ -135,7 +135,9 @@ def test_fine_voxels_are_gathered_and_give_the_outline_of_coarse_ones():
     assert (body ^ inside).sum() < 0.2 * 4 * np.pi * 40**2  # a fifth of a voxel on average
 
 
-@pytest.mark.parametrize("spacing", [(1e-9, 1e-9, 1e-9), (1e-9, 1, 1), (2, 1e-3, 2000), (1, 1, 1e6), (1e3, 1e3, 1e3)])
+@pytest.mark.parametrize(
+    "spacing", [(1e-9, 1e-9, 1e-9), (1e-9, 1, 1), (2, 1e-3, 2000), (1, 1, 1e6), (1e3, 1e3, 1e3), (0.08, 0.08, 6)]
+)
 def test_no_spacing_of_a_header_needs_much_memory(spacing):
     tracemalloc.start()
     mask = mr_body_mask(ball(18).astype(np.float32), spacing)
