@@ -15,7 +15,7 @@ from cyclegan_gc.metrics.alignment import gathered, gathering, shift_mm
 from cyclegan_gc.metrics.consistency import mr_gradient_correlation
 from cyclegan_gc.metrics.depth_profile import depth_profile, profile_distance
 from cyclegan_gc.metrics.histograms import shares, wasserstein
-from cyclegan_gc.metrics.skull import inner_bone, skull
+from cyclegan_gc.metrics.skull import inner_faults, skull
 from cyclegan_gc.metrics.voxelwise import AIR_BELOW_HU, BONE_ABOVE_HU
 from cyclegan_gc.prepare.body import ct_body_mask, with_dark_background
 from cyclegan_gc.voxels import SAMPLE, dice, values_inside
@@ -50,7 +50,7 @@ def figures_of(
         at which their edges agree best; ``histogram_hu`` and ``depth_hu``, distances to the HU of the training CTs in
         the whole body and at each depth below the skin; ``NAME_share`` and ``NAME_peak_hu`` of tissues; and of a head
         ``vault_mm``, ``vault_holes`` and ``specks_ml``, as in :class:`cyclegan_gc.metrics.skull.Skull`, and
-        ``inner_bone``, :func:`cyclegan_gc.metrics.skull.inner_bone`.
+        ``inner_faults``, :func:`cyclegan_gc.metrics.skull.inner_faults`.
     """
     spacing_mm = np.linalg.norm(affine[:3, :3], axis=0)
     factors = gathering(spacing_mm.tolist(), mr.shape)
@@ -61,7 +61,7 @@ def figures_of(
     counts = shares(values_inside(hu, mask, at_most=SAMPLE), edges)
     # An older checkpoint does not say whether its CTs have a skull.
     has_skulls = bool(fingerprint.get("ct_skulls", True))
-    head, inner = (skull(hu, mask, affine), inner_bone(hu, mask, affine)) if has_skulls else (None, None)
+    head, inner = (skull(hu, mask, affine), inner_faults(hu, mask, affine)) if has_skulls else (None, None)
     own, profile = depth_profile(hu, mask, affine), np.asarray(fingerprint.get("ct_depth"))
     depth_hu = profile_distance(own, profile) if profile.shape == own.shape else None
     return {
@@ -71,7 +71,7 @@ def figures_of(
         "histogram_hu": float(wasserstein(counts, known, edges)),
         **({} if depth_hu is None else {"depth_hu": depth_hu}),
         **({} if head is None else dict(zip(VAULT, head, strict=True))),
-        **({} if inner is None else {"inner_bone": inner}),
+        **({} if inner is None else {"inner_faults": inner}),
         **{f"{name}_share": share_of(counts, edges, limits) for name, limits in TISSUES_HU.items()},
         **{f"{name}_peak_hu": peak_of(counts, edges, limits) for name, limits in PEAKS_HU.items()},
     }

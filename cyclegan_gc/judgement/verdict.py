@@ -32,7 +32,7 @@ GRADED: dict[str, tuple[tuple[float, float], str]] = {
     "histogram_hu": ((150.0, 300.0), "HU are distributed unlike the training CTs (distance {:.0f} HU)"),
     "depth_hu": ((185.0, 240.0), "HU below the skin are unlike the training CTs (distance {:.0f} HU)"),
     "vault_holes": ((0.03, 0.15), "holes in the skull vault (share of rays without bone {:.2f})"),
-    "inner_bone": ((0.005, 0.02), "bone in the middle of the brain at all heights (share {:.3f})"),
+    "inner_faults": ((0.005, 0.02), "bone or air in the middle of the brain at all heights (share {:.3f})"),
     "specks_ml": ((1.0, 10.0), "bone inside the brain ({:.1f} ml)"),
 }
 """Limits of each figure for a warning and for an implausible result, which lies further on the bad side, and words."""

@@ -11,7 +11,7 @@ from scipy.ndimage import distance_transform_edt, map_coordinates
 
 from cyclegan_gc.formats.geometry import to_ras
 from cyclegan_gc.metrics.surfaces import Spacing
-from cyclegan_gc.metrics.voxelwise import BONE_ABOVE_HU, Mask
+from cyclegan_gc.metrics.voxelwise import AIR_BELOW_HU, BONE_ABOVE_HU, Mask
 from cyclegan_gc.voxels import depth_in_body
 
 CENTRE_BELOW_TOP_MM = 70.0
@@ -68,12 +68,12 @@ def skull(hu: NDArray, mask: Mask, affine: NDArray[np.float64]) -> Skull | None:
     return Skull(thickness_mm, float(1 - met.mean()), float(deep.sum() * np.prod(spacing_mm) / 1000))
 
 
-def inner_bone(hu: NDArray, mask: Mask, affine: NDArray[np.float64]) -> float | None:
-    """Share of bone more than 30 mm inside axial slices, in the 40 mm of height where it is least; 0 in a true head.
+def inner_faults(hu: NDArray, mask: Mask, affine: NDArray[np.float64]) -> float | None:
+    """Share of bone and air more than 30 mm inside axial slices, in the 40 mm of height where it is least.
 
-    Some 40 mm above the base of a skull hold brain alone, so this judges a head whose top is cut off too. None where
-    the body does not taper to its top, as a vault does, is too short or nowhere so thick. Arguments are those of
-    :func:`skull`.
+    It is 0 in a true head: some 40 mm above the base of a skull hold brain alone, so this judges a head whose top is
+    cut off too. None where the body does not taper to its top, as a vault does, is too short or nowhere so thick.
+    Arguments are those of :func:`skull`.
     """
     (hu, spacing_mm), (mask, _) = to_ras(hu, affine), to_ras(mask, affine)
     heights = np.flatnonzero(mask.any(axis=(0, 1)))
@@ -85,13 +85,13 @@ def inner_bone(hu: NDArray, mask: Mask, affine: NDArray[np.float64]) -> float | 
     if areas[-1] > TAPERED * areas[-reach:].max():
         return None
     inner = np.stack([_further_inside(each, spacing_mm[:2]) for each in np.moveaxis(mask, 2, 0)], axis=2)
-    volumes, bones = (
+    volumes, faults = (
         np.lib.stride_tricks.sliding_window_view(part.sum(axis=(0, 1)), stack).sum(axis=1)
-        for part in (inner, inner & (hu > BONE_ABOVE_HU))
+        for part in (inner, inner & ((hu > BONE_ABOVE_HU) | (hu < AIR_BELOW_HU)))
     )
     widest = volumes[-reach:].max()  # of the head, not of shoulders below it
     wide = volumes >= widest / 4
-    return float((bones[wide] / volumes[wide]).min()) if widest else None
+    return float((faults[wide] / volumes[wide]).min()) if widest else None
 
 
 def _further_inside(outline: Mask, spacing_mm: tuple[float, float]) -> Mask:

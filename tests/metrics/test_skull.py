@@ -9,7 +9,7 @@ import pytest
 from cyclegan_gc.evaluate.evaluation import evaluate
 from cyclegan_gc.evaluate.matching import Sources
 from cyclegan_gc.formats.volumes import read_volume
-from cyclegan_gc.metrics.skull import inner_bone, skull
+from cyclegan_gc.metrics.skull import inner_faults, skull
 from cyclegan_gc.prepare.body import ct_body_mask
 
 
@@ -67,14 +67,15 @@ def test_a_torso_and_a_head_without_bone_have_no_vault():
     assert skull(hu, np.zeros_like(body), affine) is None
 
 
-def test_a_column_of_bone_has_its_share_of_the_middle_of_a_head_whose_top_is_cut_off():
+@pytest.mark.parametrize("column", [700, -900])
+def test_a_column_of_bone_or_air_has_its_share_of_the_middle_of_a_head_whose_top_is_cut_off(column):
     hu, body, places = head()
     affine = np.diag([1.5, 1.5, 1.5, 1.0])
     top = 90  # 46 mm above the middle
-    assert inner_bone(hu[:, :, :top], body[:, :, :top], affine) == 0
-    hu[np.hypot(*places[:2]) < 6] = 700
+    assert inner_faults(hu[:, :, :top], body[:, :, :top], affine) == 0
+    hu[np.hypot(*places[:2]) < 6] = column
     radii = np.sqrt(70**2 - (1.5 * np.arange(-13, 14)) ** 2) - 30
-    measured = inner_bone(hu[:, :, :top], body[:, :, :top], affine)
+    measured = inner_faults(hu[:, :, :top], body[:, :, :top], affine)
     assert measured == pytest.approx(radii.size * 6**2 / (radii**2).sum(), rel=0.1)
 
 
@@ -86,14 +87,14 @@ def test_shoulders_below_a_true_head_are_not_its_middle():
     hu, body = (np.pad(part, ((120, 120), (60, 60), (0, 0))) for part in taller)
     shoulders = np.s_[20:-20, 40:-40, :40]
     hu[shoulders], body[shoulders] = 700, True
-    assert inner_bone(np.where(body, hu, -1000), body, np.diag([1.5, 1.5, 1.5, 1.0])) == 0
+    assert inner_faults(np.where(body, hu, -1000), body, np.diag([1.5, 1.5, 1.5, 1.0])) == 0
 
 
 def test_a_body_cut_off_at_its_widest_and_a_flat_one_have_no_middle():
     hu, body, _ = head()
     affine = np.diag([1.5, 1.5, 1.5, 1.0])
     for part in (np.s_[:, :, :60], np.s_[:, :, 90:110], np.s_[:, :, :0]):
-        assert inner_bone(hu[part], body[part], affine) is None
+        assert inner_faults(hu[part], body[part], affine) is None
 
 
 @pytest.mark.parametrize(
@@ -106,7 +107,7 @@ def test_the_public_heads_have_a_plausible_vault_and_cut_ones_have_none(real_dat
     if least is None:
         assert measured is None
     else:
-        assert inner_bone(volume.array, ct_body_mask(volume.array, volume.spacing_mm), volume.affine) == 0
+        assert inner_faults(volume.array, ct_body_mask(volume.array, volume.spacing_mm), volume.affine) == 0
         assert (
             measured and least <= measured.thickness_mm <= most and measured.specks_ml < 0.5 and measured.holes < 0.03
         )
